@@ -1,0 +1,101 @@
+//! What an agent sees of the world: a batch of environments that reset themselves.
+
+use crate::error::Result;
+use std::fmt;
+
+/// The actions an environment takes. Actions travel as `f32` rows; a discrete action is one number.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ActionSpace {
+    /// A box with finite bounds of its own per dimension.
+    Box {
+        /// Lower bounds, length = action dimension.
+        low: Vec<f32>,
+        /// Upper bounds, length = action dimension.
+        high: Vec<f32>,
+    },
+    /// `n` choices, numbered from 0.
+    Discrete {
+        /// How many.
+        n: usize,
+    },
+}
+
+impl ActionSpace {
+    /// Numbers per action: the box's dimension, 1 for a discrete space.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Box { low, .. } => low.len(),
+            Self::Discrete { .. } => 1,
+        }
+    }
+}
+
+/// Observation and action space of an environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spaces {
+    /// Numbers per observation (a box of any shape, flattened).
+    pub obs_dim: usize,
+    /// The action space.
+    pub action: ActionSpace,
+}
+
+impl fmt::Display for Spaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} observations and ", self.obs_dim)?;
+        match &self.action {
+            ActionSpace::Box { low, .. } => write!(f, "Box actions of dimension {}", low.len()),
+            ActionSpace::Discrete { n } => write!(f, "Discrete({n}) actions"),
+        }
+    }
+}
+
+/// What one step of `n` environments brought. Rows are environments.
+#[derive(Clone, Debug, Default)]
+pub struct Step {
+    /// Observations to act on next, `n x obs_dim`: of a new episode where the last one ended.
+    pub obs: Vec<f32>,
+    /// True successor observations, `n x obs_dim`: equal to `obs` except where an episode ended.
+    pub next_obs: Vec<f32>,
+    /// Rewards, length `n`.
+    pub rewards: Vec<f64>,
+    /// Whether the task ended (no bootstrapping), length `n`.
+    pub terminated: Vec<bool>,
+    /// Whether the episode was cut short (bootstrapping goes on), length `n`. Both may be true.
+    pub truncated: Vec<bool>,
+}
+
+impl Step {
+    /// Room for `n` environments with `obs_dim` numbers per observation.
+    pub fn new(n: usize, obs_dim: usize) -> Self {
+        Self {
+            obs: vec![0.0; n * obs_dim],
+            next_obs: vec![0.0; n * obs_dim],
+            rewards: vec![0.0; n],
+            terminated: vec![false; n],
+            truncated: vec![false; n],
+        }
+    }
+
+    /// Whether environment `i`'s episode ended, for whichever reason.
+    pub fn ended(&self, i: usize) -> bool {
+        self.terminated[i] || self.truncated[i]
+    }
+}
+
+/// `n` environments stepped together. An environment whose episode ends resets itself at once.
+pub trait Env {
+    /// The spaces all `n` share.
+    fn spaces(&self) -> &Spaces;
+
+    /// How many environments this is.
+    fn num_envs(&self) -> usize {
+        1
+    }
+
+    /// Starts new episodes and writes the first observations (`n x obs_dim`). With a seed,
+    /// environment `i` is seeded with `seed + i`.
+    fn reset(&mut self, seed: Option<u64>, obs: &mut [f32]) -> Result<()>;
+
+    /// Takes one action per environment (`n x action_dim`) and fills `step`.
+    fn step(&mut self, actions: &[f32], step: &mut Step) -> Result<()>;
+}

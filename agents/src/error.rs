@@ -1,0 +1,102 @@
+//! The one error type of this crate.
+
+use crate::env::Spaces;
+
+/// What can go wrong in an agent, its engine or its training loop.
+///
+/// Each variant carries the value that was wrong and says what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A configuration value that an algorithm cannot take.
+    #[error("`{key}` is {value}: {reason}")]
+    Config {
+        /// The configuration key, dotted where nested.
+        key: String,
+        /// The value as the user wrote it.
+        value: String,
+        /// What the key accepts.
+        reason: String,
+    },
+    /// No algorithm has this name.
+    #[error(
+        "unknown algorithm `{name}`: the nearest is `{nearest}` (`stac-bench algos` lists all)"
+    )]
+    UnknownAlgorithm {
+        /// The name that was asked for.
+        name: String,
+        /// The registered name closest to it.
+        nearest: &'static str,
+    },
+    /// The environment's spaces are not those that the algorithm needs.
+    #[error("`{algo}` needs {needs}, but the environment has {has}")]
+    Spaces {
+        /// The algorithm.
+        algo: &'static str,
+        /// The spaces it takes.
+        needs: &'static str,
+        /// The spaces at hand.
+        has: Spaces,
+    },
+    /// The environment failed. The message is the environment's own.
+    #[error("the environment failed in {during}: {message}")]
+    Env {
+        /// The call that failed: `make`, `reset`, `step`, …
+        during: &'static str,
+        /// One line: the exception's type and message.
+        message: String,
+        /// The traceback, where there is one; shown at `-v`.
+        traceback: Option<String>,
+    },
+    /// The environment returned a number that is NaN or infinite.
+    #[error("the environment returned a {what} of {value} at step {step}")]
+    NonFinite {
+        /// `reward` or `observation`.
+        what: &'static str,
+        /// The offending number.
+        value: f64,
+        /// Environment step at which it came.
+        step: u64,
+    },
+    /// Weights or losses are no longer finite, so training cannot go on.
+    #[error(
+        "{what} became non-finite at update {update}: lower `learning_rate` (it is {learning_rate})"
+    )]
+    Diverged {
+        /// The quantity that is no longer finite.
+        what: &'static str,
+        /// Gradient update at which it was seen.
+        update: u64,
+        /// The learning rate in force.
+        learning_rate: f64,
+    },
+    /// The device cannot be used.
+    #[error("device `{device}` is not available: {reason}")]
+    Device {
+        /// The device asked for.
+        device: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// Stored parameters do not fit the agent.
+    #[error("parameters do not fit: {0}")]
+    Parameters(String),
+    /// The user interrupted the run.
+    #[error("interrupted")]
+    Interrupted,
+    /// libtorch reported an error.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// A sink or observer failed; the message is its own.
+    #[error("{0}")]
+    Observer(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A configuration error about `key`, whose value is `value`.
+    pub fn config(key: impl Into<String>, value: impl ToString, reason: impl Into<String>) -> Self {
+        Self::Config { key: key.into(), value: value.to_string(), reason: reason.into() }
+    }
+}

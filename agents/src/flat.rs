@@ -1,0 +1,85 @@
+//! A player's parameters are one flat vector. What optimisers, solvers and averages need of it.
+
+use std::iter::Sum;
+
+/// `f32` in training, `f64` in tests against closed forms.
+pub trait Scalar:
+    num_traits::Float + num_traits::NumAssign + Sum + tch::kind::Element + faer::traits::RealField
+{
+    /// Converts a constant or a setting.
+    fn of(x: f64) -> Self;
+    /// Converts for reporting.
+    fn as_f64(self) -> f64;
+}
+
+impl Scalar for f32 {
+    fn of(x: f64) -> Self {
+        x as f32
+    }
+    fn as_f64(self) -> f64 {
+        self.into()
+    }
+}
+
+impl Scalar for f64 {
+    fn of(x: f64) -> Self {
+        x
+    }
+    fn as_f64(self) -> f64 {
+        self
+    }
+}
+
+/// Independent partial sums: the compiler can keep them in one vector register.
+const LANES: usize = 16;
+
+/// `<a, b>`. The order of summation is fixed, so the result is the same on every run.
+pub fn dot<T: Scalar>(a: &[T], b: &[T]) -> T {
+    let mut lanes = [T::zero(); LANES];
+    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let tail: T = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(&x, &y)| x * y).sum();
+    for (x, y) in a_chunks.zip(b_chunks) {
+        for (lane, (&x, &y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
+            *lane += x * y;
+        }
+    }
+    lanes.into_iter().sum::<T>() + tail
+}
+
+/// `|a|`, the Euclidean norm.
+pub fn norm<T: Scalar>(a: &[T]) -> T {
+    num_traits::Float::sqrt(dot(a, a))
+}
+
+/// `y += alpha x`
+pub fn axpy<T: Scalar>(alpha: T, x: &[T], y: &mut [T]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y += alpha * x;
+    }
+}
+
+/// `a *= alpha`
+pub fn scale<T: Scalar>(alpha: T, a: &mut [T]) {
+    for x in a {
+        *x *= alpha;
+    }
+}
+
+/// Cosine of the angle between `a` and `b`; 0 if either is zero.
+pub fn cosine<T: Scalar>(a: &[T], b: &[T]) -> T {
+    let product = norm(a) * norm(b);
+    if product > T::zero() { dot(a, b) / product } else { T::zero() }
+}
+
+/// Whether every number is finite.
+pub fn all_finite<T: Scalar>(a: &[T]) -> bool {
+    // 0 * x is 0 for every finite x and NaN otherwise; unlike a chain of comparisons it vectorises.
+    a.iter().fold(T::zero(), |sum, &x| sum + x * T::zero()) == T::zero()
+}
+
+/// `target <- (1 - tau) target + tau source`
+pub fn polyak<T: Scalar>(tau: T, source: &[T], target: &mut [T]) {
+    for (target, &source) in target.iter_mut().zip(source) {
+        *target += tau * (source - *target);
+    }
+}

@@ -1,0 +1,14 @@
+//! Stackelberg actor-critic agents (Zheng et al., 2021, arXiv 2109.12286), without Python, command
+//! line or file formats: those are the business of the crates above this one.
+
+pub mod agent;
+pub mod algo;
+pub mod env;
+pub mod error;
+pub mod sink;
+pub mod train;
+
+pub use agent::{Agent, Metrics, Mode, Parameter};
+pub use env::{ActionSpace, Env, Spaces, Step};
+pub use error::{Error, Result};
+pub use sink::Sink;
