@@ -3,8 +3,15 @@
 
 pub mod agent;
 pub mod algo;
+pub mod engine;
 pub mod env;
 pub mod error;
+pub mod flat;
+pub mod game;
+pub mod memory;
+pub mod nn;
+pub mod optim;
+pub mod rng;
 pub mod sink;
 pub mod train;
 

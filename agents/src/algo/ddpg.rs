@@ -1,0 +1,102 @@
+//! Deep deterministic policy gradient (Lillicrap et al., 2016) and, with a leader, STDDPG.
+
+use super::config::{OffPolicyConfig, TargetPolicy};
+use super::off_policy::{Family, TensorPlace, sequential_tensors};
+use crate::agent::Mode;
+use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
+use crate::nn::Mlp;
+use crate::rng::Rng;
+use tch::Tensor;
+
+/// Networks and objectives: a tanh policy `mu_theta(s)` in the unit box and a critic `Q_w(s, a)`.
+#[derive(Clone)]
+pub struct Ddpg {
+    actor: TensorMlp,
+    critic: TensorMlp,
+    gamma: f64,
+    noise_std: f64,
+    target_policy: TargetPolicy,
+}
+
+impl Ddpg {
+    /// For observations and actions of these dimensions.
+    pub fn new(config: &OffPolicyConfig, obs_dim: usize, action_dim: usize) -> Self {
+        let hidden = &config.policy_kwargs.net_arch;
+        let activation = config.policy_kwargs.activation_fn;
+        Self {
+            actor: TensorMlp(Mlp::new(obs_dim, hidden, action_dim, activation)),
+            critic: TensorMlp(Mlp::new(obs_dim + action_dim, hidden, 1, activation)),
+            gamma: config.gamma,
+            noise_std: config.noise_std,
+            target_policy: config.target_policy,
+        }
+    }
+}
+
+impl Objectives for Ddpg {
+    fn losses(&self, p: &TensorPoint) -> Losses {
+        let mu =
+            |params: &Tensor, obs: &Tensor| self.actor.forward(params, obs.shallow_clone()).tanh();
+        let q = |params: &Tensor, obs: &Tensor, actions: &Tensor| {
+            let (q, factors) =
+                self.critic.forward_with_factors(params, Tensor::cat(&[obs, actions], 1));
+            (q.squeeze_dim(1), factors)
+        };
+
+        // -J(theta, w) = -E[Q_w(s, mu_theta(s))]                                            (7)
+        let actions = mu(&p.actor, &p.obs);
+        let actor = -q(&p.critic, &p.obs, &actions).0.mean(None);
+
+        // y = r + gamma (1 - d) Q_0(s', mu_theta(s')), a function of theta too              (8)
+        let next_actions = match self.target_policy {
+            TargetPolicy::Current => mu(&p.actor, &p.next_obs),
+            TargetPolicy::Target => mu(&p.target_actor, &p.next_obs),
+        };
+        let next_q = q(&p.target_critic, &p.next_obs, &next_actions).0;
+        let targets = &p.rewards + self.gamma * (1.0 - &p.dones) * next_q;
+
+        Losses {
+            actor,
+            outputs: vec![q(&p.critic, &p.obs, &p.actions)],
+            targets,
+            actions,
+            entropy: None,
+        }
+    }
+}
+
+impl Family for Ddpg {
+    fn actor(&self) -> &Mlp {
+        &self.actor.0
+    }
+
+    fn critic(&self) -> &Mlp {
+        &self.critic.0
+    }
+
+    fn critics(&self) -> usize {
+        1
+    }
+
+    fn stochastic(&self) -> bool {
+        false
+    }
+
+    fn action(&self, output: &[f32], mode: Mode, rng: &mut Rng, action: &mut [f32]) {
+        // a = clip(tanh(z) + noise_std epsilon, -1, 1)
+        for (a, &z) in action.iter_mut().zip(output) {
+            *a = z.tanh();
+            if mode == Mode::Explore {
+                *a = (*a + self.noise_std as f32 * rng.normal::<f32>()).clamp(-1.0, 1.0);
+            }
+        }
+    }
+
+    fn actor_tensors(&self) -> Vec<TensorPlace> {
+        sequential_tensors(&self.actor.0, "mu", 0)
+    }
+
+    fn has_target_actor(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,475 @@
+//! What DDPG, SAC and their Stackelberg forms share: replay, schedule, and the update rule.
+
+use super::config::{OffPolicyConfig, UpdateOrder};
+use super::measures::Means;
+use crate::agent::{Agent, Metrics, Mode, Parameter};
+use crate::engine::{Engine, FrozenGame, Point, Role};
+use crate::env::{ActionSpace, Spaces, Step};
+use crate::error::{Error, Result};
+use crate::flat;
+use crate::game::{Game as _, LeaderGradient, Player, Solve, Solver, total_derivative};
+use crate::memory::{Batch, Replay};
+use crate::nn::Mlp;
+use crate::optim::Optimizer;
+use crate::rng::{Purpose, Rng};
+use std::ops::Range;
+
+/// What distinguishes one off-policy algorithm from another, besides its two objectives.
+pub trait Family: Send {
+    /// The actor's network.
+    fn actor(&self) -> &Mlp;
+
+    /// One critic's network.
+    fn critic(&self) -> &Mlp;
+
+    /// How many critics of that shape there are.
+    fn critics(&self) -> usize;
+
+    /// Whether updates need reparameterisation noise.
+    fn stochastic(&self) -> bool;
+
+    /// The action in the unit box for one output of the actor's network.
+    fn action(&self, output: &[f32], mode: Mode, rng: &mut Rng, action: &mut [f32]);
+
+    /// Names, shapes and places of the actor's tensors, as in Stable-Baselines3 without prefix.
+    fn actor_tensors(&self) -> Vec<TensorPlace>;
+
+    /// Whether the target network of the actor is part of the parameters.
+    fn has_target_actor(&self) -> bool;
+}
+
+/// Where a named tensor lies within a player's flat vector.
+pub struct TensorPlace {
+    /// Name without the network's prefix.
+    pub name: String,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Place.
+    pub range: Range<usize>,
+}
+
+/// The tensors of `network`, named `{prefix}.{2 l}.weight` and `.bias` as in a PyTorch `Sequential`
+/// with activations in between, and shifted by `offset`.
+pub fn sequential_tensors(network: &Mlp, prefix: &str, offset: usize) -> Vec<TensorPlace> {
+    let place = |name: String, shape: Vec<usize>, range: &Range<usize>| TensorPlace {
+        name,
+        shape,
+        range: range.start + offset..range.end + offset,
+    };
+    let layers = network.layers.iter().enumerate();
+    layers
+        .flat_map(|(i, layer)| {
+            let shape = vec![layer.outputs, layer.inputs];
+            [
+                place(format!("{prefix}.{}.weight", 2 * i), shape, &layer.weight),
+                place(format!("{prefix}.{}.bias", 2 * i), vec![layer.outputs], &layer.bias),
+            ]
+        })
+        .collect()
+}
+
+/// One player: parameters, their Polyak average, optimiser.
+struct Learner {
+    params: Vec<f32>,
+    target: Vec<f32>,
+    optimizer: Optimizer<f32>,
+    learning_rate: f64,
+}
+
+impl Learner {
+    fn new(params: Vec<f32>, role: Role, config: &OffPolicyConfig) -> Self {
+        Self {
+            target: params.clone(),
+            optimizer: Optimizer::new(config.optimizer, params.len()),
+            params,
+            learning_rate: config.learning_rate(role),
+        }
+    }
+
+    fn step(&mut self, gradient: &[f32]) {
+        self.optimizer.step(self.learning_rate, gradient, &mut self.params);
+    }
+}
+
+/// An off-policy agent: an algorithm's family on an engine.
+pub struct OffPolicy<F, E> {
+    family: F,
+    engine: E,
+    config: OffPolicyConfig,
+    spaces: Spaces,
+    low: Vec<f32>,
+    half_range: Vec<f32>,
+
+    actor: Learner,
+    critic: Learner,
+    replay: Replay,
+    exploration: Rng,
+    sampling: Rng,
+    policy_noise: Rng,
+    steps: u64,
+    steps_since_round: u64,
+    updates: u64,
+    fallbacks: u64,
+    means: Means,
+
+    solver: Solver<f32>,
+    batch: Batch<f32>,
+    leader_gradient: LeaderGradient<f32>,
+    follower_gradient: Vec<f32>,
+    scratch: [Vec<f32>; 2],
+    output: Vec<f32>,
+    unit_action: Vec<f32>,
+}
+
+impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
+    /// A fresh agent. `spaces` must have box actions.
+    pub fn new(family: F, engine: E, config: OffPolicyConfig, spaces: Spaces, seed: u64) -> Self {
+        let (low, half_range) = match &spaces.action {
+            ActionSpace::Box { low, high } => {
+                (low.clone(), low.iter().zip(high).map(|(l, h)| 0.5 * (h - l)).collect())
+            }
+            ActionSpace::Discrete { .. } => (Vec::new(), Vec::new()),
+        };
+        let actor = family.actor().init(&mut Rng::new(seed, Purpose::Actor));
+        let mut critic_rng = Rng::new(seed, Purpose::Critic);
+        let critic: Vec<f32> = (0..family.critics())
+            .flat_map(|_| family.critic().init::<f32>(&mut critic_rng))
+            .collect();
+        let (leader_dim, follower_dim) = match config.leader.unwrap_or(Role::Actor) {
+            Role::Actor => (actor.len(), critic.len()),
+            Role::Critic => (critic.len(), actor.len()),
+        };
+        Self {
+            actor: Learner::new(actor, Role::Actor, &config),
+            critic: Learner::new(critic, Role::Critic, &config),
+            replay: Replay::new(config.buffer_size, spaces.obs_dim, low.len()),
+            exploration: Rng::new(seed, Purpose::Exploration),
+            sampling: Rng::new(seed, Purpose::Replay),
+            policy_noise: Rng::new(seed, Purpose::Policy),
+            steps: 0,
+            steps_since_round: 0,
+            updates: 0,
+            fallbacks: 0,
+            means: Means::default(),
+            solver: Solver::new(&config.solver_config()),
+            batch: Batch::default(),
+            leader_gradient: LeaderGradient::new(leader_dim),
+            follower_gradient: vec![0.0; follower_dim],
+            scratch: Default::default(),
+            output: vec![0.0; family.actor().outputs()],
+            unit_action: vec![0.0; low.len()],
+            family,
+            engine,
+            config,
+            spaces,
+            low,
+            half_range,
+        }
+    }
+
+    /// One update: a leader step and `unroll` follower steps on one minibatch (Algorithm 2).
+    fn update(&mut self) -> Result<()> {
+        self.replay.sample(self.config.batch_size, &mut self.sampling, &mut self.batch);
+        self.draw_policy_noise();
+
+        let Self {
+            engine,
+            config,
+            actor,
+            critic,
+            batch,
+            solver,
+            leader_gradient,
+            follower_gradient,
+            ..
+        } = self;
+        let role = config.leader.unwrap_or(Role::Actor);
+        let lambda = config.lambda(self.steps);
+        let mut losses = [0.0; 2];
+
+        // g2 = D2 f2(x1, x2)
+        let mut game = engine.freeze(point(actor, critic, batch), role)?;
+        game.gradient(Player::Follower, Player::Follower, follower_gradient)?;
+        losses[1] = game.loss(role.opponent())?;
+        if config.update_order == UpdateOrder::Sequential {
+            drop(game);
+            learner(actor, critic, role.opponent()).step(follower_gradient);
+            game = engine.freeze(point(actor, critic, batch), role)?;
+        }
+
+        // g1 = D f1(x1, x2) (11), (14); without a leader D1 f1 (5), (13)
+        let solve = match config.leader {
+            Some(_) => {
+                let clamp = config.norm_ratio_clamp.map(|c| c as f32);
+                Some(total_derivative(&mut game, solver, lambda as f32, clamp, leader_gradient)?)
+            }
+            None => {
+                game.gradient(Player::Leader, Player::Leader, &mut leader_gradient.total)?;
+                None
+            }
+        };
+        losses[0] = game.loss(role)?;
+        let saturation = game.policy_saturation()?;
+        let entropy = game.entropy()?;
+        drop(game);
+
+        let norms = Norms::of(leader_gradient, follower_gradient, solve.is_some());
+        if !(norms.leader.is_finite() && norms.follower.is_finite()) {
+            return Err(Error::Diverged {
+                what: "a gradient",
+                update: self.updates,
+                learning_rate: config.learning_rate,
+            });
+        }
+
+        // x1 <- x1 - alpha1 g1;  x2 <- x2 - alpha2 g2
+        learner(actor, critic, role).step(&leader_gradient.total);
+        if config.update_order == UpdateOrder::Simultaneous {
+            learner(actor, critic, role.opponent()).step(follower_gradient);
+        }
+        // x2 <- x2 - alpha2 D2 f2(x1, x2), m - 1 times
+        for _ in 1..config.unroll {
+            let mut game = engine.freeze(point(actor, critic, batch), role)?;
+            game.gradient(Player::Follower, Player::Follower, follower_gradient)?;
+            drop(game);
+            learner(actor, critic, role.opponent()).step(follower_gradient);
+        }
+        for player in [actor, critic] {
+            flat::polyak(config.tau as f32, &player.params, &mut player.target);
+        }
+
+        self.updates += 1;
+        let [leader_loss, follower_loss] = losses;
+        let (actor_loss, critic_loss) = match role {
+            Role::Actor => (leader_loss, follower_loss),
+            Role::Critic => (follower_loss, leader_loss),
+        };
+        self.means.add("train/actor_loss", actor_loss);
+        self.means.add("train/critic_loss", critic_loss);
+        self.means.add("train/learning_rate", self.config.learning_rate);
+        if let Some(entropy) = entropy {
+            self.means.add("train/entropy", entropy);
+        }
+        self.means.add("game/policy_saturation", saturation);
+        self.record_game(&norms, solve, lambda);
+        Ok(())
+    }
+
+    fn record_game(&mut self, norms: &Norms, solve: Option<Solve>, lambda: f64) {
+        self.means.add("game/leader_grad_norm", norms.leader);
+        self.means.add("game/follower_grad_norm", norms.follower);
+        let Some(solve) = solve else { return };
+        if solve.fallback {
+            self.fallbacks += 1;
+            if self.fallbacks == 1 {
+                tracing::warn!(
+                    update = self.updates,
+                    residual = solve.residual,
+                    "a Stackelberg solve failed; that update takes the plain gradient (further ones are counted in game/fallbacks)"
+                );
+            }
+        }
+        for (tag, value) in [
+            ("game/individual_grad_norm", norms.individual),
+            ("game/implicit_grad_norm", norms.implicit),
+            ("game/implicit_ratio", norms.implicit / norms.individual),
+            ("game/cosine", norms.cosine),
+            ("game/lambda", lambda),
+            ("game/solver_residual", solve.residual),
+            ("game/solver_iterations", solve.iterations as f64),
+            ("game/negative_curvature", f64::from(u8::from(solve.negative_curvature))),
+            ("game/fallbacks", self.fallbacks as f64),
+        ] {
+            self.means.add(tag, value);
+        }
+    }
+
+    fn draw_policy_noise(&mut self) {
+        if !self.family.stochastic() {
+            return;
+        }
+        let len = self.config.batch_size * self.low.len();
+        for noise in [&mut self.batch.noise, &mut self.batch.next_noise] {
+            noise.clear();
+            noise.extend((0..len).map(|_| self.policy_noise.normal::<f32>()));
+        }
+    }
+
+    /// Every named tensor with its place: `(name, shape, actor or critic, target or not, range)`.
+    fn tensors(&self) -> Vec<(TensorPlace, Role, bool)> {
+        let mut tensors = Vec::new();
+        let mut add = |prefix: &str, places: Vec<TensorPlace>, role: Role, target: bool| {
+            tensors.extend(places.into_iter().map(|place| {
+                let name = format!("{prefix}.{}", place.name);
+                (TensorPlace { name, ..place }, role, target)
+            }));
+        };
+        let critics = || {
+            let network = self.family.critic();
+            (0..self.family.critics())
+                .flat_map(|i| sequential_tensors(network, &format!("qf{i}"), i * network.dim()))
+                .collect()
+        };
+        add("actor", self.family.actor_tensors(), Role::Actor, false);
+        if self.family.has_target_actor() {
+            add("actor_target", self.family.actor_tensors(), Role::Actor, true);
+        }
+        add("critic", critics(), Role::Critic, false);
+        add("critic_target", critics(), Role::Critic, true);
+        tensors
+    }
+}
+
+fn point<'a>(actor: &'a Learner, critic: &'a Learner, batch: &'a Batch<f32>) -> Point<'a, f32> {
+    Point {
+        actor: &actor.params,
+        critic: &critic.params,
+        target_actor: &actor.target,
+        target_critic: &critic.target,
+        batch,
+    }
+}
+
+fn learner<'a>(actor: &'a mut Learner, critic: &'a mut Learner, role: Role) -> &'a mut Learner {
+    match role {
+        Role::Actor => actor,
+        Role::Critic => critic,
+    }
+}
+
+/// Norms of an update's gradients.
+struct Norms {
+    individual: f64,
+    implicit: f64,
+    leader: f64,
+    follower: f64,
+    cosine: f64,
+}
+
+impl Norms {
+    fn of(leader: &LeaderGradient<f32>, follower: &[f32], led: bool) -> Self {
+        let individual = if led { &leader.individual } else { &leader.total };
+        let norm = |v: &[f32]| f64::from(flat::norm(v));
+        Self {
+            individual: norm(individual),
+            implicit: if led { norm(&leader.implicit) } else { 0.0 },
+            leader: norm(&leader.total),
+            follower: norm(follower),
+            cosine: if led { flat::cosine(individual, &leader.total).into() } else { 1.0 },
+        }
+    }
+}
+
+impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
+    fn spaces(&self) -> &Spaces {
+        &self.spaces
+    }
+
+    fn act(&mut self, obs: &[f32], mode: Mode, actions: &mut [f32]) -> Result<()> {
+        let random = mode == Mode::Explore && self.steps < self.config.random_steps;
+        let (n, m) = (self.spaces.obs_dim, self.low.len());
+        for (obs, action) in obs.chunks_exact(n).zip(actions.chunks_exact_mut(m)) {
+            if random {
+                self.unit_action.fill_with(|| self.exploration.uniform(-1.0, 1.0));
+            } else {
+                self.family.actor().forward(
+                    &self.actor.params,
+                    obs,
+                    &mut self.scratch,
+                    &mut self.output,
+                );
+                self.family.action(
+                    &self.output,
+                    mode,
+                    &mut self.exploration,
+                    &mut self.unit_action,
+                );
+            }
+            // a = low + (u + 1) (high - low) / 2
+            let bounds = self.low.iter().zip(&self.half_range);
+            for ((a, &u), (&low, &half)) in action.iter_mut().zip(&self.unit_action).zip(bounds) {
+                *a = (low + (u + 1.0) * half).clamp(low, low + 2.0 * half);
+            }
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<()> {
+        let (n, m) = (self.spaces.obs_dim, self.low.len());
+        let rows =
+            obs.chunks_exact(n).zip(actions.chunks_exact(m)).zip(step.next_obs.chunks_exact(n));
+        let ends = step.rewards.iter().zip(&step.terminated);
+        for (((obs, action), next_obs), (&reward, &terminated)) in rows.zip(ends) {
+            let bounds = self.low.iter().zip(&self.half_range);
+            for ((u, &a), (&low, &half)) in self.unit_action.iter_mut().zip(action).zip(bounds) {
+                *u = (a - low) / half - 1.0;
+            }
+            self.replay.push(obs, &self.unit_action, reward as f32, next_obs, terminated);
+            self.steps += 1;
+            self.steps_since_round += 1;
+        }
+        if self.steps < self.config.learning_starts
+            || self.steps_since_round < self.config.train_freq
+        {
+            return Ok(());
+        }
+        let since_round = std::mem::take(&mut self.steps_since_round);
+        let rounds = u64::try_from(self.config.gradient_steps).unwrap_or(since_round);
+        for _ in 0..rounds {
+            self.update()?;
+        }
+        Ok(())
+    }
+
+    fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    fn metrics(&mut self) -> Metrics {
+        self.means.take()
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let vector = |role, target| match (role, target) {
+            (Role::Actor, false) => &self.actor.params,
+            (Role::Actor, true) => &self.actor.target,
+            (Role::Critic, false) => &self.critic.params,
+            (Role::Critic, true) => &self.critic.target,
+        };
+        self.tensors()
+            .into_iter()
+            .map(|(place, role, target)| Parameter {
+                values: vector(role, target)[place.range].to_vec(),
+                name: place.name,
+                shape: place.shape,
+            })
+            .collect()
+    }
+
+    fn set_parameters(&mut self, parameters: &[Parameter]) -> Result<()> {
+        let tensors = self.tensors();
+        if let Some(stranger) =
+            parameters.iter().find(|p| tensors.iter().all(|(t, ..)| t.name != p.name))
+        {
+            return Err(Error::Parameters(format!(
+                "`{}` is not one of this agent's",
+                stranger.name
+            )));
+        }
+        for (place, role, target) in tensors {
+            let Some(parameter) = parameters.iter().find(|p| p.name == place.name) else {
+                return Err(Error::Parameters(format!("`{}` is missing", place.name)));
+            };
+            if parameter.shape != place.shape || parameter.values.len() != place.range.len() {
+                let (name, got, want) = (&place.name, &parameter.shape, &place.shape);
+                return Err(Error::Parameters(format!(
+                    "`{name}` has shape {got:?} instead of {want:?}"
+                )));
+            }
+            let learner = learner(&mut self.actor, &mut self.critic, role);
+            let vector = if target { &mut learner.target } else { &mut learner.params };
+            vector[place.range].copy_from_slice(&parameter.values);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! Exact Gauss-Newton solve for least-squares followers, in the space of the batch.
+//!
+//! With `G = (2/B) J'J` and the push-through identity, the only thing the implicit term needs of
+//! `x = (G + lambda I)^-1 D2 f1` are the outputs
+//!
+//! ```text
+//! u = J x = ((2/B) K + lambda I)^-1 J D2 f1,      K = J J'
+//! ```
+//!
+//! so that one `B x B` Cholesky factorisation per block replaces the `P x P` system.
+
+use super::Solve;
+use crate::error::{Error, Result};
+use crate::flat::{self, Scalar};
+use crate::game::{Game, LeastSquares};
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt;
+use faer::reborrow::{Reborrow as _, ReborrowMut as _};
+use faer::{MatMut, Par};
+
+/// Work space for one `B x B` system and the outputs of all blocks.
+pub(super) struct Woodbury<T> {
+    k: Vec<T>,
+    diagonal: Vec<T>,
+    b: Vec<T>,
+    u: Vec<T>,
+    scratch: Option<MemBuffer>,
+}
+
+impl<T> Default for Woodbury<T> {
+    fn default() -> Self {
+        Self { k: Vec::new(), diagonal: Vec::new(), b: Vec::new(), u: Vec::new(), scratch: None }
+    }
+}
+
+impl<T: Scalar> Woodbury<T> {
+    /// Writes `D12 f2 (G + lambda I)^-1 D2 f1` to `out`.
+    pub(super) fn implicit_term(
+        &mut self,
+        game: &mut dyn Game<T>,
+        lambda: T,
+        out: &mut [T],
+    ) -> Result<Solve> {
+        let game = least_squares(game)?;
+        let (samples, blocks) = (game.samples(), game.blocks());
+        self.resize(samples, blocks);
+
+        // b = J D2 f1
+        game.jacobian_leader_gradient(&mut self.b)?;
+        self.u.copy_from_slice(&self.b);
+
+        let mut squared_residual = T::zero();
+        for block in 0..blocks {
+            // u = ((2/B) K + lambda I)^-1 b
+            let rows = block * samples..(block + 1) * samples;
+            game.gram(block, &mut self.k)?;
+            flat::scale(T::of(2.0 / samples as f64), &mut self.k);
+            for (i, diagonal) in self.diagonal.iter_mut().enumerate() {
+                let entry = &mut self.k[i * samples + i];
+                *entry += lambda;
+                *diagonal = *entry;
+            }
+            if !self.factor_and_solve(rows.clone()) {
+                return Ok(Solve { fallback: true, residual: 1.0, ..Solve::default() });
+            }
+            squared_residual += self.squared_residual(rows);
+        }
+        game.cross_vjp_of_outputs(&self.u, out)?;
+
+        let b_norm = flat::norm(&self.b).as_f64();
+        let residual = squared_residual.as_f64().sqrt();
+        Ok(Solve {
+            residual: if b_norm > 0.0 { residual / b_norm } else { 0.0 },
+            fallback: !flat::all_finite(&self.u),
+            ..Solve::default()
+        })
+    }
+
+    fn resize(&mut self, samples: usize, blocks: usize) {
+        if self.diagonal.len() != samples {
+            self.k.resize(samples * samples, T::zero());
+            self.diagonal.resize(samples, T::zero());
+            let request =
+                llt::factor::cholesky_in_place_scratch::<T>(samples, Par::Seq, Default::default());
+            self.scratch = Some(MemBuffer::new(request));
+        }
+        self.b.resize(blocks * samples, T::zero());
+        self.u.resize(blocks * samples, T::zero());
+    }
+
+    /// Replaces one triangle of `k` by its Cholesky factor `L` and `u[rows]` by the solution. False
+    /// if `k` is not positive definite.
+    fn factor_and_solve(&mut self, rows: std::ops::Range<usize>) -> bool {
+        let n = self.diagonal.len();
+        let Some(scratch) = &mut self.scratch else { return false };
+        let stack = MemStack::new(scratch);
+        let mut k = MatMut::from_column_major_slice_mut(&mut self.k, n, n);
+        let factored = llt::factor::cholesky_in_place(
+            k.rb_mut(),
+            Default::default(),
+            Par::Seq,
+            stack,
+            Default::default(),
+        );
+        let u = MatMut::from_column_major_slice_mut(&mut self.u[rows], n, 1);
+        llt::solve::solve_in_place(k.rb(), u, Par::Seq, stack);
+        factored.is_ok()
+    }
+
+    /// `|K u - b|^2` of one block. The factorisation left one triangle of `k` as it was; the
+    /// diagonal was kept aside.
+    fn squared_residual(&self, rows: std::ops::Range<usize>) -> T {
+        let n = self.diagonal.len();
+        let (u, b) = (&self.u[rows.clone()], &self.b[rows]);
+        let entry = |i: usize, j: usize| match i.cmp(&j) {
+            std::cmp::Ordering::Equal => self.diagonal[i],
+            std::cmp::Ordering::Less => self.k[j * n + i],
+            std::cmp::Ordering::Greater => self.k[i * n + j],
+        };
+        let row = |i: usize| (0..n).map(|j| entry(i, j) * u[j]).sum::<T>() - b[i];
+        (0..n).map(|i| row(i) * row(i)).sum()
+    }
+}
+
+/// The least-squares structure of `game`, or the error that names what lacks it.
+pub(super) fn least_squares<T: Scalar>(game: &mut dyn Game<T>) -> Result<&mut dyn LeastSquares<T>> {
+    game.least_squares().ok_or_else(|| {
+        Error::config(
+            "solver",
+            "woodbury",
+            "Gauss-Newton needs a follower that fits targets; with the critic as leader take `cg`",
+        )
+    })
+}

@@ -1,0 +1,5 @@
+//! What agents remember: transitions off policy, trajectories on policy.
+
+mod replay;
+
+pub use replay::{Batch, Replay};
