@@ -21,7 +21,7 @@ use faer::{MatMut, Par};
 /// Work space for one `B x B` system and the outputs of all blocks.
 pub(super) struct Woodbury<T> {
     k: Vec<T>,
-    diagonal: Vec<T>,
+    factor: Vec<T>,
     b: Vec<T>,
     u: Vec<T>,
     scratch: Option<MemBuffer>,
@@ -29,7 +29,7 @@ pub(super) struct Woodbury<T> {
 
 impl<T> Default for Woodbury<T> {
     fn default() -> Self {
-        Self { k: Vec::new(), diagonal: Vec::new(), b: Vec::new(), u: Vec::new(), scratch: None }
+        Self { k: Vec::new(), factor: Vec::new(), b: Vec::new(), u: Vec::new(), scratch: None }
     }
 }
 
@@ -55,10 +55,8 @@ impl<T: Scalar> Woodbury<T> {
             let rows = block * samples..(block + 1) * samples;
             game.gram(block, &mut self.k)?;
             flat::scale(T::of(2.0 / samples as f64), &mut self.k);
-            for (i, diagonal) in self.diagonal.iter_mut().enumerate() {
-                let entry = &mut self.k[i * samples + i];
-                *entry += lambda;
-                *diagonal = *entry;
+            for diagonal in self.k.iter_mut().step_by(samples + 1) {
+                *diagonal += lambda;
             }
             if !self.factor_and_solve(rows.clone()) {
                 return Ok(Solve { fallback: true, residual: 1.0, ..Solve::default() });
@@ -77,9 +75,9 @@ impl<T: Scalar> Woodbury<T> {
     }
 
     fn resize(&mut self, samples: usize, blocks: usize) {
-        if self.diagonal.len() != samples {
+        if self.k.len() != samples * samples {
             self.k.resize(samples * samples, T::zero());
-            self.diagonal.resize(samples, T::zero());
+            self.factor.resize(samples * samples, T::zero());
             let request =
                 llt::factor::cholesky_in_place_scratch::<T>(samples, Par::Seq, Default::default());
             self.scratch = Some(MemBuffer::new(request));
@@ -88,37 +86,31 @@ impl<T: Scalar> Woodbury<T> {
         self.u.resize(blocks * samples, T::zero());
     }
 
-    /// Replaces one triangle of `k` by its Cholesky factor `L` and `u[rows]` by the solution. False
-    /// if `k` is not positive definite.
+    /// Replaces `u[rows]` by the solution of `k u = u`, through the Cholesky factorisation `k = LL'`.
+    /// False if `k` is not positive definite.
     fn factor_and_solve(&mut self, rows: std::ops::Range<usize>) -> bool {
-        let n = self.diagonal.len();
+        let n = rows.len();
         let Some(scratch) = &mut self.scratch else { return false };
         let stack = MemStack::new(scratch);
-        let mut k = MatMut::from_column_major_slice_mut(&mut self.k, n, n);
+        self.factor.copy_from_slice(&self.k);
+        let mut l = MatMut::from_column_major_slice_mut(&mut self.factor, n, n);
         let factored = llt::factor::cholesky_in_place(
-            k.rb_mut(),
+            l.rb_mut(),
             Default::default(),
             Par::Seq,
             stack,
             Default::default(),
         );
         let u = MatMut::from_column_major_slice_mut(&mut self.u[rows], n, 1);
-        llt::solve::solve_in_place(k.rb(), u, Par::Seq, stack);
+        llt::solve::solve_in_place(l.rb(), u, Par::Seq, stack);
         factored.is_ok()
     }
 
-    /// `|K u - b|^2` of one block. The factorisation left one triangle of `k` as it was; the
-    /// diagonal was kept aside.
+    /// `|k u - b|^2` of one block.
     fn squared_residual(&self, rows: std::ops::Range<usize>) -> T {
-        let n = self.diagonal.len();
         let (u, b) = (&self.u[rows.clone()], &self.b[rows]);
-        let entry = |i: usize, j: usize| match i.cmp(&j) {
-            std::cmp::Ordering::Equal => self.diagonal[i],
-            std::cmp::Ordering::Less => self.k[j * n + i],
-            std::cmp::Ordering::Greater => self.k[i * n + j],
-        };
-        let row = |i: usize| (0..n).map(|j| entry(i, j) * u[j]).sum::<T>() - b[i];
-        (0..n).map(|i| row(i) * row(i)).sum()
+        let residuals = self.k.chunks_exact(u.len()).zip(b).map(|(row, &b)| flat::dot(row, u) - b);
+        residuals.map(|r| r * r).sum()
     }
 }
 
