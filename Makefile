@@ -1,0 +1,52 @@
+# The two commands: `make train` and `make test`. `make help` lists the rest.
+
+ENV  = Walker2d-v4
+ALGO = stddpg-al
+ARGS =
+
+PYTHON ?= python3
+# Where libtorch comes from: lean, full, python, a folder or a package index (see README.md).
+# The last choice is kept.
+TORCH ?= $(or $(LIBTORCH),$(if $(LIBTORCH_USE_PYTORCH),python),$(shell cat .venv/torch 2>/dev/null),lean)
+
+SETUP_INPUTS = scripts/setup.py pyproject.toml requirements.txt \
+               $(if $(filter-out $(shell cat .venv/torch 2>/dev/null),$(TORCH)),FORCE)
+SETUP = $(PYTHON) scripts/setup.py --torch '$(TORCH)'
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+train: setup ## set up, then train: ENV=Walker2d-v4 ALGO=stddpg-al ARGS="--steps 20000"
+	@cargo run --release --quiet -- --env $(ENV) --algo $(ALGO) $(ARGS)
+
+test: .venv/setup-test ## set up, then check everything: format, lints, Rust tests, Python tests
+	cargo fmt --all --check
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	cargo build --release --locked
+	cargo test --release --workspace --locked
+	.venv/bin/python -m pytest tests
+
+install: setup ## put stac-bench on the PATH
+	cargo install --path . --locked
+	@bin="$${CARGO_INSTALL_ROOT:-$${CARGO_HOME:-$$HOME/.cargo}}/bin"; \
+	case ":$$PATH:" in *":$$bin:"*) ;; *) echo "Add $$bin to your PATH: export PATH=\"$$bin:\$$PATH\"";; esac
+
+setup: .venv/setup-train ## Python packages, libtorch and cargo's settings, nothing built
+
+clean: ## remove what set-up and build made; runs stay
+	rm -rf .venv .cargo target
+
+.venv/setup-train: $(SETUP_INPUTS) | python
+	@$(SETUP) train
+	@touch $@
+
+.venv/setup-test: .venv/setup-train
+	@$(SETUP) test
+	@touch $@
+
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.10 ($(PYTHON)): apt install python3 python3-venv python3-dev" >&2; exit 1; }
+
+.PHONY: help train test install setup clean python FORCE
