@@ -18,7 +18,7 @@ def binary():
 
 @pytest.fixture
 def stac_bench(binary, tmp_path):
-    """Runs `stac-bench ARGUMENTS` in an empty folder; returns the finished process, output as text."""
+    """Runs `stac-bench ARGUMENTS` in an empty folder; returns the finished process."""
 
     def run(*arguments, timeout=300, **options):
         return subprocess.run(
