@@ -116,3 +116,50 @@ impl Replay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::rng::Purpose;
+
+    fn filled(capacity: usize, pushes: usize) -> Replay {
+        let mut replay = Replay::new(capacity, 2, 1);
+        for i in 0..pushes {
+            let x = i as f32;
+            replay.push(&[x, -x], &[x / 10.0], 2.0 * x, &[x + 1.0, -x - 1.0], i % 3 == 0);
+        }
+        replay
+    }
+
+    #[test]
+    fn a_full_ring_forgets_the_oldest_and_keeps_rows_together() {
+        let replay = filled(5, 13);
+        assert_eq!(replay.len(), 5);
+        let mut batch = Batch::<f64>::default();
+        replay.sample(400, &mut Rng::new(0, Purpose::Replay), &mut batch);
+        let mut seen = std::collections::BTreeSet::new();
+        for i in 0..400 {
+            let x = batch.obs[2 * i];
+            seen.insert(x as u32);
+            assert_eq!(batch.obs[2 * i + 1], -x);
+            assert_eq!(batch.actions[i], f64::from(x as f32 / 10.0));
+            assert_eq!(batch.rewards[i], 2.0 * x);
+            assert_eq!(batch.next_obs[2 * i..2 * i + 2], [x + 1.0, -x - 1.0]);
+            assert_eq!(batch.dones[i], f64::from(u8::from(x as u32 % 3 == 0)));
+        }
+        assert_eq!(seen, (8..13).collect());
+    }
+
+    #[test]
+    fn sampling_is_uniform() {
+        let replay = filled(4, 4);
+        let mut batch = Batch::<f32>::default();
+        replay.sample(40_000, &mut Rng::new(1, Purpose::Replay), &mut batch);
+        for x in 0..4 {
+            let count = batch.rewards.iter().filter(|&&r| r == 2.0 * x as f32).count();
+            // Six standard deviations of a binomial with p = 1/4.
+            assert!(count.abs_diff(10_000) < 520, "{x}: {count}");
+        }
+    }
+}

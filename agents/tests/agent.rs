@@ -1,0 +1,310 @@
+//! The off-policy agent as its users see it: schedule, memory, determinism, update rules.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use agents::algo::{self, Settings};
+use agents::train::{Flow, Observer, Progress, evaluate, train};
+use agents::{ActionSpace, Agent, Env, Error, Mode, Parameter, Result, Spaces, Step};
+use serde_json::json;
+
+/// A point on a line that is rewarded for staying near the origin; bounds are lopsided on purpose.
+struct Point {
+    spaces: Spaces,
+    x: f32,
+    t: u32,
+}
+
+const LOW: f32 = -0.5;
+const HIGH: f32 = 1.5;
+const LIMIT: u32 = 20;
+
+impl Point {
+    fn new() -> Self {
+        let action = ActionSpace::Box { low: vec![LOW], high: vec![HIGH] };
+        Self { spaces: Spaces { obs_dim: 1, action }, x: 0.0, t: 0 }
+    }
+}
+
+impl Env for Point {
+    fn spaces(&self) -> &Spaces {
+        &self.spaces
+    }
+
+    fn reset(&mut self, seed: Option<u64>, obs: &mut [f32]) -> Result<()> {
+        (self.x, self.t) = (1.0 + seed.unwrap_or(0) as f32 * 0.01, 0);
+        obs[0] = self.x;
+        Ok(())
+    }
+
+    fn step(&mut self, actions: &[f32], step: &mut Step) -> Result<()> {
+        assert!((LOW..=HIGH).contains(&actions[0]), "action {} out of bounds", actions[0]);
+        self.x = 0.9 * self.x + 0.5 * (actions[0] - 0.5);
+        self.t += 1;
+        step.next_obs[0] = self.x;
+        step.rewards[0] = f64::from(-self.x * self.x);
+        step.terminated[0] = false;
+        step.truncated[0] = self.t == LIMIT;
+        if step.truncated[0] {
+            self.reset(None, &mut step.obs)?;
+        } else {
+            step.obs[0] = self.x;
+        }
+        Ok(())
+    }
+}
+
+struct Silent;
+
+impl Observer for Silent {
+    fn on_step(&mut self, _: &mut Progress<'_>) -> Result<Flow> {
+        Ok(Flow::Continue)
+    }
+}
+
+fn settings(extra: serde_json::Value) -> Settings {
+    let mut settings = json!({
+        "batch_size": 16, "learning_starts": 40, "random_steps": 60, "train_freq": 5, "gradient_steps": 5,
+        "policy_kwargs": {"net_arch": [16, 16]},
+    });
+    let map = settings.as_object_mut().unwrap();
+    map.extend(extra.as_object().unwrap().clone());
+    map.clone()
+}
+
+fn agent(algo: &str, seed: u64, extra: serde_json::Value) -> Box<dyn Agent> {
+    algo::find(algo).unwrap().build(&settings(extra), Point::new().spaces(), seed).unwrap()
+}
+
+fn trained(algo: &str, seed: u64, steps: u64, extra: serde_json::Value) -> Box<dyn Agent> {
+    let mut agent = agent(algo, seed, extra);
+    train(&mut *agent, &mut Point::new(), steps, seed, &mut Silent).unwrap();
+    agent
+}
+
+/// Largest difference between two agents' parameters.
+fn distance(a: &dyn Agent, b: &dyn Agent) -> f32 {
+    let values = |agent: &dyn Agent| {
+        agent.parameters().into_iter().flat_map(|p: Parameter| p.values).collect::<Vec<_>>()
+    };
+    values(a).iter().zip(values(b)).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
+}
+
+const DDPG_FORMS: [&str; 3] = ["ddpg", "stddpg-al", "stddpg-cl"];
+
+#[test]
+fn the_same_seed_gives_identical_parameters_and_another_seed_does_not() {
+    for algo in DDPG_FORMS {
+        let a = trained(algo, 3, 120, json!({}));
+        let b = trained(algo, 3, 120, json!({}));
+        let c = trained(algo, 4, 120, json!({}));
+        assert_eq!(a.parameters(), b.parameters(), "{algo}");
+        assert!(distance(&*a, &*c) > 1e-3, "{algo}");
+    }
+}
+
+#[test]
+fn updates_start_and_repeat_as_configured() {
+    for (steps, updates) in [(39, 0), (40, 5), (44, 5), (45, 10), (60, 25)] {
+        assert_eq!(trained("ddpg", 0, steps, json!({})).updates(), updates, "after {steps} steps");
+    }
+    let every_step = json!({"train_freq": 10, "gradient_steps": -1, "learning_starts": 1});
+    assert_eq!(trained("ddpg", 0, 30, every_step).updates(), 30);
+}
+
+#[test]
+fn the_random_phase_covers_the_box_and_ends() {
+    let mut agent = agent("ddpg", 0, json!({"random_steps": 500, "learning_starts": 10_000}));
+    let mut seen = Vec::new();
+    struct Watch<'a>(&'a mut Vec<f32>);
+    impl Observer for Watch<'_> {
+        fn on_step(&mut self, p: &mut Progress<'_>) -> Result<Flow> {
+            let mut action = [0.0];
+            p.agent.act(&p.step.obs, Mode::Explore, &mut action)?;
+            self.0.push(action[0]);
+            Ok(Flow::Continue)
+        }
+    }
+    train(&mut *agent, &mut Point::new(), 500, 0, &mut Watch(&mut seen)).unwrap();
+    let mean = seen[..499].iter().sum::<f32>() / 499.0;
+    let (low, high) = seen.iter().fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
+    assert!(low < LOW + 0.05 && high > HIGH - 0.05, "range {low}..{high}");
+    assert!((mean - 0.5).abs() < 0.1, "mean {mean}");
+
+    // Afterwards actions are the policy's plus noise: near its mean action.
+    let mut mean_action = [0.0];
+    let (obs, mut noisy) = ([0.3], [0.0]);
+    agent.act(&obs, Mode::Deterministic, &mut mean_action).unwrap();
+    for _ in 0..50 {
+        agent.act(&obs, Mode::Explore, &mut noisy).unwrap();
+        assert!((noisy[0] - mean_action[0]).abs() < 5.0 * 0.1);
+    }
+}
+
+/// Proposition 2: as lambda grows, the leader's update becomes the baseline's.
+#[test]
+fn a_large_lambda_gives_the_simultaneous_baseline() {
+    let baseline = trained("ddpg", 1, 100, json!({"update_order": "simultaneous"}));
+    for algo in ["stddpg-al", "stddpg-cl"] {
+        let led = |lam: f64| {
+            trained(algo, 1, 100, json!({"lam": lam, "solver": "cg", "optimizer": "adam"}))
+        };
+        assert!(distance(&*baseline, &*led(1e12)) < 1e-4, "{algo}");
+        assert!(
+            distance(&*baseline, &*led(1.0)) > 1e-3,
+            "{algo}: the implicit term changes nothing"
+        );
+    }
+}
+
+#[test]
+fn each_option_changes_training() {
+    let base = || trained("stddpg-al", 1, 100, json!({"solver": "cg", "lam": 10.0}));
+    let reference = base();
+    for option in [
+        json!({"update_order": "sequential"}),
+        json!({"unroll": 3}),
+        json!({"cg_iterations": 1}),
+        json!({"cg_tolerance": 0.9}),
+        json!({"norm_ratio_clamp": 1e-3}),
+        json!({"solver": "woodbury"}),
+        json!({"curvature": "gauss_newton"}),
+        json!({"warm_start": true, "cg_iterations": 2}),
+        json!({"critic_learning_rate": 5e-4}),
+        json!({"optimizer": "sgd"}),
+        json!({"tau": 0.5}),
+        json!({"lam": 20.0}),
+    ] {
+        let mut all = json!({"solver": "cg", "lam": 10.0});
+        all.as_object_mut().unwrap().extend(option.as_object().unwrap().clone());
+        assert!(
+            distance(&*reference, &*trained("stddpg-al", 1, 100, all)) > 0.0,
+            "{option} had no effect"
+        );
+    }
+    let target = trained("ddpg", 1, 100, json!({"target_policy": "target"}));
+    assert!(
+        distance(&*trained("ddpg", 1, 100, json!({"target_policy": "current"})), &*target) > 0.0
+    );
+}
+
+#[test]
+fn ddpg_and_its_stackelberg_forms_learn_to_stay_at_the_origin() {
+    let episode =
+        |agent: &mut dyn Agent| evaluate(agent, &mut Point::new(), 1, Some(0)).unwrap().mean();
+    for algo in DDPG_FORMS {
+        let before = episode(&mut *agent(algo, 0, json!({})));
+        let after = episode(&mut *trained(algo, 0, 1500, json!({})));
+        // Doing nothing costs sum 0.81^t = 4.2; the best policy stops within two steps.
+        assert!(after > -1.0 && after > before, "{algo}: {before} -> {after}");
+    }
+}
+
+#[test]
+fn metrics_hold_the_games_measures_and_are_drained() {
+    let mut agent = trained("stddpg-al", 0, 100, json!({"lam": 1.0}));
+    let metrics = agent.metrics();
+    let get = |tag: &str| {
+        metrics.iter().find(|(t, _)| *t == tag).unwrap_or_else(|| panic!("{tag} missing")).1
+    };
+    let ratio = get("game/implicit_grad_norm") / get("game/individual_grad_norm");
+    assert!(ratio > 0.0 && get("game/implicit_ratio") > 0.0);
+    assert!((-1.0..=1.0).contains(&get("game/cosine")));
+    assert!((0.0..=1.0).contains(&get("game/policy_saturation")));
+    assert_eq!(get("game/lambda"), 1.0);
+    assert_eq!(get("game/fallbacks"), 0.0);
+    for tag in [
+        "train/actor_loss",
+        "train/critic_loss",
+        "game/leader_grad_norm",
+        "game/follower_grad_norm",
+    ] {
+        assert!(get(tag).is_finite(), "{tag}");
+    }
+    assert!(agent.metrics().is_empty());
+}
+
+#[test]
+fn exponential_decay_lowers_lambda() {
+    let mut agent = trained("stddpg-al", 0, 100, json!({"lam": 1.0, "lam_decay": "exponential"}));
+    let (_, lambda) = agent.metrics().into_iter().find(|(tag, _)| *tag == "game/lambda").unwrap();
+    // Updates ran at steps 40 to 100: the mean of exp(-t/1e5) over them.
+    let mean = (8..=20).map(|i| (-f64::from(5 * i) / 1e5).exp()).sum::<f64>() / 13.0;
+    assert!((lambda - mean).abs() < 1e-12, "{lambda} {mean}");
+}
+
+#[test]
+fn a_learning_rate_of_1e30_is_an_error_and_not_nan_weights() {
+    for algo in DDPG_FORMS {
+        let mut agent = agent(algo, 0, json!({"learning_rate": 1e30}));
+        let error = train(&mut *agent, &mut Point::new(), 200, 0, &mut Silent).unwrap_err();
+        assert!(matches!(error, Error::Diverged { .. }), "{algo}: {error}");
+        assert!(agent.parameters().iter().flat_map(|p| &p.values).all(|x| x.is_finite()), "{algo}");
+    }
+}
+
+#[test]
+fn parameters_survive_a_round_trip_and_strangers_are_refused() {
+    let a = trained("ddpg", 0, 80, json!({}));
+    let mut b = agent("ddpg", 9, json!({}));
+    b.set_parameters(&a.parameters()).unwrap();
+    assert_eq!(a.parameters(), b.parameters());
+
+    let names: Vec<_> = a.parameters().into_iter().map(|p| p.name).collect();
+    assert_eq!(names[0], "actor.mu.0.weight");
+    assert!(names.contains(&"critic_target.qf0.4.bias".to_string()));
+
+    let mut wrong = a.parameters();
+    wrong[0].shape = vec![1, 2];
+    assert!(matches!(b.set_parameters(&wrong), Err(Error::Parameters(_))));
+    assert!(matches!(b.set_parameters(&a.parameters()[1..]), Err(Error::Parameters(_))));
+    let mut stranger = a.parameters();
+    stranger[0].name = "actor.nu".into();
+    assert!(matches!(b.set_parameters(&stranger), Err(Error::Parameters(_))));
+}
+
+#[test]
+fn values_out_of_range_are_refused_by_name() {
+    for (key, value) in [
+        ("batch_size", json!(0)),
+        ("batch_size", json!(2_000_000)),
+        ("gamma", json!(1.5)),
+        ("gamma", json!(-0.1)),
+        ("tau", json!(2.0)),
+        ("learning_rate", json!(0.0)),
+        ("learning_rate", json!(-1.0)),
+        ("learning_rate", json!("fast")),
+        ("train_freq", json!(0)),
+        ("gradient_steps", json!(0)),
+        ("gradient_steps", json!(-2)),
+        ("noise_std", json!(-0.1)),
+        ("buffer_size", json!(0)),
+        ("unroll", json!(0)),
+        ("cg_iterations", json!(0)),
+        ("lam", json!(-1.0)),
+        ("norm_ratio_clamp", json!(0.0)),
+        ("solver", json!("magic")),
+        ("leader", json!("critic")),
+        ("target_policy", json!("target")),
+        ("learning_starts", json!(-5)),
+    ] {
+        let mut settings = settings(json!({}));
+        settings.insert(key.into(), value.clone());
+        match algo::find("stddpg-al").unwrap().check(&settings) {
+            Err(Error::Config { key: named, .. }) => assert_eq!(named, key, "{value}"),
+            other => panic!("{key}: {value} gave {other:?}"),
+        }
+    }
+    for (key, value) in [("solver", "woodbury"), ("curvature", "gauss_newton")] {
+        let settings = settings(json!({key: value}));
+        assert!(algo::find("stddpg-cl").unwrap().check(&settings).is_err(), "{key}");
+    }
+}
+
+#[test]
+fn unknown_algorithms_and_discrete_actions_are_named() {
+    let error = algo::find("stdpg-al").unwrap_err().to_string();
+    assert!(error.contains("stdpg-al") && error.contains("`stddpg-al`"), "{error}");
+    let spaces = Spaces { obs_dim: 4, action: ActionSpace::Discrete { n: 2 } };
+    let error =
+        algo::find("ddpg").unwrap().build(&Settings::new(), &spaces, 0).err().unwrap().to_string();
+    assert!(error.contains("Box") && error.contains("Discrete(2)"), "{error}");
+}
