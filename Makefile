@@ -9,15 +9,16 @@ PYTHON ?= python3
 # The last choice is kept.
 TORCH ?= $(or $(LIBTORCH),$(if $(LIBTORCH_USE_PYTORCH),python),$(shell cat .venv/torch 2>/dev/null),lean)
 
-SETUP_INPUTS = scripts/setup.py pyproject.toml requirements.txt \
-               $(if $(filter-out $(shell cat .venv/torch 2>/dev/null),$(TORCH)),FORCE)
+# Set-up runs again when its inputs, the choice of libtorch or the place of this checkout changed.
+DONE = $(and $(filter $(TORCH),$(shell cat .venv/torch 2>/dev/null)),$(shell grep -sF '"$(CURDIR)/.venv/' .cargo/config.toml))
+SETUP_INPUTS = scripts/setup.py pyproject.toml requirements.txt $(if $(DONE),,FORCE)
 SETUP = $(PYTHON) scripts/setup.py --torch '$(TORCH)'
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 train: setup ## set up, then train: ENV=Walker2d-v4 ALGO=stddpg-al ARGS="--steps 20000"
-	@cargo run --release --quiet -- --env $(ENV) --algo $(ALGO) $(ARGS)
+	@cargo run --release --locked -- --env $(ENV) --algo $(ALGO) $(ARGS)
 
 test: .venv/setup-test ## set up, then check everything: format, lints, Rust tests, Python tests
 	cargo fmt --all --check

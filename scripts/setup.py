@@ -126,6 +126,7 @@ STAC_BENCH_SITE_PACKAGES = {json.dumps(str(torch_package().parent))}
 
 [build]
 rustflags = {json.dumps(flags)}
+rustdocflags = {json.dumps(flags)}
 """
     )
 
