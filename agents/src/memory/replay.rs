@@ -146,7 +146,7 @@ mod tests {
             assert_eq!(batch.actions[i], f64::from(x as f32 / 10.0));
             assert_eq!(batch.rewards[i], 2.0 * x);
             assert_eq!(batch.next_obs[2 * i..2 * i + 2], [x + 1.0, -x - 1.0]);
-            assert_eq!(batch.dones[i], f64::from(u8::from(x as u32 % 3 == 0)));
+            assert_eq!(batch.dones[i], f64::from(u8::from((x as u32).is_multiple_of(3))));
         }
         assert_eq!(seen, (8..13).collect());
     }
