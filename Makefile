@@ -31,8 +31,6 @@ test: .venv/setup-test ## set up, then check everything: format, lints, Rust tes
 
 install: setup ## put stac-bench on the PATH
 	cargo install --path . --locked
-	@bin="$${CARGO_INSTALL_ROOT:-$${CARGO_HOME:-$$HOME/.cargo}}/bin"; \
-	case ":$$PATH:" in *":$$bin:"*) ;; *) echo "Add $$bin to your PATH: export PATH=\"$$bin:\$$PATH\"";; esac
 
 setup: .venv/setup-train ## Python packages, libtorch and cargo's settings, nothing built
 

@@ -101,7 +101,10 @@ def bring_libtorch(choice):
         return torch_package()
     if choice == "python":
         code = "import os, torch; print(torch.__version__, os.path.dirname(torch.__file__))"
-        version, folder = output(sys.executable, "-c", code).split(" ", 1)
+        try:
+            version, folder = output(sys.executable, "-c", code).split(" ", 1)
+        except subprocess.CalledProcessError:
+            sys.exit(f"TORCH=python: {sys.executable} cannot import torch")
         if version.split("+")[0] != pinned:
             sys.exit(f"TORCH=python: {sys.executable} has PyTorch {version}; {pinned} is needed")
         return Path(folder)
