@@ -11,6 +11,7 @@ pub mod game;
 pub mod memory;
 pub mod nn;
 pub mod optim;
+pub mod parallel;
 pub mod rng;
 pub mod sink;
 pub mod train;

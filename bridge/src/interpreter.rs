@@ -1,0 +1,54 @@
+//! The embedded interpreter: where its packages lie, and which they are.
+
+use crate::error::attached;
+use agents::Result;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use std::sync::OnceLock;
+
+/// Names the folder of Python packages, at build time and, with precedence, at run time.
+const SITE_PACKAGES: &str = "STAC_BENCH_SITE_PACKAGES";
+
+/// Adds the project's Python packages, and the current folder, to the interpreter's path. Calling it
+/// again does nothing more.
+///
+/// # Errors
+/// [`agents::Error::Env`] if Gymnasium cannot be imported.
+pub fn initialize() -> Result<()> {
+    static DONE: OnceLock<()> = OnceLock::new();
+    if DONE.get().is_some() {
+        return Ok(());
+    }
+    let at_run_time = std::env::var(SITE_PACKAGES).ok();
+    let folder = at_run_time.as_deref().or(option_env!("STAC_BENCH_SITE_PACKAGES"));
+    attached("the start of Python", |py| {
+        if let Some(folder) = folder {
+            py.import("site")?.call_method1("addsitedir", (folder,))?;
+        }
+        // As `python -m` does, so that `--env-import` finds the user's modules.
+        let path = py.import("sys")?.getattr("path")?.cast_into::<PyList>()?;
+        if !path.contains("")? {
+            path.insert(0, "")?;
+        }
+        py.import("gymnasium").map(drop)
+    })?;
+    DONE.get_or_init(|| ());
+    Ok(())
+}
+
+/// Versions of Python and of the packages that matter to a run, by name.
+pub fn versions() -> Result<Vec<(String, String)>> {
+    attached("reading versions", |py| {
+        let mut versions = vec![(
+            "python".into(),
+            py.import("platform")?.call_method0("python_version")?.extract()?,
+        )];
+        let metadata = py.import("importlib.metadata")?;
+        for package in ["gymnasium", "mujoco", "numpy"] {
+            if let Ok(version) = metadata.call_method1("version", (package,)) {
+                versions.push((package.into(), version.extract()?));
+            }
+        }
+        Ok(versions)
+    })
+}

@@ -1,0 +1,127 @@
+//! Gymnasium's spaces as [`agents::Spaces`], and how rows of `f32` become actions and observations.
+
+use agents::{ActionSpace, Spaces};
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// What the bridge remembers of an environment's spaces.
+pub(crate) struct SpaceCodec {
+    pub(crate) spaces: Spaces,
+    action: ActionCodec,
+}
+
+enum ActionCodec {
+    Box { shape: Vec<usize>, dtype: Option<Py<PyAny>> },
+    Discrete { start: i64 },
+}
+
+impl SpaceCodec {
+    /// Reads both spaces of `env`; a `ValueError` names a space that no agent can take.
+    pub(crate) fn new(env: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = env.py();
+        let kinds = py.import("gymnasium.spaces")?;
+        let (box_kind, discrete_kind) = (kinds.getattr("Box")?, kinds.getattr("Discrete")?);
+
+        let observation = env.getattr("observation_space")?;
+        if !observation.is_instance(&box_kind)? {
+            let message = format!(
+                "the observation space is {observation}; agents take Box (wrap it, for instance with FlattenObservation)"
+            );
+            return Err(PyValueError::new_err(message));
+        }
+        let shape: Vec<usize> = observation.getattr("shape")?.extract()?;
+        let obs_dim = shape.iter().product();
+
+        let space = env.getattr("action_space")?;
+        let (action, codec) = if space.is_instance(&box_kind)? {
+            let flat = |name: &str| -> PyResult<Vec<f32>> {
+                let array = space.getattr(name)?.call_method1("astype", ("float32",))?;
+                array.call_method0("ravel")?.extract()
+            };
+            let (low, high) = (flat("low")?, flat("high")?);
+            if low.iter().chain(&high).any(|x| !x.is_finite()) {
+                let message = format!(
+                    "the action space {space} has infinite bounds; rescale it, for instance with gymnasium.wrappers.RescaleAction"
+                );
+                return Err(PyValueError::new_err(message));
+            }
+            let dtype = space.getattr("dtype")?;
+            let single = dtype.eq(py.import("numpy")?.getattr("float32")?)?;
+            let dtype = (!single).then(|| dtype.unbind());
+            let shape = space.getattr("shape")?.extract()?;
+            (ActionSpace::Box { low, high }, ActionCodec::Box { shape, dtype })
+        } else if space.is_instance(&discrete_kind)? {
+            let n = space.getattr("n")?.extract()?;
+            (
+                ActionSpace::Discrete { n },
+                ActionCodec::Discrete { start: space.getattr("start")?.extract()? },
+            )
+        } else {
+            return Err(PyValueError::new_err(format!(
+                "the action space is {space}; agents take Box or Discrete"
+            )));
+        };
+        Ok(Self { spaces: Spaces { obs_dim, action }, action: codec })
+    }
+
+    /// One action row as the environment wants it: a fresh array, since environments may keep it.
+    pub(crate) fn action<'py>(&self, py: Python<'py>, row: &[f32]) -> PyResult<Bound<'py, PyAny>> {
+        match &self.action {
+            ActionCodec::Discrete { start } => {
+                let choice = row.first().map_or(0, |&x| x as i64);
+                Ok((start + choice).into_pyobject(py)?.into_any())
+            }
+            ActionCodec::Box { shape, dtype } => {
+                let flat = PyArray1::from_slice(py, row);
+                let array = if shape.len() == 1 {
+                    flat.into_any()
+                } else {
+                    flat.reshape(shape.as_slice())?.into_any()
+                };
+                match dtype {
+                    None => Ok(array),
+                    Some(dtype) => array.call_method1("astype", (dtype,)),
+                }
+            }
+        }
+    }
+}
+
+/// Copies an observation of any shape and number type into `out`.
+pub(crate) fn copy_observation(observation: &Bound<'_, PyAny>, out: &mut [f32]) -> PyResult<()> {
+    if let Ok(array) = observation.extract::<PyReadonlyArrayDyn<'_, f64>>() {
+        check_len(array.len(), out)?;
+        // MuJoCo's state is float64; agents compute in float32.
+        for (x, value) in out.iter_mut().zip(array.as_array()) {
+            *x = *value as f32;
+        }
+        return Ok(());
+    }
+    let array = match observation.extract::<PyReadonlyArrayDyn<'_, f32>>() {
+        Ok(array) => array,
+        Err(_) => {
+            let py = observation.py();
+            let kwargs = PyDict::new(py);
+            kwargs.set_item("dtype", "float32")?;
+            let array =
+                py.import("numpy")?.call_method("asarray", (observation,), Some(&kwargs))?;
+            array.extract()?
+        }
+    };
+    check_len(array.len(), out)?;
+    for (x, value) in out.iter_mut().zip(array.as_array()) {
+        *x = *value;
+    }
+    Ok(())
+}
+
+fn check_len(len: usize, out: &[f32]) -> PyResult<()> {
+    if len == out.len() {
+        return Ok(());
+    }
+    let message =
+        format!("an observation has {len} numbers, but the observation space says {}", out.len());
+    Err(PyValueError::new_err(message))
+}
