@@ -20,8 +20,10 @@ pub enum Purpose {
     Replay = 4,
     /// Reparameterisation noise within updates.
     Policy = 5,
-    /// Start vectors of eigenvalue estimates and randomised solvers.
+    /// Minibatches and start vectors of eigenvalue estimates.
     Diagnostics = 6,
+    /// Test matrices of randomised solvers.
+    Solver = 7,
 }
 
 /// A seeded, serialisable generator.

@@ -166,6 +166,8 @@ fn each_option_changes_training() {
         json!({"cg_tolerance": 0.9}),
         json!({"norm_ratio_clamp": 1e-3}),
         json!({"solver": "woodbury"}),
+        json!({"solver": "neumann"}),
+        json!({"solver": "nystrom"}),
         json!({"curvature": "gauss_newton"}),
         json!({"warm_start": true, "cg_iterations": 2}),
         json!({"critic_learning_rate": 5e-4}),
@@ -180,10 +182,29 @@ fn each_option_changes_training() {
             "{option} had no effect"
         );
     }
+    let nystrom = |rank: usize| {
+        trained("stddpg-al", 1, 100, json!({"solver": "nystrom", "lam": 1.0, "solver_rank": rank}))
+    };
+    assert!(distance(&*nystrom(2), &*nystrom(20)) > 0.0, "solver_rank had no effect");
     let target = trained("ddpg", 1, 100, json!({"target_policy": "target"}));
     assert!(
         distance(&*trained("ddpg", 1, 100, json!({"target_policy": "current"})), &*target) > 0.0
     );
+}
+
+#[test]
+fn every_solver_trains_with_either_leader() {
+    for algo in ["stddpg-al", "stddpg-cl"] {
+        let baseline = trained("ddpg", 1, 100, json!({}));
+        for solver in ["cg", "neumann", "nystrom"] {
+            let mut agent = trained(algo, 1, 100, json!({"solver": solver, "lam": 10.0}));
+            assert!(distance(&*baseline, &*agent) > 1e-4, "{algo} {solver}");
+            let metrics = agent.metrics();
+            let get = |tag: &str| metrics.iter().find(|(t, _)| *t == tag).unwrap().1;
+            assert_eq!(get("game/fallbacks"), 0.0, "{algo} {solver}");
+            assert!(get("game/solver_residual") < 0.5, "{algo} {solver}: {metrics:?}");
+        }
+    }
 }
 
 #[test]
@@ -279,6 +300,7 @@ fn values_out_of_range_are_refused_by_name() {
         ("buffer_size", json!(0)),
         ("unroll", json!(0)),
         ("cg_iterations", json!(0)),
+        ("solver_rank", json!(0)),
         ("lam", json!(-1.0)),
         ("norm_ratio_clamp", json!(0.0)),
         ("solver", json!("magic")),
@@ -293,6 +315,9 @@ fn values_out_of_range_are_refused_by_name() {
             other => panic!("{key}: {value} gave {other:?}"),
         }
     }
+    let undamped = settings(json!({"solver": "nystrom", "lam": 0.0}));
+    let error = algo::find("stddpg-cl").unwrap().check(&undamped).unwrap_err().to_string();
+    assert!(error.contains("`lam` is 0") && error.contains("nystrom"), "{error}");
     for (key, value) in [("solver", "woodbury"), ("curvature", "gauss_newton")] {
         let settings = settings(json!({key: value}));
         assert!(algo::find("stddpg-cl").unwrap().check(&settings).is_err(), "{key}");

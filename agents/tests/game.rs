@@ -39,7 +39,7 @@ fn solver(kind: SolverKind, curvature: Curvature) -> Solver<f64> {
         iterations: 400,
         tolerance: 1e-13,
         curvature_stop: false,
-        warm_start: false,
+        ..SolverConfig::default()
     })
 }
 

@@ -123,10 +123,12 @@ pub struct OffPolicyConfig {
     pub lam_decay: LambdaDecay,
     /// Follower steps per leader step.
     pub unroll: usize,
-    /// Iterations of the solver at most.
+    /// Iterations of `cg` and `neumann` at most.
     pub cg_iterations: usize,
-    /// Relative residual at which the solver stops.
+    /// Relative residual at which `cg` and `neumann` stop.
     pub cg_tolerance: f64,
+    /// Rank of `nystrom`'s approximation, at most.
+    pub solver_rank: usize,
     /// Whether the solver stops at the first direction of non-positive curvature.
     pub curvature_stop: bool,
     /// Whether the solver starts from its last solution.
@@ -165,6 +167,7 @@ impl Default for OffPolicyConfig {
             unroll: 1,
             cg_iterations: 10,
             cg_tolerance: 1e-6,
+            solver_rank: 10,
             curvature_stop: true,
             warm_start: false,
             norm_ratio_clamp: None,
@@ -188,6 +191,7 @@ impl OffPolicyConfig {
         at_least_one("train_freq", self.train_freq)?;
         at_least_one("unroll", self.unroll)?;
         at_least_one("cg_iterations", self.cg_iterations)?;
+        at_least_one("solver_rank", self.solver_rank)?;
         if self.batch_size > self.buffer_size {
             let reason =
                 format!("a batch cannot be larger than `buffer_size` ({})", self.buffer_size);
@@ -201,6 +205,11 @@ impl OffPolicyConfig {
         not_negative("cg_tolerance", self.cg_tolerance)?;
         if let Some(lam) = self.lam {
             not_negative("lam", lam)?;
+            if lam == 0.0 && self.solver == SolverKind::Nystrom {
+                let reason =
+                    "`nystrom` needs it above 0: its low-rank matrix has no inverse without";
+                return Err(Error::config("lam", lam, reason));
+            }
         }
         if let Some(clamp) = self.norm_ratio_clamp {
             positive("norm_ratio_clamp", clamp)?;
@@ -247,8 +256,8 @@ impl OffPolicyConfig {
         }
     }
 
-    /// The solver's share of the settings.
-    pub fn solver_config(&self) -> SolverConfig {
+    /// The solver's share of the settings; `seed` is the run's.
+    pub fn solver_config(&self, seed: u64) -> SolverConfig {
         SolverConfig {
             kind: self.solver,
             curvature: self.curvature,
@@ -256,6 +265,8 @@ impl OffPolicyConfig {
             tolerance: self.cg_tolerance,
             curvature_stop: self.curvature_stop,
             warm_start: self.warm_start,
+            rank: self.solver_rank,
+            seed,
         }
     }
 }

@@ -151,7 +151,7 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
             updates: 0,
             fallbacks: 0,
             means: Means::default(),
-            solver: Solver::new(&config.solver_config()),
+            solver: Solver::new(&config.solver_config(seed)),
             batch: Batch::default(),
             leader_gradient: LeaderGradient::new(leader_dim),
             follower_gradient: vec![0.0; follower_dim],

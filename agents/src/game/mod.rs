@@ -4,6 +4,7 @@
 //! arXiv 2109.12286.
 
 pub mod solvers;
+pub mod spectrum;
 mod total_derivative;
 
 pub use solvers::{Curvature, Solve, Solver, SolverConfig};

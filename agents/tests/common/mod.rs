@@ -1,6 +1,8 @@
 //! Random game points in float64, and finite differences.
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub mod quadratic;
+
 use agents::engine::{Engine, FrozenGame, Point, Role};
 use agents::flat;
 use agents::game::{Game, Player};

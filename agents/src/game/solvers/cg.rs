@@ -2,7 +2,7 @@
 //! tolerance, and a stop at the first direction of non-positive curvature (Steihaug, 1983), where
 //! the quadratic model has no minimum and further steps would run away.
 
-use super::{LinearSolver, Operator, Solve, SolverConfig};
+use super::{LinearSolver, Operator, Solve, SolverConfig, damped_product, relative, residual};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
 
@@ -39,23 +39,19 @@ impl<T: Scalar> LinearSolver<T> for Cg<T> {
         let mut solve = Solve::default();
 
         // r = b - (A + lambda I) x;  p = r
-        r.copy_from_slice(b);
         if self.warm_start && flat::all_finite(x) {
-            a(x, ap)?;
-            flat::axpy(lambda, x, ap);
-            flat::axpy(-T::one(), ap, r);
+            residual(a, b, lambda, x, r)?;
         } else {
             x.fill(T::zero());
+            r.copy_from_slice(b);
         }
         p.copy_from_slice(r);
-        let b_norm = flat::norm(b);
-        let stop = T::of(self.tolerance) * b_norm;
+        let stop = T::of(self.tolerance) * flat::norm(b);
         let mut rr = flat::dot(r, r);
 
         while solve.iterations < self.iterations && rr > stop * stop {
             // alpha = r'r / p'(A + lambda I)p
-            a(p, ap)?;
-            flat::axpy(lambda, p, ap);
+            damped_product(a, lambda, p, ap)?;
             let curvature = flat::dot(p, ap);
             if curvature <= T::zero() {
                 solve.negative_curvature = true;
@@ -77,9 +73,9 @@ impl<T: Scalar> LinearSolver<T> for Cg<T> {
             }
             solve.iterations += 1;
         }
-        let relative = num_traits::Float::sqrt(rr) / b_norm;
-        solve.residual = if b_norm > T::zero() { relative.as_f64() } else { 0.0 };
-        solve.fallback = !flat::all_finite(x);
+        solve.residual = relative(r, b);
+        // Stopped before the first step: there is no solution, only the start.
+        solve.fallback = solve.negative_curvature && solve.iterations == 0;
         Ok(solve)
     }
 }

@@ -1,8 +1,8 @@
 //! The oracle: the whole matrix, column by column, and an LU factorisation.
 
-use super::{LinearSolver, Operator, Solve};
+use super::{LinearSolver, Operator, Solve, damped_product, relative, residual};
 use crate::error::Result;
-use crate::flat::{self, Scalar};
+use crate::flat::Scalar;
 use faer::linalg::solvers::Solve as _;
 
 pub(super) struct Dense;
@@ -14,9 +14,8 @@ impl<T: Scalar> LinearSolver<T> for Dense {
         let (mut unit, mut column) = (vec![T::zero(); n], vec![T::zero(); n]);
         for j in 0..n {
             unit[j] = T::one();
-            a(&unit, &mut column)?;
+            damped_product(a, lambda, &unit, &mut column)?;
             unit[j] = T::zero();
-            column[j] += lambda;
             for (i, &value) in column.iter().enumerate() {
                 matrix[(i, j)] = value;
             }
@@ -27,12 +26,7 @@ impl<T: Scalar> LinearSolver<T> for Dense {
             *x = solution[(i, 0)];
         }
 
-        // residual = |A x - b| / |b|
-        a(x, &mut column)?;
-        flat::axpy(lambda, x, &mut column);
-        flat::axpy(-T::one(), b, &mut column);
-        let b_norm = flat::norm(b).as_f64();
-        let residual = if b_norm > 0.0 { flat::norm(&column).as_f64() / b_norm } else { 0.0 };
-        Ok(Solve { residual, fallback: !flat::all_finite(x), ..Solve::default() })
+        residual(a, b, lambda, x, &mut column)?;
+        Ok(Solve { residual: relative(&column, b), ..Solve::default() })
     }
 }

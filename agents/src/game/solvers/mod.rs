@@ -2,11 +2,13 @@
 
 mod cg;
 mod dense;
+mod neumann;
+mod nystrom;
 mod woodbury;
 
 use super::{Game, Player};
 use crate::error::Result;
-use crate::flat::Scalar;
+use crate::flat::{self, Scalar};
 use serde::{Deserialize, Serialize};
 
 /// `out = A v`
@@ -17,7 +19,7 @@ pub type Operator<'a, T> = dyn FnMut(&[T], &mut [T]) -> Result<()> + 'a;
 pub struct Solve {
     /// `|(A + lambda I) x - b| / |b|`
     pub residual: f64,
-    /// Iterations, where the solver iterates.
+    /// Iterations; of `nystrom`, products with `A` that went into its sketch.
     pub iterations: usize,
     /// Whether a direction of non-positive curvature was met.
     pub negative_curvature: bool,
@@ -27,7 +29,8 @@ pub struct Solve {
 
 /// Solves `(A + lambda I) x = b` from products with `A` alone.
 pub trait LinearSolver<T: Scalar>: Send {
-    /// Writes the solution to `x`, whose former content may serve as a start.
+    /// Writes the solution to `x`, whose former content may serve as a start. What is wrong with a
+    /// solution beyond its not being finite is for [`Solve::fallback`] to tell.
     fn solve(&mut self, a: &mut Operator<'_, T>, b: &[T], lambda: T, x: &mut [T]) -> Result<Solve>;
 }
 
@@ -37,6 +40,10 @@ pub trait LinearSolver<T: Scalar>: Send {
 pub enum SolverKind {
     /// Conjugate gradients.
     Cg,
+    /// Truncated Neumann series.
+    Neumann,
+    /// Randomised low-rank approximation.
+    Nystrom,
     /// Exact Gauss-Newton solve through batch Gram matrices.
     Woodbury,
     /// LU factorisation of the whole matrix, column by column: an oracle for tests.
@@ -53,7 +60,7 @@ pub enum Curvature {
     GaussNewton,
 }
 
-/// Settings of a solver.
+/// Settings of a solver. A solver reads what concerns it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SolverConfig {
     /// Which solver.
@@ -68,6 +75,26 @@ pub struct SolverConfig {
     pub curvature_stop: bool,
     /// Start from the previous solution instead of zero.
     pub warm_start: bool,
+    /// Rank of `nystrom`'s approximation, at most.
+    pub rank: usize,
+    /// Seed of `nystrom`'s test matrix.
+    pub seed: u64,
+}
+
+impl Default for SolverConfig {
+    /// The paper's solver: ten conjugate gradient iterations on the Hessian.
+    fn default() -> Self {
+        Self {
+            kind: SolverKind::Cg,
+            curvature: Curvature::Hessian,
+            iterations: 10,
+            tolerance: 1e-6,
+            curvature_stop: true,
+            warm_start: false,
+            rank: 10,
+            seed: 0,
+        }
+    }
 }
 
 /// A solver with its work space.
@@ -88,13 +115,15 @@ impl<T: Scalar> Solver<T> {
     pub fn new(config: &SolverConfig) -> Self {
         let method = match config.kind {
             SolverKind::Cg => Method::Linear(Box::new(cg::Cg::new(config))),
+            SolverKind::Neumann => Method::Linear(Box::new(neumann::Neumann::new(config))),
+            SolverKind::Nystrom => Method::Linear(Box::new(nystrom::Nystrom::new(config))),
             SolverKind::Dense => Method::Linear(Box::new(dense::Dense)),
             SolverKind::Woodbury => Method::Woodbury(woodbury::Woodbury::default()),
         };
         Self { method, curvature: config.curvature, b: Vec::new(), x: Vec::new() }
     }
 
-    /// Writes `D12 f2 (D22 f2 + lambda I)^-1 D2 f1` to `out`.
+    /// Writes `D12 f2 (D22 f2 + lambda I)^-1 D2 f1` to `out`; zeros if the solve failed.
     pub fn implicit_term(
         &mut self,
         game: &mut dyn Game<T>,
@@ -117,8 +146,13 @@ impl<T: Scalar> Solver<T> {
             Curvature::Hessian => game.follower_hvp(v, out),
             Curvature::GaussNewton => gauss_newton_product(game, v, &mut gauss_newton, out),
         };
-        let solve = solver.solve(&mut product, &self.b, lambda, &mut self.x)?;
-        game.cross_vjp(&self.x, out)?;
+        let mut solve = solver.solve(&mut product, &self.b, lambda, &mut self.x)?;
+        solve.fallback |= !(solve.residual.is_finite() && flat::all_finite(&self.x));
+        if solve.fallback {
+            out.fill(T::zero());
+        } else {
+            game.cross_vjp(&self.x, out)?;
+        }
         Ok(solve)
     }
 }
@@ -134,6 +168,39 @@ fn gauss_newton_product<T: Scalar>(
     let samples = least_squares.samples();
     outputs.resize(least_squares.blocks() * samples, T::zero());
     least_squares.jacobian(v, outputs)?;
-    crate::flat::scale(T::of(2.0 / samples as f64), outputs);
+    flat::scale(T::of(2.0 / samples as f64), outputs);
     least_squares.jacobian_transpose(outputs, out)
+}
+
+/// `out = (A + lambda I) v`
+fn damped_product<T: Scalar>(
+    a: &mut Operator<'_, T>,
+    lambda: T,
+    v: &[T],
+    out: &mut [T],
+) -> Result<()> {
+    a(v, out)?;
+    flat::axpy(lambda, v, out);
+    Ok(())
+}
+
+/// `r = b - (A + lambda I) x`
+fn residual<T: Scalar>(
+    a: &mut Operator<'_, T>,
+    b: &[T],
+    lambda: T,
+    x: &[T],
+    r: &mut [T],
+) -> Result<()> {
+    damped_product(a, lambda, x, r)?;
+    for (r, &b) in r.iter_mut().zip(b) {
+        *r = b - *r;
+    }
+    Ok(())
+}
+
+/// `|r| / |b|`; 0 if `b` is zero, for then so is the solution.
+fn relative<T: Scalar>(r: &[T], b: &[T]) -> f64 {
+    let b_norm = flat::norm(b);
+    if b_norm == T::zero() { 0.0 } else { (flat::norm(r) / b_norm).as_f64() }
 }
