@@ -244,6 +244,56 @@ fn metrics_hold_the_games_measures_and_are_drained() {
 }
 
 #[test]
+fn diagnostics_give_both_ends_of_both_spectra() {
+    for algo in DDPG_FORMS {
+        assert!(agent(algo, 0, json!({})).diagnostics().unwrap().is_empty(), "{algo}: no data yet");
+        let diagnostics = trained(algo, 0, 100, json!({})).diagnostics().unwrap();
+        for player in ["follower", "leader"] {
+            let get = |end: &str| {
+                let tag = format!("game/{player}_eig_{end}");
+                diagnostics.iter().find(|(t, _)| *t == tag).unwrap().1
+            };
+            assert!(get("min").is_finite() && get("min") < get("max"), "{algo}: {diagnostics:?}");
+        }
+    }
+}
+
+/// A critic without hidden layers on one transition `x = (s, a, 1)`: `D22 L = 2 x x'`, whose
+/// eigenvalues are `2 |x|^2` and zeros, whatever the minibatch.
+#[test]
+fn the_followers_spectrum_is_that_of_its_hessian() {
+    let mut agent = agent("stddpg-al", 0, json!({"policy_kwargs": {"net_arch": []}}));
+    let (s, a) = (0.3, -0.5);
+    let action = 0.5 * (LOW + HIGH) + a * 0.5 * (HIGH - LOW);
+    for _ in 0..10 {
+        agent.observe(&[s], &[action], &Step::new(1, 1)).unwrap();
+    }
+    let diagnostics = agent.diagnostics().unwrap();
+    let get = |tag: &str| diagnostics.iter().find(|(t, _)| *t == tag).unwrap().1;
+    let want = 2.0 * f64::from(s * s + a * a + 1.0);
+    assert!((get("game/follower_eig_max") - want).abs() < 1e-5 * want, "{diagnostics:?}");
+    assert!(get("game/follower_eig_min").abs() < 1e-5 * want, "{diagnostics:?}");
+}
+
+/// Looking must not touch: neither the draws of training nor a warm start.
+#[test]
+fn diagnostics_leave_training_as_it_is() {
+    struct Look;
+    impl Observer for Look {
+        fn on_step(&mut self, p: &mut Progress<'_>) -> Result<Flow> {
+            p.agent.diagnostics()?;
+            Ok(Flow::Continue)
+        }
+    }
+    for algo in DDPG_FORMS {
+        let extra = json!({"lam": 10.0, "warm_start": true});
+        let mut looked_at = agent(algo, 2, extra.clone());
+        train(&mut *looked_at, &mut Point::new(), 80, 2, &mut Look).unwrap();
+        assert_eq!(looked_at.parameters(), trained(algo, 2, 80, extra).parameters(), "{algo}");
+    }
+}
+
+#[test]
 fn exponential_decay_lowers_lambda() {
     let mut agent = trained("stddpg-al", 0, 100, json!({"lam": 1.0, "lam_decay": "exponential"}));
     let (_, lambda) = agent.metrics().into_iter().find(|(tag, _)| *tag == "game/lambda").unwrap();

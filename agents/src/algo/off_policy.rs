@@ -1,7 +1,7 @@
 //! What DDPG, SAC and their Stackelberg forms share: replay, schedule, and the update rule.
 
 use super::config::{OffPolicyConfig, UpdateOrder};
-use super::measures::Means;
+use super::measures::{Means, spectra};
 use crate::agent::{Agent, Metrics, Mode, Parameter};
 use crate::engine::{Engine, FrozenGame, Point, Role};
 use crate::env::{ActionSpace, Spaces, Step};
@@ -106,6 +106,7 @@ pub struct OffPolicy<F, E> {
     exploration: Rng,
     sampling: Rng,
     policy_noise: Rng,
+    diagnostics: Rng,
     steps: u64,
     steps_since_round: u64,
     updates: u64,
@@ -146,6 +147,7 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
             exploration: Rng::new(seed, Purpose::Exploration),
             sampling: Rng::new(seed, Purpose::Replay),
             policy_noise: Rng::new(seed, Purpose::Policy),
+            diagnostics: Rng::new(seed, Purpose::Diagnostics),
             steps: 0,
             steps_since_round: 0,
             updates: 0,
@@ -170,7 +172,9 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
     /// One update: a leader step and `unroll` follower steps on one minibatch (Algorithm 2).
     fn update(&mut self) -> Result<()> {
         self.replay.sample(self.config.batch_size, &mut self.sampling, &mut self.batch);
-        self.draw_policy_noise();
+        if self.family.stochastic() {
+            draw_policy_noise(&mut self.batch, self.low.len(), &mut self.policy_noise);
+        }
 
         let Self {
             engine,
@@ -284,17 +288,6 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
         }
     }
 
-    fn draw_policy_noise(&mut self) {
-        if !self.family.stochastic() {
-            return;
-        }
-        let len = self.config.batch_size * self.low.len();
-        for noise in [&mut self.batch.noise, &mut self.batch.next_noise] {
-            noise.clear();
-            noise.extend((0..len).map(|_| self.policy_noise.normal::<f32>()));
-        }
-    }
-
     /// Every named tensor with its place: `(name, shape, actor or critic, target or not, range)`.
     fn tensors(&self) -> Vec<(TensorPlace, Role, bool)> {
         let mut tensors = Vec::new();
@@ -317,6 +310,13 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
         add("critic", critics(), Role::Critic, false);
         add("critic_target", critics(), Role::Critic, true);
         tensors
+    }
+}
+
+fn draw_policy_noise(batch: &mut Batch<f32>, action_dim: usize, rng: &mut Rng) {
+    for noise in [&mut batch.noise, &mut batch.next_noise] {
+        noise.clear();
+        noise.extend((0..batch.size * action_dim).map(|_| rng.normal::<f32>()));
     }
 }
 
@@ -427,6 +427,20 @@ impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
 
     fn metrics(&mut self) -> Metrics {
         self.means.take()
+    }
+
+    fn diagnostics(&mut self) -> Result<Metrics> {
+        if self.replay.is_empty() {
+            return Ok(Metrics::new());
+        }
+        // A minibatch of its own: neither the draws nor the solver's memory of training change.
+        let Self { engine, config, actor, critic, batch, diagnostics: rng, .. } = self;
+        self.replay.sample(config.batch_size, rng, batch);
+        if self.family.stochastic() {
+            draw_policy_noise(batch, self.low.len(), rng);
+        }
+        let role = config.leader.unwrap_or(Role::Actor);
+        spectra(&mut engine.freeze(point(actor, critic, batch), role)?, rng)
     }
 
     fn parameters(&self) -> Vec<Parameter> {

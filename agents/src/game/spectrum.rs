@@ -2,8 +2,10 @@
 //! with full reorthogonalisation, without which converged eigenvalues come back as ghosts.
 
 use super::solvers::Operator;
+use super::{Game, Player};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
+use crate::rng::Rng;
 use faer::{Mat, Side};
 
 /// Both ends of a spectrum.
@@ -20,6 +22,22 @@ pub struct Extremes {
     pub remainder: f64,
     /// Products with `A`.
     pub iterations: usize,
+}
+
+/// The extreme eigenvalues of a player's own Hessian, `D11 f1` or `D22 f2`, from a random start.
+pub fn hessian_extremes<T: Scalar>(
+    game: &mut dyn Game<T>,
+    of: Player,
+    rng: &mut Rng,
+    iterations: usize,
+    tolerance: f64,
+) -> Result<Extremes> {
+    let start: Vec<T> = (0..game.dim(of)).map(|_| rng.normal()).collect();
+    let mut product = |v: &[T], out: &mut [T]| match of {
+        Player::Leader => game.leader_hvp(v, out),
+        Player::Follower => game.follower_hvp(v, out),
+    };
+    extremes(&mut product, &start, iterations, tolerance)
 }
 
 /// The extreme eigenvalues of `a` as seen from `start`, after `iterations` steps or as soon as
