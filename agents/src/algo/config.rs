@@ -1,13 +1,14 @@
 //! Settings of the off-policy algorithms, checked.
 
 use super::Settings;
+use super::stackelberg::StackelbergConfig;
 use crate::engine::Role;
 use crate::error::{Error, Result};
-use crate::game::solvers::{Curvature, SolverConfig, SolverKind};
 use crate::nn::Activation;
 use crate::optim::OptimizerKind;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::ops::RangeInclusive;
 
 /// Shape of both networks.
@@ -18,6 +19,12 @@ pub struct PolicyKwargs {
     pub net_arch: Vec<usize>,
     /// Activation of the hidden layers.
     pub activation_fn: Activation,
+}
+
+impl PolicyKwargs {
+    pub(super) fn validate(&self) -> Result<()> {
+        self.net_arch.iter().try_for_each(|&width| at_least_one("policy_kwargs.net_arch", width))
+    }
 }
 
 impl Default for PolicyKwargs {
@@ -44,16 +51,6 @@ pub enum TargetPolicy {
     Current,
     /// Its Polyak average, as in Lillicrap et al. (2016).
     Target,
-}
-
-/// How the damping `lam` evolves with environment steps `t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LambdaDecay {
-    /// It stays.
-    None,
-    /// `lam exp(-t / 1e5)`
-    Exponential,
 }
 
 /// Where networks are differentiated.
@@ -113,28 +110,11 @@ pub struct OffPolicyConfig {
     pub update_order: UpdateOrder,
     /// Who leads; nobody in the baselines.
     pub leader: Option<Role>,
-    /// How the leader's linear system is solved.
-    pub solver: SolverKind,
-    /// Which matrix stands for the follower's Hessian.
-    pub curvature: Curvature,
-    /// Damping lambda; 0.1 for `woodbury` and 100 for the other solvers if not given.
-    pub lam: Option<f64>,
-    /// How lambda evolves.
-    pub lam_decay: LambdaDecay,
+    /// The leader's update.
+    #[serde(skip)]
+    pub stackelberg: StackelbergConfig,
     /// Follower steps per leader step.
     pub unroll: usize,
-    /// Iterations of `cg` and `neumann` at most.
-    pub cg_iterations: usize,
-    /// Relative residual at which `cg` and `neumann` stop.
-    pub cg_tolerance: f64,
-    /// Rank of `nystrom`'s approximation, at most.
-    pub solver_rank: usize,
-    /// Whether the solver stops at the first direction of non-positive curvature.
-    pub curvature_stop: bool,
-    /// Whether the solver starts from its last solution.
-    pub warm_start: bool,
-    /// Bound of the implicit term's norm, in units of the individual gradient's.
-    pub norm_ratio_clamp: Option<f64>,
     /// Engine.
     pub engine: EngineKind,
     /// Device.
@@ -160,17 +140,8 @@ impl Default for OffPolicyConfig {
             target_policy: TargetPolicy::Current,
             update_order: UpdateOrder::Simultaneous,
             leader: None,
-            solver: SolverKind::Cg,
-            curvature: Curvature::Hessian,
-            lam: None,
-            lam_decay: LambdaDecay::None,
+            stackelberg: StackelbergConfig::default(),
             unroll: 1,
-            cg_iterations: 10,
-            cg_tolerance: 1e-6,
-            solver_rank: 10,
-            curvature_stop: true,
-            warm_start: false,
-            norm_ratio_clamp: None,
             engine: EngineKind::Auto,
             device: DeviceKind::Cpu,
         }
@@ -190,8 +161,6 @@ impl OffPolicyConfig {
         at_least_one("buffer_size", self.buffer_size)?;
         at_least_one("train_freq", self.train_freq)?;
         at_least_one("unroll", self.unroll)?;
-        at_least_one("cg_iterations", self.cg_iterations)?;
-        at_least_one("solver_rank", self.solver_rank)?;
         if self.batch_size > self.buffer_size {
             let reason =
                 format!("a batch cannot be larger than `buffer_size` ({})", self.buffer_size);
@@ -202,35 +171,15 @@ impl OffPolicyConfig {
             return Err(Error::config("gradient_steps", self.gradient_steps, reason));
         }
         not_negative("noise_std", self.noise_std)?;
-        not_negative("cg_tolerance", self.cg_tolerance)?;
-        if let Some(lam) = self.lam {
-            not_negative("lam", lam)?;
-            if lam == 0.0 && self.solver == SolverKind::Nystrom {
-                let reason =
-                    "`nystrom` needs it above 0: its low-rank matrix has no inverse without";
-                return Err(Error::config("lam", lam, reason));
-            }
-        }
-        if let Some(clamp) = self.norm_ratio_clamp {
-            positive("norm_ratio_clamp", clamp)?;
-        }
-        for &width in &self.policy_kwargs.net_arch {
-            at_least_one("policy_kwargs.net_arch", width)?;
-        }
+        self.stackelberg.validate()?;
+        self.policy_kwargs.validate()?;
         if self.leader.is_some() && self.target_policy == TargetPolicy::Target {
             let reason = "a leader needs `current`: the averaged policy does not depend on the actor's \
                           parameters, which makes the implicit term zero";
             return Err(Error::config("target_policy", "target", reason));
         }
-        let needs_targets =
-            self.solver == SolverKind::Woodbury || self.curvature == Curvature::GaussNewton;
-        if self.leader == Some(Role::Critic) && needs_targets {
-            let reason = "Gauss-Newton needs a follower that fits targets, and the actor does not; take `cg` \
-                          with `curvature: hessian`";
-            let woodbury = self.solver == SolverKind::Woodbury;
-            let (key, value) =
-                if woodbury { ("solver", "woodbury") } else { ("curvature", "gauss_newton") };
-            return Err(Error::config(key, value, reason));
+        if self.leader == Some(Role::Critic) {
+            self.stackelberg.refuse_gauss_newton()?;
         }
         Ok(())
     }
@@ -242,61 +191,54 @@ impl OffPolicyConfig {
             Role::Critic => self.critic_learning_rate.unwrap_or(self.learning_rate),
         }
     }
-
-    /// Lambda after `t` environment steps.
-    pub fn lambda(&self, t: u64) -> f64 {
-        let lambda = self.lam.unwrap_or(match self.solver {
-            SolverKind::Woodbury => 0.1,
-            _ => 100.0,
-        });
-        match self.lam_decay {
-            LambdaDecay::None => lambda,
-            // lambda_t = lambda exp(-t / 1e5)
-            LambdaDecay::Exponential => lambda * (-(t as f64) / 1e5).exp(),
-        }
-    }
-
-    /// The solver's share of the settings; `seed` is the run's.
-    pub fn solver_config(&self, seed: u64) -> SolverConfig {
-        SolverConfig {
-            kind: self.solver,
-            curvature: self.curvature,
-            iterations: self.cg_iterations,
-            tolerance: self.cg_tolerance,
-            curvature_stop: self.curvature_stop,
-            warm_start: self.warm_start,
-            rank: self.solver_rank,
-            seed,
-        }
-    }
 }
 
-/// Reads typed settings; an error names the key.
-pub(super) fn parse<C: DeserializeOwned>(settings: &Settings) -> Result<C> {
-    let whole = serde_json::Value::Object(settings.clone());
+/// Reads typed settings over `defaults`, nested objects key by key; an error names the key.
+pub(super) fn parse<C: DeserializeOwned + Serialize>(
+    defaults: &C,
+    settings: &Settings,
+) -> Result<C> {
+    let unreadable = |key: String, value: String, error: &serde_json::Error| {
+        Error::config(key, value, error.to_string())
+    };
+    let mut whole = serde_json::to_value(defaults)
+        .map_err(|error| unreadable(String::new(), String::new(), &error))?;
+    merge(&mut whole, &Value::Object(settings.clone()));
     serde_path_to_error::deserialize(whole.clone()).map_err(|error| {
         let key = error.path().to_string();
         let pointer = format!("/{}", key.replace('.', "/"));
         let value = whole.pointer(&pointer).map_or_else(String::new, ToString::to_string);
-        Error::config(key, value, error.into_inner().to_string())
+        unreadable(key, value, error.inner())
     })
 }
 
-fn not_negative(key: &str, value: f64) -> Result<()> {
+/// Writes `over` over `base`, key by key where both are objects.
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => base.clone_from(over),
+    }
+}
+
+pub(super) fn not_negative(key: &str, value: f64) -> Result<()> {
     if value >= 0.0 && value.is_finite() {
         return Ok(());
     }
     Err(Error::config(key, value, "it must be a finite number, 0 or more"))
 }
 
-fn positive(key: &str, value: f64) -> Result<()> {
+pub(super) fn positive(key: &str, value: f64) -> Result<()> {
     if value > 0.0 && value.is_finite() {
         return Ok(());
     }
     Err(Error::config(key, value, "it must be a finite number above 0"))
 }
 
-fn within(key: &str, value: f64, range: RangeInclusive<f64>) -> Result<()> {
+pub(super) fn within(key: &str, value: f64, range: RangeInclusive<f64>) -> Result<()> {
     if range.contains(&value) {
         return Ok(());
     }
@@ -307,7 +249,7 @@ fn within(key: &str, value: f64, range: RangeInclusive<f64>) -> Result<()> {
     ))
 }
 
-fn at_least_one<N: PartialOrd + From<u8> + ToString>(key: &str, value: N) -> Result<()> {
+pub(super) fn at_least_one<N: PartialOrd + From<u8> + ToString>(key: &str, value: N) -> Result<()> {
     if value >= N::from(1) {
         return Ok(());
     }

@@ -1,7 +1,8 @@
 //! Deep deterministic policy gradient (Lillicrap et al., 2016) and, with a leader, STDDPG.
 
 use super::config::{OffPolicyConfig, TargetPolicy};
-use super::off_policy::{Family, TensorPlace, sequential_tensors};
+use super::off_policy::Family;
+use super::tensors::{TensorPlace, sequential_tensors};
 use crate::agent::Mode;
 use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
 use crate::nn::Mlp;
@@ -59,6 +60,7 @@ impl Objectives for Ddpg {
             actor,
             outputs: vec![q(&p.critic, &p.obs, &p.actions)],
             targets,
+            weights: None,
             actions,
             entropy: None,
         }

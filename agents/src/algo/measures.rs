@@ -1,9 +1,10 @@
-//! Running means of an agent's measures, and its diagnostics.
+//! Running means of an agent's measures, the measures of a game, and its diagnostics.
 
 use crate::agent::Metrics;
 use crate::error::Result;
+use crate::flat;
 use crate::game::spectrum::hessian_extremes;
-use crate::game::{Game, Player};
+use crate::game::{Game, LeaderGradient, Player, Solve};
 use crate::rng::Rng;
 
 /// Means by tag since they were last taken, in order of first appearance.
@@ -46,4 +47,79 @@ pub(super) fn spectra(game: &mut dyn Game<f32>, rng: &mut Rng) -> Result<Metrics
         ("game/leader_eig_min", leader.min),
         ("game/leader_eig_max", leader.max),
     ])
+}
+
+/// Norms of an update's gradients.
+pub(super) struct Norms {
+    pub(super) individual: f64,
+    pub(super) implicit: f64,
+    pub(super) leader: f64,
+    pub(super) follower: f64,
+    pub(super) cosine: f64,
+}
+
+impl Norms {
+    /// `led`: whether all parts of `leader` were computed, not the total alone.
+    pub(super) fn of(leader: &LeaderGradient<f32>, follower: &[f32], led: bool) -> Self {
+        let individual = if led { &leader.individual } else { &leader.total };
+        let norm = |v: &[f32]| f64::from(flat::norm(v));
+        Self {
+            individual: norm(individual),
+            implicit: if led { norm(&leader.implicit) } else { 0.0 },
+            leader: norm(&leader.total),
+            follower: norm(follower),
+            cosine: if led { flat::cosine(individual, &leader.total).into() } else { 1.0 },
+        }
+    }
+
+    /// Whether every gradient is finite.
+    pub(super) fn finite(&self) -> bool {
+        self.leader.is_finite() && self.follower.is_finite()
+    }
+}
+
+/// The measures of a game (`game/*`) and the count of its failed solves.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct GameMeasures {
+    fallbacks: u64,
+}
+
+impl GameMeasures {
+    /// Adds the measures of one update to `means`. The first failed solve is warned about, the
+    /// others are counted.
+    pub(super) fn record(
+        &mut self,
+        means: &mut Means,
+        update: u64,
+        norms: &Norms,
+        solve: Option<Solve>,
+        lambda: f64,
+    ) {
+        means.add("game/leader_grad_norm", norms.leader);
+        means.add("game/follower_grad_norm", norms.follower);
+        let Some(solve) = solve else { return };
+        if solve.fallback {
+            self.fallbacks += 1;
+            if self.fallbacks == 1 {
+                tracing::warn!(
+                    update,
+                    residual = solve.residual,
+                    "a Stackelberg solve failed; that update takes the plain gradient (further ones are counted in game/fallbacks)"
+                );
+            }
+        }
+        for (tag, value) in [
+            ("game/individual_grad_norm", norms.individual),
+            ("game/implicit_grad_norm", norms.implicit),
+            ("game/implicit_ratio", norms.implicit / norms.individual),
+            ("game/cosine", norms.cosine),
+            ("game/lambda", lambda),
+            ("game/solver_residual", solve.residual),
+            ("game/solver_iterations", solve.iterations as f64),
+            ("game/negative_curvature", f64::from(u8::from(solve.negative_curvature))),
+            ("game/fallbacks", self.fallbacks as f64),
+        ] {
+            means.add(tag, value);
+        }
+    }
 }

@@ -4,10 +4,14 @@ mod config;
 pub mod ddpg;
 mod measures;
 pub mod off_policy;
+mod stackelberg;
+mod tensors;
 
 pub use config::{
-    DeviceKind, EngineKind, LambdaDecay, OffPolicyConfig, PolicyKwargs, TargetPolicy, UpdateOrder,
+    DeviceKind, EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy, UpdateOrder,
 };
+pub use stackelberg::{LambdaDecay, StackelbergConfig};
+pub use tensors::{TensorPlace, sequential_tensors};
 
 use crate::agent::Agent;
 use crate::engine::Role;
@@ -90,13 +94,15 @@ impl Algorithm {
     }
 
     fn off_policy(&self, settings: &Settings) -> Result<OffPolicyConfig> {
-        let config: OffPolicyConfig = config::parse(settings)?;
+        let mut own = settings.clone();
+        let stackelberg = StackelbergConfig::take(&StackelbergConfig::default(), &mut own)?;
+        let config: OffPolicyConfig = config::parse(&OffPolicyConfig::default(), &own)?;
         if settings.contains_key("leader") && config.leader != self.leader {
             let reason =
                 format!("`{}` fixes who leads; another algorithm has another leader", self.name);
             return Err(Error::config("leader", settings["leader"].clone(), reason));
         }
-        let config = OffPolicyConfig { leader: self.leader, ..config };
+        let config = OffPolicyConfig { leader: self.leader, stackelberg, ..config };
         config.validate()?;
         Ok(config)
     }

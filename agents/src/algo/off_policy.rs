@@ -1,18 +1,18 @@
 //! What DDPG, SAC and their Stackelberg forms share: replay, schedule, and the update rule.
 
 use super::config::{OffPolicyConfig, UpdateOrder};
-use super::measures::{Means, spectra};
+use super::measures::{GameMeasures, Means, Norms, spectra};
+use super::tensors::{TensorPlace, matching, sequential_tensors};
 use crate::agent::{Agent, Metrics, Mode, Parameter};
 use crate::engine::{Engine, FrozenGame, Point, Role};
 use crate::env::{ActionSpace, Spaces, Step};
 use crate::error::{Error, Result};
 use crate::flat;
-use crate::game::{Game as _, LeaderGradient, Player, Solve, Solver, total_derivative};
+use crate::game::{Game as _, LeaderGradient, Player, Solver, total_derivative};
 use crate::memory::{Batch, Replay};
 use crate::nn::Mlp;
 use crate::optim::Optimizer;
 use crate::rng::{Purpose, Rng};
-use std::ops::Range;
 
 /// What distinguishes one off-policy algorithm from another, besides its two objectives.
 pub trait Family: Send {
@@ -36,36 +36,6 @@ pub trait Family: Send {
 
     /// Whether the target network of the actor is part of the parameters.
     fn has_target_actor(&self) -> bool;
-}
-
-/// Where a named tensor lies within a player's flat vector.
-pub struct TensorPlace {
-    /// Name without the network's prefix.
-    pub name: String,
-    /// Shape.
-    pub shape: Vec<usize>,
-    /// Place.
-    pub range: Range<usize>,
-}
-
-/// The tensors of `network`, named `{prefix}.{2 l}.weight` and `.bias` as in a PyTorch `Sequential`
-/// with activations in between, and shifted by `offset`.
-pub fn sequential_tensors(network: &Mlp, prefix: &str, offset: usize) -> Vec<TensorPlace> {
-    let place = |name: String, shape: Vec<usize>, range: &Range<usize>| TensorPlace {
-        name,
-        shape,
-        range: range.start + offset..range.end + offset,
-    };
-    let layers = network.layers.iter().enumerate();
-    layers
-        .flat_map(|(i, layer)| {
-            let shape = vec![layer.outputs, layer.inputs];
-            [
-                place(format!("{prefix}.{}.weight", 2 * i), shape, &layer.weight),
-                place(format!("{prefix}.{}.bias", 2 * i), vec![layer.outputs], &layer.bias),
-            ]
-        })
-        .collect()
 }
 
 /// One player: parameters, their Polyak average, optimiser.
@@ -110,7 +80,7 @@ pub struct OffPolicy<F, E> {
     steps: u64,
     steps_since_round: u64,
     updates: u64,
-    fallbacks: u64,
+    game: GameMeasures,
     means: Means,
 
     solver: Solver<f32>,
@@ -151,9 +121,9 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
             steps: 0,
             steps_since_round: 0,
             updates: 0,
-            fallbacks: 0,
+            game: GameMeasures::default(),
             means: Means::default(),
-            solver: Solver::new(&config.solver_config(seed)),
+            solver: Solver::new(&config.stackelberg.solver_config(seed)),
             batch: Batch::default(),
             leader_gradient: LeaderGradient::new(leader_dim),
             follower_gradient: vec![0.0; follower_dim],
@@ -188,7 +158,7 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
             ..
         } = self;
         let role = config.leader.unwrap_or(Role::Actor);
-        let lambda = config.lambda(self.steps);
+        let lambda = config.stackelberg.lambda(self.steps);
         let mut losses = [0.0; 2];
 
         // g2 = D2 f2(x1, x2)
@@ -204,7 +174,7 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
         // g1 = D f1(x1, x2) (11), (14); without a leader D1 f1 (5), (13)
         let solve = match config.leader {
             Some(_) => {
-                let clamp = config.norm_ratio_clamp.map(|c| c as f32);
+                let clamp = config.stackelberg.norm_ratio_clamp.map(|c| c as f32);
                 Some(total_derivative(&mut game, solver, lambda as f32, clamp, leader_gradient)?)
             }
             None => {
@@ -218,7 +188,7 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
         drop(game);
 
         let norms = Norms::of(leader_gradient, follower_gradient, solve.is_some());
-        if !(norms.leader.is_finite() && norms.follower.is_finite()) {
+        if !norms.finite() {
             return Err(Error::Diverged {
                 what: "a gradient",
                 update: self.updates,
@@ -255,37 +225,8 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
             self.means.add("train/entropy", entropy);
         }
         self.means.add("game/policy_saturation", saturation);
-        self.record_game(&norms, solve, lambda);
+        self.game.record(&mut self.means, self.updates, &norms, solve, lambda);
         Ok(())
-    }
-
-    fn record_game(&mut self, norms: &Norms, solve: Option<Solve>, lambda: f64) {
-        self.means.add("game/leader_grad_norm", norms.leader);
-        self.means.add("game/follower_grad_norm", norms.follower);
-        let Some(solve) = solve else { return };
-        if solve.fallback {
-            self.fallbacks += 1;
-            if self.fallbacks == 1 {
-                tracing::warn!(
-                    update = self.updates,
-                    residual = solve.residual,
-                    "a Stackelberg solve failed; that update takes the plain gradient (further ones are counted in game/fallbacks)"
-                );
-            }
-        }
-        for (tag, value) in [
-            ("game/individual_grad_norm", norms.individual),
-            ("game/implicit_grad_norm", norms.implicit),
-            ("game/implicit_ratio", norms.implicit / norms.individual),
-            ("game/cosine", norms.cosine),
-            ("game/lambda", lambda),
-            ("game/solver_residual", solve.residual),
-            ("game/solver_iterations", solve.iterations as f64),
-            ("game/negative_curvature", f64::from(u8::from(solve.negative_curvature))),
-            ("game/fallbacks", self.fallbacks as f64),
-        ] {
-            self.means.add(tag, value);
-        }
     }
 
     /// Every named tensor with its place: `(name, shape, actor or critic, target or not, range)`.
@@ -334,29 +275,6 @@ fn learner<'a>(actor: &'a mut Learner, critic: &'a mut Learner, role: Role) -> &
     match role {
         Role::Actor => actor,
         Role::Critic => critic,
-    }
-}
-
-/// Norms of an update's gradients.
-struct Norms {
-    individual: f64,
-    implicit: f64,
-    leader: f64,
-    follower: f64,
-    cosine: f64,
-}
-
-impl Norms {
-    fn of(leader: &LeaderGradient<f32>, follower: &[f32], led: bool) -> Self {
-        let individual = if led { &leader.individual } else { &leader.total };
-        let norm = |v: &[f32]| f64::from(flat::norm(v));
-        Self {
-            individual: norm(individual),
-            implicit: if led { norm(&leader.implicit) } else { 0.0 },
-            leader: norm(&leader.total),
-            follower: norm(follower),
-            cosine: if led { flat::cosine(individual, &leader.total).into() } else { 1.0 },
-        }
     }
 }
 
@@ -462,27 +380,12 @@ impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
 
     fn set_parameters(&mut self, parameters: &[Parameter]) -> Result<()> {
         let tensors = self.tensors();
-        if let Some(stranger) =
-            parameters.iter().find(|p| tensors.iter().all(|(t, ..)| t.name != p.name))
+        let places = tensors.iter().map(|(place, ..)| place);
+        for (parameter, (place, role, target)) in matching(parameters, places)?.iter().zip(&tensors)
         {
-            return Err(Error::Parameters(format!(
-                "`{}` is not one of this agent's",
-                stranger.name
-            )));
-        }
-        for (place, role, target) in tensors {
-            let Some(parameter) = parameters.iter().find(|p| p.name == place.name) else {
-                return Err(Error::Parameters(format!("`{}` is missing", place.name)));
-            };
-            if parameter.shape != place.shape || parameter.values.len() != place.range.len() {
-                let (name, got, want) = (&place.name, &parameter.shape, &place.shape);
-                return Err(Error::Parameters(format!(
-                    "`{name}` has shape {got:?} instead of {want:?}"
-                )));
-            }
-            let learner = learner(&mut self.actor, &mut self.critic, role);
-            let vector = if target { &mut learner.target } else { &mut learner.params };
-            vector[place.range].copy_from_slice(&parameter.values);
+            let learner = learner(&mut self.actor, &mut self.critic, *role);
+            let vector = if *target { &mut learner.target } else { &mut learner.params };
+            vector[place.range.clone()].copy_from_slice(&parameter.values);
         }
         Ok(())
     }

@@ -49,9 +49,9 @@ pub trait Game<T: Scalar> {
     }
 }
 
-/// A follower that fits targets: `f2 = sum_b (1/B) sum_i (q_bi - y_i)^2`.
+/// A follower that fits targets: `f2 = sum_b (1/B) sum_i omega_i (q_bi - y_i)^2`.
 ///
-/// Outputs `q_b` depend on block `b` of the follower's parameters alone (twin critics are two
+/// Importance weights `omega_i` are 1, but depend on a leader that draws the samples. Outputs `q_b` depend on block `b` of the follower's parameters alone (twin critics are two
 /// blocks, laid out one after the other), targets `y` on the leader's alone. With `J` the block
 /// diagonal `(blocks B) x P` Jacobian of the outputs, the Gauss-Newton Hessian of `f2` is
 /// `G = (2/B) J'J`.
@@ -74,6 +74,7 @@ pub trait LeastSquares<T: Scalar> {
     /// `J' u` for `u` of length `blocks B`.
     fn jacobian_transpose(&mut self, u: &[T], out: &mut [T]) -> Result<()>;
 
-    /// `D1 (D2 f2 . x)` for every `x` with `J x = u`, that is `-(2/B) sum_bi u_bi D1 y_i`.
+    /// `D1 (D2 f2 . x)` for every `x` with `J x = u`, that is
+    /// `(2/B) sum_bi u_bi (D1 omega_i (q_bi - y_i) - D1 y_i)`.
     fn cross_vjp_of_outputs(&mut self, u: &[T], out: &mut [T]) -> Result<()>;
 }

@@ -39,7 +39,7 @@ pub struct TensorPoint {
 }
 
 /// The two objectives of an algorithm at one point, as graphs. The critic's loss is
-/// `L = sum_b mean_i (q_bi - y_i)^2`.
+/// `L = sum_b mean_i omega_i (q_bi - y_i)^2`.
 pub struct Losses {
     /// `-J`, a scalar.
     pub actor: Tensor,
@@ -47,6 +47,9 @@ pub struct Losses {
     pub outputs: Vec<(Tensor, Factors)>,
     /// `y`, length `B`. Not detached: this is how `L` depends on the actor.
     pub targets: Tensor,
+    /// `omega`, length `B`, where the actor drew the samples itself: importance weights, all of
+    /// value 1, through whose derivative `L` depends on how they were drawn.
+    pub weights: Option<Tensor>,
     /// The policy's actions at `obs` in the unit box.
     pub actions: Tensor,
     /// Mean of `-log pi`, where the policy is stochastic.
@@ -104,24 +107,14 @@ impl<T: Scalar, O: Objectives> Engine<T> for Autograd<T, O> {
             next_noise: self.rows(&batch.next_noise, batch.size)?,
         };
         let losses = self.objectives.losses(&point);
-
-        // L = sum_b (1/B) sum_i (q_bi - y_i)^2                                      (8), (10)
-        let squared = |q: &Tensor| (q - &losses.targets).square().mean(None);
-        let critic_loss: Tensor = losses.outputs.iter().map(|(q, _)| squared(q)).sum();
-        Ok(AutogradGame {
-            point,
-            losses,
-            critic_loss,
-            leader,
-            differentiable: [None, None],
-            scalar: PhantomData,
-        })
+        Ok(AutogradGame::new(point.actor, point.critic, losses, leader))
     }
 }
 
-/// A game frozen by [`Autograd`].
+/// A frozen game, differentiated by libtorch.
 pub struct AutogradGame<T> {
-    point: TensorPoint,
+    actor: Tensor,
+    critic: Tensor,
     losses: Losses,
     critic_loss: Tensor,
     leader: Role,
@@ -131,6 +124,21 @@ pub struct AutogradGame<T> {
 }
 
 impl<T: Scalar> AutogradGame<T> {
+    /// The game of `losses`, which are graphs over `actor` and `critic`.
+    pub fn new(actor: Tensor, critic: Tensor, losses: Losses, leader: Role) -> Self {
+        // L = sum_b (1/B) sum_i omega_i (q_bi - y_i)^2                        (4), (8), (10)
+        let squared = |q: &Tensor| {
+            let squares = (q - &losses.targets).square();
+            match &losses.weights {
+                Some(weights) => (squares * weights).mean(None),
+                None => squares.mean(None),
+            }
+        };
+        let critic_loss: Tensor = losses.outputs.iter().map(|(q, _)| squared(q)).sum();
+        let differentiable = [None, None];
+        Self { actor, critic, losses, critic_loss, leader, differentiable, scalar: PhantomData }
+    }
+
     fn role(&self, player: Player) -> Role {
         match player {
             Player::Leader => self.leader,
@@ -140,8 +148,8 @@ impl<T: Scalar> AutogradGame<T> {
 
     fn params(&self, player: Player) -> &Tensor {
         match self.role(player) {
-            Role::Actor => &self.point.actor,
-            Role::Critic => &self.point.critic,
+            Role::Actor => &self.actor,
+            Role::Critic => &self.critic,
         }
     }
 
@@ -158,7 +166,7 @@ impl<T: Scalar> AutogradGame<T> {
         if self.differentiable[slot].is_none() {
             self.differentiable[slot] = Some(grad(self.objective(of), self.params(of), true)?);
         }
-        let v = Tensor::f_from_slice(v)?.f_to_device(self.point.actor.device())?;
+        let v = Tensor::f_from_slice(v)?.f_to_device(self.actor.device())?;
         match &self.differentiable[slot] {
             Some(gradient) => copy_to(&grad(&gradient.dot(&v), self.params(wrt), false)?, out),
             None => Ok(()),
@@ -214,7 +222,7 @@ impl<T: Scalar> FrozenGame<T> for AutogradGame<T> {
 }
 
 /// `D_input output`; zeros where `output` does not depend on `input`. The graph is kept.
-fn grad(output: &Tensor, input: &Tensor, create_graph: bool) -> Result<Tensor> {
+pub(crate) fn grad(output: &Tensor, input: &Tensor, create_graph: bool) -> Result<Tensor> {
     if !output.requires_grad() {
         return Ok(input.f_zeros_like()?);
     }
@@ -223,7 +231,7 @@ fn grad(output: &Tensor, input: &Tensor, create_graph: bool) -> Result<Tensor> {
 }
 
 /// Copies a tensor of any device into `out`.
-fn copy_to<T: Scalar>(tensor: &Tensor, out: &mut [T]) -> Result<()> {
+pub(crate) fn copy_to<T: Scalar>(tensor: &Tensor, out: &mut [T]) -> Result<()> {
     let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
     Ok(tensor.f_copy_data(out, out.len())?)
 }

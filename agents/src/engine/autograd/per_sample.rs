@@ -2,7 +2,7 @@
 //! products `D_li [A_li, 1]'`, with `A_l` the inputs of layer `l` and `D_l = dq/dz_l`, so that `J`
 //! itself is never formed.
 
-use super::{AutogradGame, copy_to, grad};
+use super::{AutogradGame, Losses, copy_to, grad};
 use crate::error::{Error, Result};
 use crate::flat::Scalar;
 use crate::game::{Game, LeastSquares, Player};
@@ -24,7 +24,7 @@ impl<T: Scalar> AutogradGame<T> {
     }
 
     fn device_tensor(&self, values: &[T]) -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(values)?.f_to_device(self.point.actor.device())?)
+        Ok(Tensor::f_from_slice(values)?.f_to_device(self.actor.device())?)
     }
 }
 
@@ -95,10 +95,15 @@ impl<T: Scalar> LeastSquares<T> for AutogradGame<T> {
     }
 
     fn cross_vjp_of_outputs(&mut self, u: &[T], out: &mut [T]) -> Result<()> {
-        // -(2/B) sum_bi u_bi D1 y_i
-        let samples = self.samples();
-        let u = self.device_tensor(u)?.view([-1, samples as i64]).sum_dim_intlist(0, false, None);
-        let weighted = self.losses.targets.dot(&u) * (-2.0 / samples as f64);
-        copy_to(&grad(&weighted, self.params(Player::Leader), false)?, out)
+        // D1 [(2/B) sum_bi u_bi omega_i (q_bi - y_i)], q held
+        let Losses { outputs, targets, weights, .. } = &self.losses;
+        let samples = targets.numel();
+        let u = self.device_tensor(u)?.view([-1, samples as i64]);
+        let residuals = outputs.iter().map(|(q, _)| q.detach() - targets).collect::<Vec<_>>();
+        let mut weighted = u * Tensor::stack(&residuals, 0) * (2.0 / samples as f64);
+        if let Some(weights) = weights {
+            weighted *= weights;
+        }
+        copy_to(&grad(&weighted.sum(None), self.params(Player::Leader), false)?, out)
     }
 }
