@@ -2,7 +2,7 @@
 
     python peer.py sb3 ddpg Walker2d-v4 --warm-up 2000 --steps 3000
 
-One line of JSON: seconds spent in environment steps `warm-up` to `warm-up + steps`, updates included.
+One line of JSON: seconds spent in the steps from `warm-up` on, updates included.
 Hyperparameters are those of `configs/{ddpg,sac}.yml`.
 """
 
@@ -46,7 +46,8 @@ class Stopwatch(BaseCallback):
 
 
 def make(peer, algo, env):
-    noise = NormalActionNoise(np.zeros(env.action_space.shape), np.full(env.action_space.shape, 0.1))
+    shape = env.action_space.shape
+    noise = NormalActionNoise(np.zeros(shape), np.full(shape, 0.1))
     special = {"ddpg": {"action_noise": noise}, "sac": {"ent_coef": 0.2}}[algo]
     if peer == "sb3":
         import stable_baselines3 as library

@@ -1,1 +1,11 @@
-//! x
+//! The command line of stac-bench: configuration, run folders, sinks, commands.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod display;
+pub mod failure;
+pub mod model;
+pub mod observer;
+pub mod run_dir;
+pub mod sinks;

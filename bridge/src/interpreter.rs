@@ -36,6 +36,24 @@ pub fn initialize() -> Result<()> {
     Ok(())
 }
 
+/// From now on Ctrl-C and SIGTERM raise `KeyboardInterrupt` in whatever Python code the main thread runs,
+/// which comes back as [`agents::Error::Interrupted`]. Call it on the main thread.
+pub fn handle_interrupts() -> Result<()> {
+    attached("the start of Python", |py| {
+        let signal = py.import("signal")?;
+        let handler = signal.getattr("default_int_handler")?;
+        for name in ["SIGINT", "SIGTERM"] {
+            signal.call_method1("signal", (signal.getattr(name)?, &handler))?;
+        }
+        Ok(())
+    })
+}
+
+/// [`agents::Error::Interrupted`] if a signal has come while no Python code was running.
+pub fn check_signals() -> Result<()> {
+    attached("a signal", |py| py.check_signals())
+}
+
 /// Versions of Python and of the packages that matter to a run, by name.
 pub fn versions() -> Result<Vec<(String, String)>> {
     attached("reading versions", |py| {

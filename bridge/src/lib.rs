@@ -6,4 +6,4 @@ mod interpreter;
 mod spaces;
 
 pub use env::{EnvOptions, GymEnv};
-pub use interpreter::{initialize, versions};
+pub use interpreter::{check_signals, handle_interrupts, initialize, versions};

@@ -15,9 +15,9 @@ impl Means {
     /// Adds one observation of `tag`.
     pub(super) fn add(&mut self, tag: &'static str, value: f64) {
         match self.0.iter_mut().find(|(t, ..)| *t == tag) {
-            Some((_, sum, count)) => {
-                *sum += value;
+            Some((_, mean, count)) => {
                 *count += 1;
+                *mean += (value - *mean) / *count as f64;
             }
             None => self.0.push((tag, value, 1)),
         }
@@ -27,7 +27,10 @@ impl Means {
     pub(super) fn take(&mut self) -> Metrics {
         let observed = self.0.iter_mut().filter(|(.., count)| *count > 0);
         observed
-            .map(|(tag, sum, count)| (*tag, std::mem::take(sum) / std::mem::take(count) as f64))
+            .map(|(tag, mean, count)| {
+                *count = 0;
+                (*tag, std::mem::take(mean))
+            })
             .collect()
     }
 }

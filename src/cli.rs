@@ -1,0 +1,156 @@
+//! The options, as clap reads them.
+
+use crate::config::Overrides;
+use clap::{Args, Parser, Subcommand};
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use tracing_subscriber::EnvFilter;
+
+const EXAMPLES: &str = "\
+Examples:
+  stac-bench --env Walker2d-v4 --algo stddpg-al
+  stac-bench --env HalfCheetah-v4 --algo ddpg --steps 50000 --seed 1
+  stac-bench --env Hopper-v4 --algo stddpg-al --seeds 3 --jobs 2
+  stac-bench --env Walker2d-v4 --algo stddpg-al --set solver=cg --set lam=100
+  stac-bench --env MyEnv-v0 --env-import my_package --algo ddpg
+  stac-bench eval runs/stddpg-al/Walker2d-v4_0 --episodes 10
+  tensorboard --logdir runs";
+
+/// Stackelberg actor-critic algorithms on Gymnasium environments.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stac-bench",
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub struct Cli {
+    /// What to do; without it, train.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Training, the command that needs no name.
+    #[command(flatten)]
+    pub train: TrainArgs,
+    /// More detail: Python tracebacks, and debugging messages at -vv
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Print the versions of stac-bench, libtorch and Python
+    #[arg(short = 'V', long, exclusive = true)]
+    pub version: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train an agent
+    #[command(after_help = EXAMPLES)]
+    Train(Box<TrainArgs>),
+    /// Run a trained agent and print its returns
+    Eval(EvalArgs),
+    /// List the algorithms
+    Algos,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Options of `train`.
+#[derive(Clone, Debug, Args)]
+pub struct TrainArgs {
+    /// Gymnasium id of the environment
+    // `Option`, so that other commands go without; clap requires it of this one.
+    #[arg(long, value_name = "ID", required = true)]
+    pub env: Option<String>,
+    /// Algorithm, one of `stac-bench algos`
+    #[arg(long, value_name = "NAME", required = true)]
+    pub algo: Option<String>,
+    /// Seed of everything random in the run
+    #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true)]
+    pub seed: u64,
+    /// Train K seeds from S on, each in a process of its own
+    #[arg(long, value_name = "K", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: Option<u64>,
+    /// How many of them at a time
+    #[arg(long, value_name = "J", default_value_t = 1, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub jobs: u64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub overrides: Overrides,
+    /// Where runs go
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// Threads of libtorch
+    #[arg(long, value_name = "T", default_value_t = 1, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: u16,
+    /// Python module that registers your environments; may be given several times
+    #[arg(long, value_name = "MODULE")]
+    pub env_import: Vec<String>,
+    /// Replace an existing run of the same algorithm, environment and seed
+    #[arg(long)]
+    pub overwrite: bool,
+    /// No progress, no summary
+    #[arg(long)]
+    pub quiet: bool,
+    /// Train this one of several seeds, for the process that trains them all
+    #[arg(long, value_name = "S", hide = true)]
+    pub report: Option<u64>,
+}
+
+impl TrainArgs {
+    /// Gymnasium id of the environment.
+    pub fn env(&self) -> &str {
+        self.env.as_deref().unwrap_or_default()
+    }
+
+    /// Name of the algorithm.
+    pub fn algo(&self) -> &str {
+        self.algo.as_deref().unwrap_or_default()
+    }
+}
+
+/// Options of `eval`.
+#[derive(Clone, Debug, Args)]
+pub struct EvalArgs {
+    /// Folder of a run, for instance runs/stddpg-al/Walker2d-v4_0
+    pub run_dir: PathBuf,
+    /// Episodes to run
+    #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub episodes: u64,
+    /// Seed of the environment
+    #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true)]
+    pub seed: u64,
+    /// Which model
+    #[arg(long, value_enum, default_value_t)]
+    pub model: Which,
+    /// Write videos of the episodes to RUN_DIR/videos
+    #[arg(long)]
+    pub render: bool,
+    /// Python module that registers your environments, besides those the run names
+    #[arg(long, value_name = "MODULE")]
+    pub env_import: Vec<String>,
+}
+
+/// Which of a run's models.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Which {
+    /// The one with the best evaluation
+    #[default]
+    Best,
+    /// The one at the end of training
+    Final,
+}
+
+/// Log messages go to standard error, at `RUST_LOG`'s level or that of `-v`.
+pub fn start_logging(verbose: u8) {
+    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .without_time()
+        .with_target(false)
+        .init();
+}

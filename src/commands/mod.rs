@@ -1,0 +1,50 @@
+//! What `stac-bench` does.
+
+mod eval;
+mod manifest;
+mod seeds;
+mod train;
+
+use crate::cli::{Cli, Command, TrainArgs};
+use crate::failure::Failure;
+use agents::algo::ALGORITHMS;
+use clap::CommandFactory as _;
+
+/// Runs the command of `cli`.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        _ if cli.version => version()?,
+        None => train(&cli.train)?,
+        Some(Command::Train(arguments)) => train(arguments)?,
+        Some(Command::Eval(arguments)) => eval::run(arguments)?,
+        Some(Command::Algos) => algos(),
+        Some(Command::Completions { shell }) => {
+            let mut command = Cli::command();
+            clap_complete::generate(*shell, &mut command, "stac-bench", &mut std::io::stdout());
+        }
+    }
+    Ok(())
+}
+
+fn train(arguments: &TrainArgs) -> Result<(), Failure> {
+    match (arguments.seeds, arguments.report) {
+        (Some(seeds), None) => seeds::run(arguments, seeds),
+        (_, report) => train::run(arguments, report.unwrap_or(arguments.seed)),
+    }
+}
+
+fn algos() {
+    for algorithm in ALGORITHMS {
+        println!("{:<12}{}", algorithm.name, algorithm.about);
+    }
+}
+
+fn version() -> Result<(), Failure> {
+    bridge::initialize()?;
+    println!("stac-bench {} ({})", env!("CARGO_PKG_VERSION"), env!("STAC_BENCH_COMMIT"));
+    println!("libtorch {}", env!("STAC_BENCH_LIBTORCH"));
+    for (name, version) in bridge::versions()? {
+        println!("{name} {version}");
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! `stac-bench train --seeds K --jobs J`: a process per seed.
+
+use crate::cli::TrainArgs;
+use crate::config::Config;
+use crate::display;
+use crate::failure::Failure;
+use crate::run_dir;
+use agents::algo;
+use crossbeam::channel;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Trains `seeds` seeds from `arguments.seed` on, `arguments.jobs` at a time. A seed that fails does not
+/// stop the others.
+pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
+    let algorithm = algo::find(arguments.algo())?;
+    let config = Config::resolve(algorithm, arguments.env(), &arguments.overrides)?;
+    let all = arguments.seed..arguments.seed.saturating_add(seeds);
+    for seed in all.clone() {
+        let folder = run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed);
+        run_dir::refuse_existing(&folder, arguments.overwrite)?;
+    }
+
+    let crew = Crew::new(arguments.quiet)?;
+    let (queue, waiting) = channel::unbounded();
+    let (report, reports) = channel::unbounded();
+    for seed in all {
+        let bar = display::bar(config.run.n_timesteps, format!("seed {seed:<4} "));
+        let _ = queue.send((seed, crew.bars.add(bar)));
+    }
+    drop(queue);
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.jobs.min(seeds) {
+            let (waiting, report, crew) = (waiting.clone(), report.clone(), &crew);
+            scope.spawn(move || {
+                for (seed, bar) in waiting {
+                    let _ = report.send(crew.train(seed, &bar));
+                }
+            });
+        }
+    });
+    drop(report);
+    if crew.interrupted() {
+        return Err(agents::Error::Interrupted.into());
+    }
+    match reports.iter().filter(|done| !done).count() as u64 {
+        0 => Ok(()),
+        failed => Err(Failure::Seeds { failed, seeds }),
+    }
+}
+
+/// The processes at work, and their lines on the terminal.
+struct Crew {
+    bars: MultiProgress,
+    quiet: bool,
+    /// None once the user has interrupted.
+    running: Arc<Mutex<Option<Vec<Pid>>>>,
+}
+
+impl Crew {
+    /// From now on Ctrl-C and SIGTERM are passed on to the processes, which end in good order.
+    fn new(quiet: bool) -> Result<Self, Failure> {
+        let bars = MultiProgress::new();
+        if quiet {
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let running = Arc::new(Mutex::new(Some(Vec::new())));
+        let shared = Arc::clone(&running);
+        let forward = move || {
+            for pid in lock(&shared).take().into_iter().flatten() {
+                let _ = kill_process(pid, Signal::INT);
+            }
+        };
+        ctrlc::set_handler(forward).map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(Self { bars, quiet, running })
+    }
+
+    fn interrupted(&self) -> bool {
+        lock(&self.running).is_none()
+    }
+
+    /// Trains one seed in a process of its own and says how it ended; true if well.
+    fn train(&self, seed: u64, bar: &ProgressBar) -> bool {
+        match self.watch(seed, bar) {
+            Ok((status, last)) if status.success() => {
+                bar.finish_with_message(last.clone());
+                if self.bars.is_hidden() && !self.quiet {
+                    eprintln!("seed {seed}: {last}");
+                }
+                true
+            }
+            Ok((status, _)) => {
+                bar.abandon_with_message(format!("failed, {status}"));
+                false
+            }
+            Err(error) => {
+                self.say(seed, &format!("error: cannot start a process: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Runs this very command for `seed` alone. Returns its last line.
+    fn watch(&self, seed: u64, bar: &ProgressBar) -> std::io::Result<(ExitStatus, String)> {
+        let mut messages = tempfile::tempfile()?;
+        let mut last = "interrupted before it began".to_owned();
+        let mut child = {
+            let mut running = lock(&self.running);
+            let Some(running) = running.as_mut() else { return Ok((ExitStatus::default(), last)) };
+            let child = Command::new(std::env::current_exe()?)
+                .args(std::env::args_os().skip(1))
+                .args(["--report", &seed.to_string()])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(messages.try_clone()?)
+                .process_group(0)
+                .spawn()?;
+            running.extend(Pid::from_raw(child.id() as i32));
+            child
+        };
+        for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
+            let line = line?;
+            match line.split_once(' ').map(|(a, b)| (a.parse(), b.parse())) {
+                Some((Ok(steps), Ok(last_return))) => {
+                    bar.set_position(steps);
+                    bar.set_message(display::message(last_return));
+                }
+                _ => last = line,
+            }
+        }
+        let status = child.wait()?;
+        if let Some(running) = lock(&self.running).as_mut() {
+            running.retain(|pid| Some(*pid) != Pid::from_raw(child.id() as i32));
+        }
+        self.pass_on(seed, &mut messages)?;
+        Ok((status, last))
+    }
+
+    /// Warnings and errors of a process.
+    fn pass_on(&self, seed: u64, messages: &mut File) -> std::io::Result<()> {
+        let mut text = String::new();
+        messages.rewind()?;
+        messages.read_to_string(&mut text)?;
+        text.lines().for_each(|line| self.say(seed, line));
+        Ok(())
+    }
+
+    fn say(&self, seed: u64, line: &str) {
+        self.bars.suspend(|| eprintln!("seed {seed}: {line}"));
+    }
+}
+
+/// Nothing that holds the lock leaves what it guards half done, so a panic elsewhere is no reason to stop.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,141 @@
+//! `stac-bench train`: one seed.
+
+use super::manifest::Manifest;
+use crate::cli::TrainArgs;
+use crate::config::{Config, yaml};
+use crate::display::Display;
+use crate::failure::Failure;
+use crate::model::ModelCard;
+use crate::observer::{RunObserver, Score};
+use crate::run_dir::{self, write_whole};
+use agents::{Agent, Env, algo, train};
+use bridge::{EnvOptions, GymEnv};
+use serde::Serialize;
+use serde_json::json;
+use std::path::Path;
+
+/// Trains one agent with `seed` and leaves its run directory behind.
+pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
+    let algorithm = algo::find(arguments.algo())?;
+    let config = Config::resolve(algorithm, arguments.env(), &arguments.overrides)?;
+    let folder = run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed);
+    run_dir::refuse_existing(&folder, arguments.overwrite)?;
+
+    tch::set_num_threads(arguments.threads.into());
+    bridge::initialize()?;
+    bridge::handle_interrupts()?;
+    let options = EnvOptions {
+        id: config.env.clone(),
+        kwargs: config.run.env_kwargs.clone(),
+        imports: arguments.env_import.clone(),
+        video: None,
+    };
+    let mut env = GymEnv::make(&options)?;
+    let eval_env = GymEnv::make(&options)?;
+    let settings = config.algorithm_settings();
+    let mut agent = algorithm.build(&settings, env.spaces(), seed)?;
+
+    run_dir::create(&folder, arguments.overwrite)?;
+    write_description(&folder, &config, arguments, seed)?;
+    let manifest = Manifest::start(&folder, &settings, arguments.threads)?;
+    let card = ModelCard {
+        algo: algorithm.name.to_owned(),
+        env: config.env.clone(),
+        env_kwargs: config.run.env_kwargs.clone(),
+        env_import: arguments.env_import.clone(),
+        seed,
+        steps: 0,
+        settings,
+    };
+    let mut steps = 0;
+    let result = (|| {
+        let display =
+            Display::new(config.run.n_timesteps, arguments.quiet, arguments.report.is_some());
+        let mut observer = RunObserver::create(
+            &folder,
+            config.run.clone(),
+            card,
+            &env,
+            Box::new(eval_env),
+            display,
+        )?;
+        let trained = drive(agent.as_mut(), &mut env, &config, seed, &mut observer);
+        steps = observer.steps();
+        trained.map(|()| observer)
+    })();
+    let observer = manifest.end(steps, result)?;
+    if arguments.report.is_some() {
+        println!("{}", scores(&observer, ", "));
+    } else if !arguments.quiet {
+        let (steps, seconds) = (observer.steps(), observer.seconds());
+        let speed = steps as f64 / seconds;
+        println!("{} on {}, seed {seed}", algorithm.name, config.env);
+        println!("{steps} steps in {seconds:.0} s ({speed:.0} steps/s)");
+        println!("{}", scores(&observer, "\n"));
+        println!("run: {}", folder.display());
+        println!("tensorboard --logdir {}", arguments.out.display());
+    }
+    Ok(())
+}
+
+/// Trains to the end; a run that fails or is interrupted on the way keeps its last model too.
+fn drive(
+    agent: &mut dyn Agent,
+    env: &mut dyn Env,
+    config: &Config,
+    seed: u64,
+    observer: &mut RunObserver,
+) -> Result<(), Failure> {
+    let trained = train::train(agent, env, config.run.n_timesteps, seed, observer)
+        .map_err(Failure::from)
+        .and_then(|_| observer.evaluate_at_end(agent));
+    let saved = observer.close(agent);
+    if let (Err(_), Err(failure)) = (&trained, &saved) {
+        tracing::warn!("{failure}");
+    }
+    trained.and(saved)
+}
+
+/// `config.yml`, `args.yml` and `command.txt`, as RL Zoo leaves them.
+fn write_description(
+    folder: &Path,
+    config: &Config,
+    arguments: &TrainArgs,
+    seed: u64,
+) -> Result<(), Failure> {
+    let args = json!({
+        "algo": config.algorithm.name,
+        "env": config.env,
+        "env_kwargs": config.run.env_kwargs,
+        "eval_episodes": config.run.eval_episodes,
+        "eval_freq": config.run.eval_freq,
+        "gym_packages": arguments.env_import,
+        "log_folder": arguments.out,
+        "n_timesteps": config.run.n_timesteps,
+        "seed": seed,
+        "threads": arguments.threads,
+    });
+    write_yaml(&folder.join("config.yml"), &config.settings)?;
+    write_yaml(&folder.join("args.yml"), &args)?;
+    // Of several seeds, what the user typed.
+    let words: Vec<String> = std::env::args().take_while(|word| word != "--report").collect();
+    let command = shlex::try_join(words.iter().map(String::as_str));
+    let command = command.unwrap_or_else(|_| words.join(" "));
+    write_whole(&folder.join("command.txt"), format!("{command}\n").as_bytes())
+}
+
+fn write_yaml(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
+    let text = yaml::to_string(value).map_err(std::io::Error::other);
+    write_whole(path, text.map_err(Failure::file("write", path))?.as_bytes())
+}
+
+/// The last and the best evaluation.
+fn scores(observer: &RunObserver, separator: &str) -> String {
+    let line = |name: &str, score: &Score| {
+        let Score { steps, mean, std } = score;
+        format!("{name} evaluation {mean:.1} ± {std:.1} at step {steps}")
+    };
+    let last = observer.last.iter().map(|score| line("last", score));
+    let best = observer.best.iter().map(|score| line("best", score));
+    last.chain(best).collect::<Vec<_>>().join(separator)
+}

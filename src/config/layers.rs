@@ -1,0 +1,201 @@
+//! Settings laid over one another, each remembering where it came from.
+
+use super::ConfigError;
+use agents::algo::Settings;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where a setting came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file compiled into the program.
+    BuiltIn(String),
+    /// A file and a line in it.
+    File(PathBuf, Option<usize>),
+    /// `--set`
+    Set,
+    /// An option of the command line.
+    Option(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn(name) => write!(f, "built-in {name}"),
+            Self::File(path, Some(line)) => write!(f, "{}:{line}", path.display()),
+            Self::File(path, None) => write!(f, "{}", path.display()),
+            Self::Set => write!(f, "--set"),
+            Self::Option(name) => write!(f, "{name}"),
+        }
+    }
+}
+
+/// The key whose values are the environment's business, so that any name is known.
+const FREE_FORM: &str = "env_kwargs";
+
+/// The settings so far.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    pub(super) settings: Settings,
+    origins: HashMap<String, Origin>,
+}
+
+impl Layers {
+    /// The lowest layer. Its keys are the only ones that the others may have.
+    pub(super) fn base(settings: Settings, name: &str) -> Self {
+        let origin = Origin::BuiltIn(name.to_owned());
+        let origins = settings.keys().map(|key| (key.clone(), origin.clone())).collect();
+        Self { settings, origins }
+    }
+
+    /// Lays `settings` over what is there, objects key by key. `origin` tells where a path came from.
+    pub(super) fn lay(
+        &mut self,
+        settings: &Settings,
+        origin: &dyn Fn(&[&str]) -> Origin,
+    ) -> Result<(), ConfigError> {
+        lay(&mut self.settings, settings, &mut Vec::new(), origin, &mut self.origins)
+    }
+
+    /// Where the value of the dotted `key` came from, or that of what it lies in.
+    pub(super) fn origin(&self, key: &str) -> Option<&Origin> {
+        let mut key = key;
+        loop {
+            if let Some(origin) = self.origins.get(key) {
+                return Some(origin);
+            }
+            key = &key[..key.rfind('.')?];
+        }
+    }
+}
+
+fn lay<'a>(
+    base: &mut Settings,
+    over: &'a Settings,
+    path: &mut Vec<&'a str>,
+    origin: &dyn Fn(&[&str]) -> Origin,
+    origins: &mut HashMap<String, Origin>,
+) -> Result<(), ConfigError> {
+    for (key, value) in over {
+        path.push(key);
+        if !base.contains_key(key) && path.first() != Some(&FREE_FORM) {
+            return Err(ConfigError::UnknownKey {
+                origin: origin(path),
+                key: path.join("."),
+                nearest: nearest(key, base.keys()).unwrap_or_default(),
+            });
+        }
+        origins.insert(path.join("."), origin(path));
+        match (base.get_mut(key), value) {
+            (Some(Value::Object(base)), Value::Object(over)) => {
+                lay(base, over, path, origin, origins)?;
+            }
+            _ => {
+                base.insert(key.clone(), value.clone());
+            }
+        }
+        path.pop();
+    }
+    Ok(())
+}
+
+/// The name closest to `name`.
+pub(super) fn nearest<S: AsRef<str>>(
+    name: &str,
+    names: impl IntoIterator<Item = S>,
+) -> Option<String> {
+    let distance = |other: &S| strsim::jaro_winkler(other.as_ref(), name);
+    let closest = names.into_iter().max_by(|a, b| distance(a).total_cmp(&distance(b)))?;
+    Some(closest.as_ref().to_owned())
+}
+
+/// `key.nested=value` as settings.
+pub(super) fn parse_assignment(text: &str) -> Result<Settings, ConfigError> {
+    let syntax = |reason: String| ConfigError::Assignment { text: text.to_owned(), reason };
+    let (key, value) = text.split_once('=').ok_or_else(|| syntax("it has no `=`".to_owned()))?;
+    let value = super::yaml::parse_value(value).map_err(syntax)?;
+    let mut settings = Settings::new();
+    let nested = key
+        .trim()
+        .rsplit('.')
+        .fold(value, |value, key| Value::Object(Settings::from_iter([(key.to_owned(), value)])));
+    if let Value::Object(object) = nested {
+        settings = object;
+    }
+    Ok(settings)
+}
+
+/// A configuration file: `default` and an entry per environment.
+pub(super) struct File<'a> {
+    document: super::yaml::Document,
+    origin: Box<dyn Fn(Option<usize>) -> Origin + 'a>,
+}
+
+impl<'a> File<'a> {
+    /// A file compiled in as `configs/{name}.yml`.
+    pub(super) fn built_in(name: &str, text: &str) -> Result<Self, ConfigError> {
+        let origin = Origin::BuiltIn(format!("configs/{name}.yml"));
+        Self::parse(text, move |_| origin.clone())
+    }
+
+    /// The file at `path`.
+    pub(super) fn read(path: &'a Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(&text, move |line| Origin::File(path.to_owned(), line))
+    }
+
+    fn parse(
+        text: &str,
+        origin: impl Fn(Option<usize>) -> Origin + 'a,
+    ) -> Result<Self, ConfigError> {
+        let document = super::yaml::Document::parse(text)
+            .map_err(|reason| ConfigError::Syntax { origin: origin(None), reason })?;
+        Ok(Self { document, origin: Box::new(origin) })
+    }
+
+    /// The settings under `entry`, `default` or an environment, if there is such an entry.
+    pub(super) fn entry(&self, entry: &str) -> Result<Option<&Settings>, ConfigError> {
+        match self.document.values.get(entry) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(settings)) => Ok(Some(settings)),
+            Some(value) => Err(ConfigError::Invalid {
+                origin: Some((self.origin)(self.document.line(&[entry]))),
+                key: entry.to_owned(),
+                value: value.to_string(),
+                reason: "an entry holds keys and values, like `gamma: 0.99`".to_owned(),
+            }),
+        }
+    }
+
+    /// Lays `default`, then the entry of `env`, over `layers`.
+    pub(super) fn lay_over(&self, layers: &mut Layers, env: &str) -> Result<(), ConfigError> {
+        self.refuse_stray_keys()?;
+        for entry in ["default", env] {
+            if let Some(settings) = self.entry(entry)? {
+                layers.lay(settings, &|path| {
+                    let whole: Vec<&str> =
+                        std::iter::once(entry).chain(path.iter().copied()).collect();
+                    (self.origin)(self.document.line(&whole))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A setting outside of any entry would be ignored, which nobody means.
+    fn refuse_stray_keys(&self) -> Result<(), ConfigError> {
+        match self.document.values.iter().find(|(_, value)| !value.is_object() && !value.is_null())
+        {
+            None => Ok(()),
+            Some((key, value)) => Err(ConfigError::Invalid {
+                origin: Some((self.origin)(self.document.line(&[key]))),
+                key: key.clone(),
+                value: value.to_string(),
+                reason: "settings stand under `default:` or under an environment's id".to_owned(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Progress of a run on the terminal.
+
+use crate::observer::Score;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+/// How a run shows its progress.
+pub enum Display {
+    /// A bar, on a terminal.
+    Bar(ProgressBar),
+    /// One line per evaluation, elsewhere.
+    Lines,
+    /// `steps return` on standard output a few times a second, for the process that started this one.
+    Report {
+        /// When the last line was written.
+        last: Instant,
+        /// The return of the last episode.
+        last_return: f64,
+    },
+    /// Nothing.
+    Quiet,
+}
+
+/// The template of a bar; `{msg}` is the last return.
+pub const TEMPLATE: &str =
+    "{prefix}{bar:30} {human_pos}/{human_len} steps  {per_sec}  {eta} left  {msg}";
+
+/// A bar of `steps` steps called `prefix`.
+pub fn bar(steps: u64, prefix: String) -> ProgressBar {
+    let style = ProgressStyle::with_template(TEMPLATE);
+    let bar = ProgressBar::new(steps).with_prefix(prefix);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// How the return of an episode is shown.
+pub fn message(last_return: f64) -> String {
+    format!("return {last_return:.1}")
+}
+
+impl Display {
+    /// What suits the terminal, or its absence.
+    pub fn new(steps: u64, quiet: bool, report: bool) -> Self {
+        if report {
+            Self::Report { last: Instant::now(), last_return: f64::NAN }
+        } else if quiet {
+            Self::Quiet
+        } else if std::io::stderr().is_terminal() {
+            let bar = bar(steps, String::new());
+            bar.enable_steady_tick(Duration::from_millis(200));
+            Self::Bar(bar)
+        } else {
+            Self::Lines
+        }
+    }
+
+    /// After each step.
+    pub fn step(&mut self, steps: u64, ended: Option<f64>) {
+        match self {
+            Self::Bar(bar) => {
+                bar.set_position(steps);
+                if let Some(last_return) = ended {
+                    bar.set_message(message(last_return));
+                }
+            }
+            Self::Report { last, last_return } => {
+                *last_return = ended.unwrap_or(*last_return);
+                if last.elapsed() > Duration::from_millis(200) {
+                    *last = Instant::now();
+                    report(steps, *last_return);
+                }
+            }
+            Self::Lines | Self::Quiet => {}
+        }
+    }
+
+    /// After each evaluation.
+    pub fn evaluated(&self, score: &Score) {
+        let Score { steps, mean, std } = score;
+        let line = format!("step {steps}: evaluation {mean:.1} ± {std:.1}");
+        match self {
+            Self::Bar(bar) => bar.println(line),
+            Self::Lines => eprintln!("{line}"),
+            Self::Report { .. } | Self::Quiet => {}
+        }
+    }
+
+    /// After the last step.
+    pub fn finish(&self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A closed pipe means that nobody reads any more, which is no reason to stop training.
+fn report(steps: u64, last_return: f64) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{steps} {last_return}").and_then(|()| out.flush());
+}
