@@ -17,10 +17,10 @@ pub fn run_path(out: &Path, algo: &str, env: &str, seed: u64) -> PathBuf {
 /// # Errors
 /// [`Failure::RunExists`] if something is in it and `overwrite` is not set.
 pub fn create(path: &Path, overwrite: bool) -> Result<(), Failure> {
-    if refuse_existing(path, overwrite).is_ok() && path.exists() {
+    refuse_existing(path, overwrite)?;
+    if path.is_dir() {
         fs::remove_dir_all(path).map_err(Failure::file("replace", path))?;
     }
-    refuse_existing(path, overwrite)?;
     fs::create_dir_all(path).map_err(Failure::file("create", path))
 }
 

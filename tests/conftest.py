@@ -1,11 +1,19 @@
 """What the whole-program tests share: the program as a user runs it, and a folder for its runs."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A run of a second: small networks, few steps.
+QUICK = [
+    *("--steps", "400", "--eval-freq", "200", "--eval-episodes", "3"),
+    *("--set", "learning_starts=100", "--set", "random_steps=100", "--set", "log_freq=100"),
+    *("--set", "batch_size=16", "--set", "policy_kwargs.net_arch=[16, 16]"),
+]
 
 
 @pytest.fixture(scope="session")
@@ -16,14 +24,21 @@ def binary():
     return path
 
 
-@pytest.fixture
-def stac_bench(binary, tmp_path):
-    """Runs `stac-bench ARGUMENTS` in an empty folder; returns the finished process."""
+@pytest.fixture(scope="session")
+def environment():
+    """Variables under which `--env-import environments` finds `tests/environments.py`."""
+    return {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
 
-    def run(*arguments, timeout=300, **options):
+
+@pytest.fixture(scope="session")
+def stac_bench(binary, environment):
+    """Runs `stac-bench ARGUMENTS` in `folder`; returns the finished process."""
+
+    def run(folder, *arguments, timeout=300, **options):
         return subprocess.run(
             [binary, *map(str, arguments)],
-            cwd=tmp_path,
+            cwd=folder,
+            env=environment,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -33,15 +48,15 @@ def stac_bench(binary, tmp_path):
     return run
 
 
-@pytest.fixture
-def train(stac_bench, tmp_path):
-    """Trains, expecting success; returns the folder of the run."""
+@pytest.fixture(scope="session")
+def train(stac_bench):
+    """Trains quickly in `folder`, expecting success; returns the folder of the run."""
 
-    def run(algo, env, *arguments, seed=0, **options):
+    def run(folder, algo, env, *arguments, seed=0):
         done = stac_bench(
-            "--algo", algo, "--env", env, "--seed", seed, "--quiet", *arguments, **options
+            folder, "--algo", algo, "--env", env, "--seed", seed, *QUICK, "--quiet", *arguments
         )
         assert done.returncode == 0, done.stderr
-        return tmp_path / "runs" / algo / f"{env}_{seed}"
+        return folder / "runs" / algo / f"{env}_{seed}"
 
     return run

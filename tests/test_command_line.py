@@ -1,0 +1,206 @@
+"""The command line: help, lists, seeds, evaluation, interruption, and what must not be lost."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from conftest import QUICK, ROOT
+
+POINT = ["--env", "Point-v0", "--env-import", "environments"]
+
+
+def test_help_names_every_option_and_shows_examples(stac_bench, tmp_path):
+    text = stac_bench(tmp_path, "--help").stdout
+    options = "env algo steps seed seeds jobs config set out device threads engine eval-freq"
+    for option in [*options.split(), "eval-episodes", "env-import", "overwrite"]:
+        assert f"--{option}" in text
+    assert "stac-bench --env Walker2d-v4 --algo stddpg-al" in text
+
+
+def test_version_names_what_it_runs_on(stac_bench, tmp_path):
+    text = stac_bench(tmp_path, "--version").stdout
+    for name in ("stac-bench", "libtorch 2.13.0", "python 3.", "gymnasium 1.4", "mujoco"):
+        assert name in text
+
+
+def test_algos_lists_the_files_in_configs(stac_bench, tmp_path):
+    lines = stac_bench(tmp_path, "algos").stdout.splitlines()
+    files = {path.stem for path in (ROOT / "configs").glob("*.yml")}
+    assert {line.split()[0] for line in lines} == files
+
+
+def test_completions(stac_bench, tmp_path):
+    for shell in ("bash", "zsh", "fish"):
+        assert "env-import" in stac_bench(tmp_path, "completions", shell).stdout
+
+
+def test_an_environment_of_ones_own_with_asymmetric_actions_and_shaped_observations(
+    train, tmp_path
+):
+    # The environment itself asserts that each action lies in its box.
+    run = train(tmp_path, "stddpg-al", *POINT[1:])
+    assert np.load(run / "evaluations.npz")["ep_lengths"].tolist() == [[20, 20, 20]] * 2
+
+
+def test_summary_without_a_terminal_has_no_bar(stac_bench, tmp_path):
+    done = stac_bench(tmp_path, *POINT, "--algo", "ddpg", *QUICK)
+    assert re.search(r"last evaluation -?[\d.]+ ± [\d.]+ at step 400", done.stdout)
+    assert re.search(r"best evaluation -?[\d.]+ ± [\d.]+ at step (200|400)", done.stdout)
+    assert "run: runs/ddpg/Point-v0_0" in done.stdout
+    assert "tensorboard --logdir runs" in done.stdout
+    assert "\r" not in done.stderr and "█" not in done.stderr
+    assert "step 200: evaluation" in done.stderr
+
+
+def test_quiet_says_nothing(stac_bench, tmp_path):
+    done = stac_bench(tmp_path, *POINT, "--algo", "ddpg", *QUICK, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_deprecated_ids_are_warned_about_once(stac_bench, tmp_path):
+    done = stac_bench(tmp_path, "--env", "InvertedPendulum-v4", "--algo", "ddpg", *QUICK)
+    assert done.stderr.count("out of date") == 1
+
+
+def test_an_existing_run_is_replaced_only_when_asked(stac_bench, train, tmp_path):
+    run = train(tmp_path, "ddpg", *POINT[1:])
+    before = (run / "manifest.json").read_bytes()
+    again = ["--algo", "ddpg", *POINT, *QUICK]
+    refused = stac_bench(tmp_path, *again)
+    assert refused.returncode == 2
+    assert "runs/ddpg/Point-v0_0" in refused.stderr and "--overwrite" in refused.stderr
+    assert (run / "manifest.json").read_bytes() == before
+    # A mistake elsewhere must not cost the old run.
+    assert stac_bench(tmp_path, *again, "--overwrite", "--set", "gamma=2").returncode == 2
+    assert (run / "manifest.json").read_bytes() == before
+    assert stac_bench(tmp_path, *again, "--overwrite").returncode == 0
+    assert (run / "manifest.json").read_bytes() != before
+
+
+def test_several_seeds_are_the_runs_one_by_one(stac_bench, train, tmp_path):
+    several = ["--seed", 3, "--seeds", 2, "--jobs", 2]
+    done = stac_bench(tmp_path, *POINT, "--algo", "ddpg", *QUICK, *several)
+    assert done.returncode == 0, done.stderr
+    for seed in (3, 4):
+        assert re.search(rf"seed {seed}: last evaluation", done.stderr)
+        run = tmp_path / "runs" / "ddpg" / f"Point-v0_{seed}"
+        alone = train(tmp_path / f"{seed}", "ddpg", *POINT[1:], seed=seed)
+        for file in ("evaluations.npz", "final_model/model.safetensors"):
+            assert (run / file).read_bytes() == (alone / file).read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path):
+    for seed in (3, 4):
+        (tmp_path / f"{seed}").mkdir()
+
+
+def test_a_seed_that_fails_does_not_stop_the_others(stac_bench, tmp_path):
+    # Where the folder of seed 1 should be, there is a file.
+    (tmp_path / "runs" / "ddpg").mkdir(parents=True)
+    (tmp_path / "runs" / "ddpg" / "Point-v0_1").write_text("in the way")
+    done = stac_bench(tmp_path, *POINT, "--algo", "ddpg", *QUICK, "--seeds", 3, "--jobs", 2)
+    assert done.returncode == 1
+    assert "1 of 3 seeds failed" in done.stderr
+    assert "seed 1: error: cannot create runs/ddpg/Point-v0_1" in done.stderr
+    assert (tmp_path / "runs" / "ddpg" / "Point-v0_1").read_text() == "in the way"
+    for seed in (0, 2):
+        manifest = tmp_path / "runs" / "ddpg" / f"Point-v0_{seed}" / "manifest.json"
+        assert json.loads(manifest.read_text())["status"] == "done"
+
+
+def test_eval_prints_mean_deviation_and_each_return(stac_bench, train, tmp_path):
+    run = train(tmp_path, "ddpg", *POINT[1:])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for model in ("best", "final"):
+        done = stac_bench(elsewhere, "eval", run, "--episodes", 4, "--model", model)
+        assert done.returncode == 0, done.stderr
+        returns = [float(r) for r in re.findall(r"episode \d+ +return (-?[\d.]+)", done.stdout)]
+        mean, std = map(float, re.search(r"return (-?[\d.]+) ± ([\d.]+)", done.stdout).groups())
+        assert len(returns) == 4
+        assert (mean, std) == pytest.approx((np.mean(returns), np.std(returns)), abs=0.011)
+    # Seeded: the same episodes again; those of another seed are others.
+    same = stac_bench(elsewhere, "eval", run, "--episodes", 4, "--model", "final")
+    assert same.stdout == done.stdout
+    other = stac_bench(elsewhere, "eval", run, "--episodes", 4, "--model", "final", "--seed", 5)
+    assert other.stdout != done.stdout
+
+
+def test_eval_reproduces_the_evaluation_at_the_end_of_a_run(stac_bench, train, tmp_path):
+    run = train(tmp_path, "ddpg", *POINT[1:], "--eval-freq", 400)
+    done = stac_bench(tmp_path, "eval", run, "--episodes", 3, "--model", "final")
+    returns = [float(r) for r in re.findall(r"episode \d+ +return (-?[\d.]+)", done.stdout)]
+    assert returns == pytest.approx(np.load(run / "evaluations.npz")["results"][0], abs=0.0051)
+
+
+def test_eval_renders_a_video(stac_bench, train, tmp_path):
+    run = train(tmp_path, "ddpg", *POINT[1:])
+    done = stac_bench(tmp_path, "eval", run, "--episodes", 1, "--render")
+    assert done.returncode == 0, done.stderr
+    video = tmp_path / re.search(r"video (.+\.mp4)", done.stdout).group(1)
+    assert video.read_bytes()[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("content", [None, "nothing", "garbage"])
+def test_eval_of_what_is_no_run(stac_bench, tmp_path, content):
+    if content:
+        (tmp_path / "runs").mkdir()
+    if content == "garbage":
+        (tmp_path / "runs" / "best_model").mkdir()
+        (tmp_path / "runs" / "best_model" / "model.safetensors").write_bytes(b"\0" * 100)
+    done = stac_bench(tmp_path, "eval", "runs")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: runs") and "panicked" not in done.stderr
+
+
+def wait_for(process, *paths):
+    while not all(path.exists() for path in paths):
+        assert process.poll() is None, "it ended before it was interrupted"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_ends_a_run_in_good_order(binary, environment, tmp_path, kind):
+    command = [binary, *POINT, "--algo", "ddpg", *QUICK, "--steps", "10000000"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    run = tmp_path / "runs" / "ddpg" / "Point-v0_0"
+    wait_for(process, run / "best_model")
+    process.send_signal(kind)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "error: interrupted" in stderr
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert (manifest["status"], manifest["exit_status"]) == ("interrupted", 130)
+    assert manifest["steps"] >= 200
+    assert (run / "final_model" / "model.safetensors").exists()
+
+
+def test_ctrl_c_reaches_a_step_that_never_returns(binary, environment, tmp_path):
+    arguments = ["--env", "Slow-v0", "--env-import", "environments", "--algo", "ddpg", *QUICK]
+    process = subprocess.Popen(
+        [binary, *arguments], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "sleeping\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+
+
+def test_interruption_of_several_seeds_ends_them_all(binary, environment, tmp_path):
+    arguments = [*POINT, "--algo", "ddpg", *QUICK, "--steps", "10000000"]
+    process = subprocess.Popen(
+        [binary, *arguments, "--seeds", "3", "--jobs", "2"], cwd=tmp_path, env=environment
+    )
+    runs = [tmp_path / "runs" / "ddpg" / f"Point-v0_{seed}" for seed in range(3)]
+    wait_for(process, *(run / "best_model" for run in runs[:2]))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    for run in runs[:2]:
+        assert json.loads((run / "manifest.json").read_text())["status"] == "interrupted"
+    assert not runs[2].exists()
