@@ -75,6 +75,11 @@ impl Norms {
         }
     }
 
+    /// `|implicit| / |individual|`; 0 where a saturated policy makes both vanish.
+    fn ratio(&self) -> f64 {
+        if self.implicit == 0.0 { 0.0 } else { self.implicit / self.individual }
+    }
+
     /// Whether every gradient is finite.
     pub(super) fn finite(&self) -> bool {
         self.leader.is_finite() && self.follower.is_finite()
@@ -114,7 +119,7 @@ impl GameMeasures {
         for (tag, value) in [
             ("game/individual_grad_norm", norms.individual),
             ("game/implicit_grad_norm", norms.implicit),
-            ("game/implicit_ratio", norms.implicit / norms.individual),
+            ("game/implicit_ratio", norms.ratio()),
             ("game/cosine", norms.cosine),
             ("game/lambda", lambda),
             ("game/solver_residual", solve.residual),
