@@ -1,7 +1,7 @@
 //! Progress of a run on the terminal.
 
 use crate::observer::Score;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -23,15 +23,16 @@ pub enum Display {
 }
 
 /// The template of a bar; `{msg}` is the last return.
-pub const TEMPLATE: &str =
-    "{prefix}{bar:30} {human_pos}/{human_len} steps  {per_sec}  {eta} left  {msg}";
+const TEMPLATE: &str = "{prefix}{bar:30} {human_pos}/{human_len} steps  {speed}  {eta} left  {msg}";
 
 /// A bar of `steps` steps called `prefix`.
 pub fn bar(steps: u64, prefix: String) -> ProgressBar {
     let style = ProgressStyle::with_template(TEMPLATE);
-    let bar = ProgressBar::new(steps).with_prefix(prefix);
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let speed = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let _ = write!(out, "{:.0} steps/s", state.per_sec());
+    };
+    ProgressBar::new(steps).with_prefix(prefix).with_style(style.with_key("speed", speed))
 }
 
 /// How the return of an episode is shown.

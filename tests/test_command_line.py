@@ -64,6 +64,9 @@ def test_quiet_says_nothing(stac_bench, tmp_path):
 def test_deprecated_ids_are_warned_about_once(stac_bench, tmp_path):
     done = stac_bench(tmp_path, "--env", "InvertedPendulum-v4", "--algo", "ddpg", *QUICK)
     assert done.stderr.count("out of date") == 1
+    seeds = ["--seeds", 2, "--out", "others"]
+    done = stac_bench(tmp_path, "--env", "InvertedPendulum-v4", "--algo", "ddpg", *QUICK, *seeds)
+    assert done.stderr.count("out of date") == 1
 
 
 def test_an_existing_run_is_replaced_only_when_asked(stac_bench, train, tmp_path):

@@ -30,6 +30,9 @@ pub fn initialize() -> Result<()> {
         if !path.contains("")? {
             path.insert(0, "")?;
         }
+        // One line per warning, without the place in somebody else's code.
+        let format = c"lambda message, category, *_: f'{category.__name__}: {message}\\n'";
+        py.import("warnings")?.setattr("formatwarning", py.eval(format, None, None)?)?;
         py.import("gymnasium").map(drop)
     })?;
     DONE.get_or_init(|| ());

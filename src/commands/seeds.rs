@@ -9,6 +9,7 @@ use agents::algo;
 use crossbeam::channel;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::os::unix::process::CommandExt as _;
@@ -58,6 +59,8 @@ pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
 struct Crew {
     bars: MultiProgress,
     quiet: bool,
+    /// Messages so far: what every seed has to say is said once.
+    said: Mutex<HashSet<String>>,
     /// None once the user has interrupted.
     running: Arc<Mutex<Option<Vec<Pid>>>>,
 }
@@ -77,7 +80,7 @@ impl Crew {
             }
         };
         ctrlc::set_handler(forward).map_err(|error| Failure::Usage(error.to_string()))?;
-        Ok(Self { bars, quiet, running })
+        Ok(Self { bars, quiet, said: Mutex::default(), running })
     }
 
     fn interrupted(&self) -> bool {
@@ -151,7 +154,9 @@ impl Crew {
     }
 
     fn say(&self, seed: u64, line: &str) {
-        self.bars.suspend(|| eprintln!("seed {seed}: {line}"));
+        if lock(&self.said).insert(line.to_owned()) || line.starts_with("error: ") {
+            self.bars.suspend(|| eprintln!("seed {seed}: {line}"));
+        }
     }
 }
 
