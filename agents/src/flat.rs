@@ -9,6 +9,7 @@ pub trait Scalar:
     + Sum
     + tch::kind::Element
     + faer::traits::RealField
+    + Default
     + 'static
 {
     /// Converts a constant or a setting.
@@ -35,8 +36,15 @@ impl Scalar for f64 {
     }
 }
 
-/// Independent partial sums: the compiler can keep them in one vector register.
-const LANES: usize = 16;
+/// Runs a loop as compiled for the widest vectors of this processor. What it computes does not depend
+/// on their width: the compiler may not reorder sums.
+#[inline(always)]
+pub(crate) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
+/// Independent partial sums: the compiler can keep them in a few vector registers.
+const LANES: usize = 64;
 
 /// `<a, b>`. The order of summation is fixed, so the result is the same on every run.
 pub fn dot<T: Scalar>(a: &[T], b: &[T]) -> T {

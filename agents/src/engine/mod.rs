@@ -4,6 +4,7 @@
 //! states them, on any device.
 
 pub mod autograd;
+pub mod fused;
 
 use crate::error::Result;
 use crate::flat::Scalar;

@@ -1,0 +1,79 @@
+//! Products of matrices that lie in slices. They run in faer's kernels, chosen at run time for this
+//! processor, and take no memory.
+
+use crate::flat::Scalar;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use std::cell::Cell;
+
+/// Products of matrices on one thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Products {
+    /// How many.
+    pub count: u64,
+    /// Their floating-point operations: `2 m n k`, or `n (n + 1) k` for half a symmetric result.
+    pub flop: u64,
+}
+
+thread_local! {
+    static PRODUCTS: Cell<Products> = const { Cell::new(Products { count: 0, flop: 0 }) };
+}
+
+/// The products of this thread so far.
+pub fn products() -> Products {
+    PRODUCTS.get()
+}
+
+/// `data` as rows of length `columns`.
+pub(super) fn rows<T>(data: &[T], columns: usize) -> MatRef<'_, T> {
+    MatRef::from_row_major_slice(data, data.len() / columns, columns)
+}
+
+/// `out = a b`, or `out += a b` with [`Accum::Add`]; `out` is row-major.
+pub(super) fn product<T: Scalar>(
+    out: &mut [T],
+    accumulate: Accum,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+) {
+    let (m, n) = (a.nrows(), b.ncols());
+    count(2 * m * n * a.ncols());
+    let out = MatMut::from_row_major_slice_mut(out, m, n);
+    matmul(out, accumulate, a, b, T::one(), Par::Seq);
+}
+
+/// The lower triangle of `out = a a'`; what lies above is left alone.
+pub(super) fn symmetric<T: Scalar>(out: &mut [T], a: MatRef<'_, T>) {
+    let (n, k) = a.shape();
+    count(n * (n + 1) * k);
+    let out = MatMut::from_row_major_slice_mut(out, n, n);
+    let (lower, whole) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
+    triangular::matmul(
+        out,
+        lower,
+        Accum::Replace,
+        a,
+        whole,
+        a.transpose(),
+        whole,
+        T::one(),
+        Par::Seq,
+    );
+}
+
+fn count(flop: usize) {
+    let before = PRODUCTS.get();
+    PRODUCTS.set(Products { count: before.count + 1, flop: before.flop + flop as u64 });
+}
+
+/// `out += sum_i a_i`, the sum of the rows of `a`.
+pub(super) fn add_rows<T: Scalar>(a: &[T], out: &mut [T]) {
+    crate::flat::vectorised(|| {
+        for row in a.chunks_exact(out.len()) {
+            for (out, &x) in out.iter_mut().zip(row) {
+                *out += x;
+            }
+        }
+    });
+}

@@ -1,0 +1,338 @@
+//! Closed-form passes of one perceptron over the rows of a batch:
+//!
+//! ```text
+//! forward              z_l = a_l W_l' + b_l,        a_{l+1} = phi(z_l)
+//! backward             d_l = (d_{l+1} W_{l+1}) o phi'(z_l)
+//! gradient             D W_l = (u o d_l)' a_l,      D b_l = (u o d_l)' 1
+//! tangent, along V     z^_l = a^_l W_l' + a_l V_l' + v_l,     a^_{l+1} = phi'(z_l) o z^_l
+//! tangent, backward    d^_l = (d^_{l+1} W_{l+1} + d_{l+1} V_{l+1}) o phi'(z_l)
+//!                             + (d_{l+1} W_{l+1}) o phi''(z_l) o z^_l
+//! tangent, gradient    D^ W_l = (u^ o d_l + u o d^_l)' a_l + (u o d_l)' a^_l
+//! ```
+//!
+//! Row `i` of `d_l` is the derivative by `z_l` of a scalar of that row alone; a loss is a sum of such
+//! scalars with weights `u_i`. `x^` (`x_t` in the code) is the derivative of `x` along a direction of
+//! parameters or inputs: the R-operator of Pearlmutter (1994). Both activations give their
+//! derivatives from their values: `phi' = 1[a > 0]`, or `1 - a^2` and `phi'' = -2 a phi'`.
+
+use super::matrix::{add_rows, product, rows};
+use crate::flat::{Scalar, vectorised};
+use crate::nn::{Activation, Layer, Mlp};
+use faer::{Accum, MatRef};
+use std::ops::Range;
+
+/// A perceptron with its parameters, or with a direction in their space.
+#[derive(Clone, Copy)]
+pub(super) struct Net<'a, T> {
+    pub shape: &'a Mlp,
+    pub params: &'a [T],
+}
+
+impl<'a, T: Scalar> Net<'a, T> {
+    fn weight(self, layer: &Layer) -> MatRef<'a, T> {
+        rows(&self.params[layer.weight.clone()], layer.inputs)
+    }
+
+    fn bias(self, layer: &Layer) -> &'a [T] {
+        &self.params[layer.bias.clone()]
+    }
+}
+
+/// What the passes leave behind for one another; work space for a fixed number of rows.
+#[derive(Clone, Default)]
+pub(super) struct Pass<T> {
+    /// `a_l`: inputs of each layer and, last, the network's output.
+    pub a: Vec<Vec<T>>,
+    /// `d_l`
+    pub d: Vec<Vec<T>>,
+    /// `u o d_l`
+    weighted: Vec<Vec<T>>,
+    /// `a^_l`
+    pub a_t: Vec<Vec<T>>,
+    /// `z^_l`
+    z_t: Vec<Vec<T>>,
+    /// `d^_l`
+    pub d_t: Vec<Vec<T>>,
+    /// `u^ o d_l + u o d^_l`
+    weighted_t: Vec<Vec<T>>,
+    /// Whether `d^` is zero.
+    straight: bool,
+}
+
+impl<T: Scalar> Pass<T> {
+    /// Work space for `count` rows; that of the tangent passes is taken when they first run.
+    pub fn new(shape: &Mlp, count: usize) -> Self {
+        let outputs = outputs(shape, count);
+        let mut a = outputs.clone();
+        a.insert(0, vec![T::zero(); count * shape.inputs()]);
+        Self { a, d: outputs.clone(), weighted: outputs, ..Self::default() }
+    }
+
+    /// The network's output.
+    pub fn output(&self) -> &[T] {
+        self.a.last().map_or(&[], |a| a)
+    }
+
+    /// From `a_0` to the output.
+    pub fn forward(&mut self, net: Net<'_, T>) {
+        let last = net.shape.layers.len() - 1;
+        for (l, layer) in net.shape.layers.iter().enumerate() {
+            // z = a W' + b;  a = phi(z)
+            let (a, z) = neighbours(&mut self.a, l);
+            product(z, Accum::Replace, rows(a, layer.inputs), net.weight(layer).transpose());
+            let bias = net.bias(layer);
+            match net.shape.activation {
+                _ if l == last => map_rows(z, bias, |z, b| z + b),
+                // Written so that a NaN stays one.
+                Activation::Relu => map_rows(z, bias, |z, b| {
+                    let z = z + b;
+                    if z < T::zero() { T::zero() } else { z }
+                }),
+                Activation::Tanh => {
+                    map_rows(z, bias, |z, b| z + b);
+                    net.shape.activation.apply(z);
+                }
+            }
+        }
+    }
+
+    /// The derivatives of the network's one output.
+    pub fn differentiate_output(&mut self, net: Net<'_, T>) {
+        if let Some(d) = self.d.last_mut() {
+            d.fill(T::one());
+        }
+        self.backward(net);
+    }
+
+    /// From `d` of the last layer to `d_0`.
+    pub fn backward(&mut self, net: Net<'_, T>) {
+        for (l, layer) in net.shape.layers.iter().enumerate().skip(1).rev() {
+            // d_{l-1} = (d_l W_l) o phi'(z_{l-1})
+            let (before, d) = neighbours(&mut self.d, l - 1);
+            product(before, Accum::Replace, rows(d, layer.outputs), net.weight(layer));
+            times_derivative(net.shape.activation, before, &self.a[l]);
+        }
+    }
+
+    /// Derivatives of each row's scalar by the inputs in `columns`: `d_0 W_0`.
+    pub fn by_inputs(&self, net: Net<'_, T>, columns: Range<usize>, out: &mut [T]) {
+        through_inputs(net, &self.d[0], columns, out);
+    }
+
+    /// The tangent of [`Pass::by_inputs`], `d^_0 W_0`; false, and nothing written, if it is zero.
+    pub fn by_inputs_tangent(&self, net: Net<'_, T>, columns: Range<usize>, out: &mut [T]) -> bool {
+        if !self.straight {
+            through_inputs(net, &self.d_t[0], columns, out);
+        }
+        !self.straight
+    }
+
+    /// `u o d_l`, for the gradient of `sum_i u_i (scalar of row i)`.
+    pub fn weigh(&mut self, u: &[T]) {
+        for (weighted, d) in self.weighted.iter_mut().zip(&self.d) {
+            weigh(weighted, d, u);
+        }
+    }
+
+    /// Along `direction` in the parameters, and with `inputs` along `a^_0`.
+    pub fn tangent(&mut self, net: Net<'_, T>, direction: Option<Net<'_, T>>, inputs: bool) {
+        self.grow();
+        let last = net.shape.layers.len() - 1;
+        for (l, layer) in net.shape.layers.iter().enumerate() {
+            // z^ = a^ W' + a V' + v
+            let z_t = &mut self.z_t[l];
+            let mut add = Accum::Replace;
+            if l > 0 || inputs {
+                let a_t = rows(&self.a_t[l], layer.inputs);
+                product(z_t, add, a_t, net.weight(layer).transpose());
+                add = Accum::Add;
+            }
+            if let Some(v) = direction {
+                product(z_t, add, rows(&self.a[l], layer.inputs), v.weight(layer).transpose());
+                map_rows(z_t, v.bias(layer), |z_t, v| z_t + v);
+            }
+            // a^ = phi'(z) o z^
+            let a_t = &mut self.a_t[l + 1];
+            a_t.copy_from_slice(z_t);
+            if l < last {
+                times_derivative(net.shape.activation, a_t, &self.a[l + 1]);
+            }
+        }
+    }
+
+    /// From `d^` of the last layer to `d^_0`, after [`Pass::tangent`] along the same direction. `last`:
+    /// whether `d^` of the last layer has been set; without it, it is zero.
+    pub fn tangent_backward(&mut self, net: Net<'_, T>, direction: Option<Net<'_, T>>, last: bool) {
+        // phi'' = 0: along its inputs the network is piecewise linear, and d does not change.
+        self.straight = !last && direction.is_none() && net.shape.activation == Activation::Relu;
+        if self.straight {
+            return;
+        }
+        for (l, layer) in net.shape.layers.iter().enumerate().skip(1).rev() {
+            // d^_{l-1} = (d^_l W_l + d_l V_l) o phi'(z) + (d_l W_l) o phi''(z) o z^
+            let (before, d_t) = neighbours(&mut self.d_t, l - 1);
+            product(before, Accum::Replace, rows(d_t, layer.outputs), net.weight(layer));
+            if let Some(v) = direction {
+                product(before, Accum::Add, rows(&self.d[l], layer.outputs), v.weight(layer));
+            }
+            times_derivative(net.shape.activation, before, &self.a[l]);
+            if net.shape.activation == Activation::Tanh {
+                // (d_l W_l) o phi'' o z^ = d_{l-1} o (-2 a) o z^
+                let factors = self.d[l - 1].iter().zip(&self.a[l]).zip(&self.z_t[l - 1]);
+                for (d_t, ((&d, &a), &z_t)) in before.iter_mut().zip(factors) {
+                    *d_t -= T::of(2.0) * a * z_t * d;
+                }
+            }
+        }
+    }
+
+    /// `u o d` and `u^ o d + u o d^`; without `u_t`, `u^` is zero.
+    pub fn weigh_tangent(&mut self, u: &[T], u_t: Option<&[T]>) {
+        self.weigh(u);
+        if self.straight {
+            return;
+        }
+        for (l, out) in self.weighted_t.iter_mut().enumerate() {
+            weigh(out, &self.d_t[l], u);
+            if let Some(u_t) = u_t {
+                let width = out.len() / u_t.len();
+                let d = self.d[l].chunks_exact(width);
+                vectorised(|| {
+                    for ((out, d), &u_t) in out.chunks_exact_mut(width).zip(d).zip(u_t) {
+                        for (out, &d) in out.iter_mut().zip(d) {
+                            *out += u_t * d;
+                        }
+                    }
+                });
+            }
+        }
+    }
+
+    /// The tangent of the output.
+    pub fn output_t(&self) -> &[T] {
+        self.a_t.last().map_or(&[], |a| a)
+    }
+
+    /// `a^_0`, zero until it is set.
+    pub fn inputs_t(&mut self) -> &mut [T] {
+        self.grow();
+        &mut self.a_t[0]
+    }
+
+    /// Takes the work space of the tangent passes.
+    fn grow(&mut self) {
+        if self.a_t.is_empty() {
+            self.a_t = self.a.iter().map(|a| vec![T::zero(); a.len()]).collect();
+            for tangent in [&mut self.z_t, &mut self.d_t, &mut self.weighted_t] {
+                tangent.extend(self.d.iter().map(|d| vec![T::zero(); d.len()]));
+            }
+        }
+    }
+}
+
+/// The gradient of what [`Pass::weigh`] weighed, summed over `passes` of one network.
+pub(super) fn gradient<'p, T: Scalar>(
+    shape: &Mlp,
+    passes: impl Iterator<Item = &'p Pass<T>> + Clone,
+    out: &mut [T],
+) {
+    for (l, layer) in shape.layers.iter().enumerate() {
+        // D W = (u o d)' a;  D b = (u o d)' 1
+        let mut add = Accum::Replace;
+        out[layer.bias.clone()].fill(T::zero());
+        for pass in passes.clone() {
+            let weighted = rows(&pass.weighted[l], layer.outputs).transpose();
+            product(&mut out[layer.weight.clone()], add, weighted, rows(&pass.a[l], layer.inputs));
+            add_rows(&pass.weighted[l], &mut out[layer.bias.clone()]);
+            add = Accum::Add;
+        }
+    }
+}
+
+/// The derivative of the gradient along the tangent, after [`Pass::weigh_tangent`], summed over
+/// `passes` of one network; `inputs` as in [`Pass::tangent`].
+pub(super) fn gradient_tangent<'p, T: Scalar>(
+    shape: &Mlp,
+    passes: impl Iterator<Item = &'p Pass<T>> + Clone,
+    inputs: bool,
+    out: &mut [T],
+) {
+    for (l, layer) in shape.layers.iter().enumerate() {
+        // D^ W = (u^ o d + u o d^)' a + (u o d)' a^;  D^ b = (u^ o d + u o d^)' 1
+        let mut add = Accum::Replace;
+        out[layer.bias.clone()].fill(T::zero());
+        for pass in passes.clone() {
+            if !pass.straight {
+                let weighted_t = rows(&pass.weighted_t[l], layer.outputs).transpose();
+                let weight = &mut out[layer.weight.clone()];
+                product(weight, add, weighted_t, rows(&pass.a[l], layer.inputs));
+                add_rows(&pass.weighted_t[l], &mut out[layer.bias.clone()]);
+                add = Accum::Add;
+            }
+            if l > 0 || inputs {
+                let weighted = rows(&pass.weighted[l], layer.outputs).transpose();
+                let weight = &mut out[layer.weight.clone()];
+                product(weight, add, weighted, rows(&pass.a_t[l], layer.inputs));
+                add = Accum::Add;
+            }
+        }
+    }
+}
+
+fn outputs<T: Scalar>(shape: &Mlp, count: usize) -> Vec<Vec<T>> {
+    shape.layers.iter().map(|layer| vec![T::zero(); count * layer.outputs]).collect()
+}
+
+/// Elements `l` and `l + 1`.
+fn neighbours<T>(buffers: &mut [Vec<T>], l: usize) -> (&mut [T], &mut [T]) {
+    let (first, second) = buffers.split_at_mut(l + 1);
+    (&mut first[l], &mut second[0])
+}
+
+/// `x_ij <- f(x_ij, y_j)`
+fn map_rows<T: Scalar>(x: &mut [T], y: &[T], f: impl Fn(T, T) -> T) {
+    vectorised(|| {
+        for row in x.chunks_exact_mut(y.len()) {
+            for (x, &y) in row.iter_mut().zip(y) {
+                *x = f(*x, y);
+            }
+        }
+    });
+}
+
+/// `x <- x o phi'(z)`, from `a = phi(z)`.
+fn times_derivative<T: Scalar>(activation: Activation, x: &mut [T], a: &[T]) {
+    vectorised(|| match activation {
+        Activation::Relu => {
+            for (x, &a) in x.iter_mut().zip(a) {
+                *x = if a > T::zero() { *x } else { T::zero() };
+            }
+        }
+        Activation::Tanh => {
+            for (x, &a) in x.iter_mut().zip(a) {
+                *x *= T::one() - a * a;
+            }
+        }
+    });
+}
+
+/// `out_ij = u_i d_ij`
+fn weigh<T: Scalar>(out: &mut [T], d: &[T], u: &[T]) {
+    let width = out.len() / u.len();
+    vectorised(|| {
+        let d = d.chunks_exact(width);
+        for ((out, d), &u) in out.chunks_exact_mut(width).zip(d).zip(u) {
+            for (out, &d) in out.iter_mut().zip(d) {
+                *out = u * d;
+            }
+        }
+    });
+}
+
+/// `d W_0`, restricted to the inputs in `columns`.
+fn through_inputs<T: Scalar>(net: Net<'_, T>, d: &[T], columns: Range<usize>, out: &mut [T]) {
+    if let Some(layer) = net.shape.layers.first() {
+        let weight = net.weight(layer).subcols(columns.start, columns.len());
+        product(out, Accum::Replace, rows(d, layer.outputs), weight);
+    }
+}
