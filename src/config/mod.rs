@@ -16,6 +16,9 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("ddpg", include_str!("../../configs/ddpg.yml")),
     ("stddpg-al", include_str!("../../configs/stddpg-al.yml")),
     ("stddpg-cl", include_str!("../../configs/stddpg-cl.yml")),
+    ("sac", include_str!("../../configs/sac.yml")),
+    ("stsac-al", include_str!("../../configs/stsac-al.yml")),
+    ("stsac-cl", include_str!("../../configs/stsac-cl.yml")),
 ];
 
 /// What is wrong with a configuration.
