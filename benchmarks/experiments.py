@@ -159,20 +159,23 @@ def table(runs):
     return MarkdownTableWriter(dataframe=pd.DataFrame(rows), margin=1).dumps()
 
 
+READING = (
+    "Last, best and mean are over evaluations of ten episodes, ± the standard deviation over seeds; "
+    "cosine, norm ratio and saturation are means over the second half."
+)
+
+
 def describe(name, experiment, tasks, runs):
     """Where and with what the runs were made, as their manifests say."""
     folder = next(folder for _, _, folder, _ in tasks if (folder / "manifest.json").exists())
     manifest = json.loads((folder / "manifest.json").read_text())
     machine, versions = manifest["machine"], manifest["versions"]
+    with_what = ", ".join(f"{package} {version}" for package, version in versions.items())
     return (
-        f"{experiment['about'].capitalize()}. {experiment['steps']:,} steps. Last, best and mean "
-        "are over evaluations of ten episodes, ± the standard deviation over seeds; cosine, norm ratio "
-        "and saturation are means over the second half.\n\n"
+        f"{experiment['about'].capitalize()}. {experiment['steps']:,} steps. {READING}\n\n"
         f"`python benchmarks/experiments.py {name}`, commit {manifest['commit']}, engine "
-        f"{', '.join(sorted(runs['engine'].unique()))}, "
-        + ", ".join(f"{package} {version}" for package, version in versions.items())
-        + f", {machine['cpu']}, {machine['cores']} cores.\n\n"
-        f"![{name}](results/{name}.png)"
+        f"{', '.join(sorted(runs['engine'].unique()))}, {with_what}, {machine['cpu']}, "
+        f"{machine['cores']} cores.\n\n![{name}](results/{name}.png)"
     )
 
 
