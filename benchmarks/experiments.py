@@ -1,6 +1,6 @@
 """Runs an experiment of `experiments.yml`, skipping runs that are done, and reports it.
 
-    python benchmarks/experiments.py pendulum --jobs 2
+    .venv/bin/python benchmarks/experiments.py pendulum --jobs 2
 
 Runs go to `<out>/<experiment>/<run>/<algo>/<env>_<seed>`; the report is a picture of learning
 curves, `results/<experiment>.png`, and a table in the section of that name in `RESULTS.md`.
@@ -160,7 +160,7 @@ def table(runs):
 
 
 READING = (
-    "Last, best and mean are over evaluations of ten episodes, ± the standard deviation over seeds; "
+    "Last, best and mean are over evaluations of ten episodes, ± the deviation over seeds; "
     "cosine, norm ratio and saturation are means over the second half."
 )
 
@@ -173,7 +173,7 @@ def describe(name, experiment, tasks, runs):
     with_what = ", ".join(f"{package} {version}" for package, version in versions.items())
     return (
         f"{experiment['about'].capitalize()}. {experiment['steps']:,} steps. {READING}\n\n"
-        f"`python benchmarks/experiments.py {name}`, commit {manifest['commit']}, engine "
+        f"`.venv/bin/python benchmarks/experiments.py {name}`, commit {manifest['commit']}, engine "
         f"{', '.join(sorted(runs['engine'].unique()))}, {with_what}, {machine['cpu']}, "
         f"{machine['cores']} cores.\n\n![{name}](results/{name}.png)"
     )
