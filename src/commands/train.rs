@@ -37,7 +37,7 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
 
     run_dir::create(&folder, arguments.overwrite)?;
     write_description(&folder, &config, arguments, seed)?;
-    let manifest = Manifest::start(&folder, &settings, arguments.threads)?;
+    let manifest = Manifest::start(&folder, &settings, algorithm.engine(&settings)?, arguments.threads)?;
     let card = ModelCard {
         algo: algorithm.name.to_owned(),
         env: config.env.clone(),

@@ -87,7 +87,19 @@ pub const ALGORITHMS: &[Algorithm] = &[
 impl Algorithm {
     /// Checks the names, types and ranges of `settings` without an environment.
     pub fn check(&self, settings: &Settings) -> Result<()> {
-        self.off_policy(settings).map(drop)
+        self.engine(settings).map(drop)
+    }
+
+    /// The engine that runs with `settings`: what `auto` stands for.
+    pub fn engine(&self, settings: &Settings) -> Result<EngineKind> {
+        self.resolve(&self.off_policy(settings)?)
+    }
+
+    fn resolve(&self, config: &OffPolicyConfig) -> Result<EngineKind> {
+        let covered = match self.family {
+            Family::Ddpg | Family::Sac => true,
+        };
+        config.engine.resolve(config.device, covered)
     }
 
     /// Builds the agent for an environment with these spaces, all its randomness from `seed`.
@@ -100,18 +112,32 @@ impl Algorithm {
                 has: spaces.clone(),
             });
         };
-        let device = device(config.device)?;
+        let (device, engine) = (device(config.device)?, self.resolve(&config)?);
         let spaces = spaces.clone();
         match self.family {
             Family::Ddpg => {
                 let family = Ddpg::new(&config, spaces.obs_dim, low.len());
-                let engine = Autograd::new(family.clone(), device);
-                Ok(Box::new(OffPolicy::new(family, engine, config, spaces, seed)))
+                let (fused, autograd) = (family.fused(), Autograd::new(family.clone(), device));
+                Ok(match engine {
+                    EngineKind::Fused => {
+                        Box::new(OffPolicy::new(family, fused, config, spaces, seed))
+                    }
+                    EngineKind::Auto | EngineKind::Autograd => {
+                        Box::new(OffPolicy::new(family, autograd, config, spaces, seed))
+                    }
+                })
             }
             Family::Sac => {
                 let family = Sac::new(&config, spaces.obs_dim, low.len());
-                let engine = Autograd::new(family.clone(), device);
-                Ok(Box::new(OffPolicy::new(family, engine, config, spaces, seed)))
+                let (fused, autograd) = (family.fused(), Autograd::new(family.clone(), device));
+                Ok(match engine {
+                    EngineKind::Fused => {
+                        Box::new(OffPolicy::new(family, fused, config, spaces, seed))
+                    }
+                    EngineKind::Auto | EngineKind::Autograd => {
+                        Box::new(OffPolicy::new(family, autograd, config, spaces, seed))
+                    }
+                })
             }
         }
     }

@@ -5,13 +5,13 @@ use super::off_policy::Family;
 use super::tensors::{TensorPlace, linear_tensors, sequential_tensors};
 use crate::agent::Mode;
 use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
+use crate::engine::LOG_STD;
+use crate::engine::fused::{Fused, Spec};
+use crate::flat::Scalar;
 use crate::nn::Mlp;
 use crate::rng::Rng;
 use std::f64::consts::{LN_2, TAU};
 use tch::Tensor;
-
-/// Bounds of the logarithm of the policy's standard deviation.
-pub const LOG_STD: [f64; 2] = [-20.0, 2.0];
 
 /// Networks and objectives: a squashed Gaussian policy in the unit box and two critics `Q_b(s, a)`.
 ///
@@ -73,6 +73,20 @@ impl Sac {
     fn smaller(&self, params: &Tensor, obs: &Tensor, actions: &Tensor) -> Tensor {
         let twins = self.twins(params, obs, actions);
         twins[0].0.minimum(&twins[1].0)
+    }
+}
+
+impl Sac {
+    /// The same networks and objectives for the fused engine.
+    pub fn fused<T: Scalar>(&self) -> Fused<T> {
+        Fused::new(Spec {
+            actor: self.actor.0.clone(),
+            critic: self.critic.0.clone(),
+            critics: TWINS,
+            gamma: self.gamma,
+            stochastic: true,
+            current_policy: true,
+        })
     }
 }
 

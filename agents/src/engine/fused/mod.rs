@@ -4,7 +4,7 @@
 //! The two objectives of DDPG and SAC are sums over samples of scalars that the networks give,
 //!
 //! ```text
-//! f_actor  = -(1/B) sum_i V(s_i),                     V(s) = min_b Q_b(s, pi(s)) - alpha log pi
+//! f_actor  = -(1/B) sum_i V(s_i),                     V(s) = min_b Q_b(s, pi(s)) - eta log pi
 //! f_critic = (1/B) sum_bi (q_bi - y_i)^2,             q_bi = Q_b(s_i, a_i)
 //! y_i      = r_i + gamma (1 - d_i) V_0(s'_i)
 //! ```
@@ -43,8 +43,8 @@ pub struct Spec {
     pub critics: usize,
     /// Discount factor.
     pub gamma: f64,
-    /// `alpha` of a squashed Gaussian policy; none for a deterministic one, `tanh` of the output.
-    pub entropy: Option<f64>,
+    /// Whether the policy is a squashed Gaussian; else it is `tanh` of the output.
+    pub stochastic: bool,
     /// Whether targets act by the current policy, not by its average.
     pub current_policy: bool,
 }
@@ -299,7 +299,7 @@ impl<T: Scalar> FrozenGame<T> for FusedGame<'_, T> {
     }
 
     fn entropy(&mut self) -> Result<Option<f64>> {
-        if self.spec.entropy.is_none() {
+        if !self.spec.stochastic {
             return Ok(None);
         }
         self.each(|shard, spec, point| shard.reach_now(Stage::Chosen, spec, point));

@@ -6,16 +6,14 @@
 //!                      log pi = sum_j log N(eps_j) - log sigma_j - 2 (log 2 - x_j - softplus(-2 x_j))
 //! ```
 //!
-//! What is differentiated is one scalar per row, `V = Q - alpha log pi`, with `g = D_a Q` given:
+//! What is differentiated is one scalar per row, `V = Q - eta log pi`, with `g = D_a Q` given:
 //!
 //! ```text
-//! D_x V = g (1 - a^2) - 2 alpha a,      D_m V = D_x V,      D_rho V = D_x V sigma eps + alpha
+//! D_x V = g (1 - a^2) - 2 eta a,      D_m V = D_x V,      D_rho V = D_x V sigma eps + eta
 //! ```
 
+use crate::engine::LOG_STD;
 use crate::flat::Scalar;
-
-/// Range of the logarithm of a policy's standard deviations.
-const LOG_STD: [f64; 2] = [-20.0, 2.0];
 
 /// What was chosen on a fixed number of rows, and how it depends on `z`.
 #[derive(Clone, Default)]
@@ -85,14 +83,14 @@ impl<T: Scalar> Policy<T> {
     }
 
     /// `D_z V` from `g = D_a Q`.
-    pub fn backward(&self, alpha: T, g: &[T], out: &mut [T]) {
+    pub fn backward(&self, eta: T, g: &[T], out: &mut [T]) {
         let m = self.action_dim;
         for (i, (&a, &g)) in self.actions.iter().zip(g).enumerate() {
-            let by_x = by_x(alpha, a, g);
+            let by_x = by_x(eta, a, g);
             if self.stochastic() {
                 let at = 2 * i - i % m;
                 out[at] = by_x;
-                out[at + m] = by_x * self.spread[i] + alpha * self.free[i];
+                out[at + m] = by_x * self.spread[i] + eta * self.free[i];
             } else {
                 out[i] = by_x;
             }
@@ -116,16 +114,16 @@ impl<T: Scalar> Policy<T> {
     }
 
     /// `(D_z V)^` from `g`, `g^` and `z^`, after [`Policy::tangent`].
-    pub fn tangent_backward(&self, alpha: T, [g, g_t, z_t]: [&[T]; 3], out: &mut [T]) {
+    pub fn tangent_backward(&self, eta: T, [g, g_t, z_t]: [&[T]; 3], out: &mut [T]) {
         let (m, two) = (self.action_dim, T::of(2.0));
         for (i, (&a, &a_t)) in self.actions.iter().zip(&self.actions_t).enumerate() {
-            // (D_x V)^ = g^ (1 - a^2) - 2 a a^ g - 2 alpha a^
-            let by_x_t = g_t[i] * (T::one() - a * a) - two * a_t * (a * g[i] + alpha);
+            // (D_x V)^ = g^ (1 - a^2) - 2 a a^ g - 2 eta a^
+            let by_x_t = g_t[i] * (T::one() - a * a) - two * a_t * (a * g[i] + eta);
             if self.stochastic() {
                 // (D_rho V)^ = ((D_x V)^ + D_x V rho^) sigma eps
                 let at = 2 * i - i % m;
                 out[at] = by_x_t;
-                out[at + m] = (by_x_t + by_x(alpha, a, g[i]) * z_t[at + m]) * self.spread[i];
+                out[at + m] = (by_x_t + by_x(eta, a, g[i]) * z_t[at + m]) * self.spread[i];
             } else {
                 out[i] = by_x_t;
             }
@@ -133,9 +131,9 @@ impl<T: Scalar> Policy<T> {
     }
 }
 
-/// `D_x V = g (1 - a^2) - 2 alpha a`
-fn by_x<T: Scalar>(alpha: T, a: T, g: T) -> T {
-    g * (T::one() - a * a) - T::of(2.0) * alpha * a
+/// `D_x V = g (1 - a^2) - 2 eta a`
+fn by_x<T: Scalar>(eta: T, a: T, g: T) -> T {
+    g * (T::one() - a * a) - T::of(2.0) * eta * a
 }
 
 fn tanh<T: Scalar>(x: T) -> T {

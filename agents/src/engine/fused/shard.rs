@@ -62,6 +62,7 @@ impl<T: Scalar> Shard<T> {
             critics: point.critic,
             obs: part(&point.batch.obs, &self.samples, spec.obs_dim()),
             noise: self.noise(spec, &point.batch.noise),
+            eta: if spec.stochastic { T::of(point.ent_coef) } else { T::zero() },
         }
     }
 
@@ -73,11 +74,12 @@ impl<T: Scalar> Shard<T> {
             critics: point.target_critic,
             obs: part(&point.batch.next_obs, &self.samples, spec.obs_dim()),
             noise: self.noise(spec, &point.batch.next_noise),
+            eta: if spec.stochastic { T::of(point.ent_coef) } else { T::zero() },
         }
     }
 
     fn noise<'a>(&self, spec: &Spec, noise: &'a [T]) -> &'a [T] {
-        if spec.entropy.is_some() { part(noise, &self.samples, spec.action_dim()) } else { &[] }
+        if spec.stochastic { part(noise, &self.samples, spec.action_dim()) } else { &[] }
     }
 
     /// `V(s)` up to `stage`.

@@ -1,7 +1,7 @@
 //! A policy on some observations, and what critics think of its actions: the scalar
 //!
 //! ```text
-//! V(s) = min_b Q_b(s, pi(s)) - alpha log pi(pi(s) | s)
+//! V(s) = min_b Q_b(s, pi(s)) - eta log pi(pi(s) | s)
 //! ```
 //!
 //! per row, its derivatives, and their tangents. With current critics its mean is `J`; with target
@@ -37,6 +37,8 @@ pub(super) struct Inputs<'a, T> {
     pub critics: &'a [T],
     pub obs: &'a [T],
     pub noise: &'a [T],
+    /// Weight of the policy's entropy.
+    pub eta: T,
 }
 
 impl<'a, T: Scalar> Inputs<'a, T> {
@@ -48,9 +50,6 @@ impl<'a, T: Scalar> Inputs<'a, T> {
         self.spec.critic_net(block, self.critics)
     }
 
-    fn alpha(&self) -> T {
-        T::of(self.spec.entropy.unwrap_or(0.0))
-    }
 }
 
 /// Work space for a fixed number of rows.
@@ -77,7 +76,7 @@ impl<T: Scalar> Valuation<T> {
         Self {
             stage: Stage::Fresh,
             actor: Pass::new(&spec.actor, count),
-            policy: Policy::new(count, spec.action_dim(), spec.entropy.is_some()),
+            policy: Policy::new(count, spec.action_dim(), spec.stochastic),
             critics: vec![Pass::new(&spec.critic, count); spec.critics],
             value: vec![T::zero(); count],
             least: vec![0; count],
@@ -118,7 +117,7 @@ impl<T: Scalar> Valuation<T> {
         self.policy.choose(self.actor.output(), inputs.noise);
     }
 
-    /// V = min_b Q_b(s, a) - alpha log pi
+    /// V = min_b Q_b(s, a) - eta log pi
     fn evaluate(&mut self, inputs: &Inputs<'_, T>) {
         for (b, critic) in self.critics.iter_mut().enumerate() {
             join(inputs.spec, inputs.obs, &self.policy.actions, &mut critic.a[0]);
@@ -132,9 +131,9 @@ impl<T: Scalar> Valuation<T> {
                 }
             }
         }
-        let alpha = inputs.alpha();
+        let eta = inputs.eta;
         for (value, &log_prob) in self.value.iter_mut().zip(&self.policy.log_prob) {
-            *value -= alpha * log_prob;
+            *value -= eta * log_prob;
         }
     }
 
@@ -154,7 +153,7 @@ impl<T: Scalar> Valuation<T> {
             select(scratch, least, b, by_action);
         }
         if let Some(d) = self.actor.d.last_mut() {
-            self.policy.backward(inputs.alpha(), by_action, d);
+            self.policy.backward(inputs.eta, by_action, d);
         }
         self.actor.backward(inputs.actor());
     }
@@ -187,7 +186,7 @@ impl<T: Scalar> Valuation<T> {
         }
         let Self { actor, policy, by_action, by_action_t, .. } = self;
         if let (Some(z_t), Some(d_t)) = (actor.a_t.last(), actor.d_t.last_mut()) {
-            policy.tangent_backward(inputs.alpha(), [by_action, by_action_t, z_t], d_t);
+            policy.tangent_backward(inputs.eta, [by_action, by_action_t, z_t], d_t);
         }
         let direction = Net { shape: &inputs.spec.actor, params: direction };
         actor.tangent_backward(inputs.actor(), Some(direction), true);

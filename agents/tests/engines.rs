@@ -1,0 +1,258 @@
+//! The fused engine against the specification, the autograd engine, on random networks and batches.
+#![allow(clippy::unwrap_used)]
+
+use agents::algo::ddpg::Ddpg;
+use agents::algo::off_policy::Family;
+use agents::algo::sac::Sac;
+use agents::algo::{self, OffPolicyConfig, PolicyKwargs, TargetPolicy};
+use agents::engine::autograd::{Autograd, Objectives};
+use agents::engine::fused::Fused;
+use agents::engine::{Engine, FrozenGame, Point, Role};
+use agents::env::{ActionSpace, Spaces, Step};
+use agents::flat::{self, Scalar};
+use agents::game::solvers::SolverKind;
+use agents::game::{
+    Curvature, Game, LeaderGradient, Player, Solver, SolverConfig, total_derivative,
+};
+use agents::memory::Batch;
+use agents::nn::Activation;
+use agents::rng::{Purpose, Rng};
+use serde_json::json;
+use tch::Device;
+
+const OBS: usize = 4;
+const ACT: usize = 2;
+const PLAYERS: [Player; 2] = [Player::Leader, Player::Follower];
+const ROLES: [Role; 2] = [Role::Actor, Role::Critic];
+
+/// Random parameters, directions and batches.
+struct Random(Rng);
+
+impl Random {
+    fn normals<T: Scalar>(&mut self, len: usize) -> Vec<T> {
+        (0..len).map(|_| self.0.normal()).collect()
+    }
+
+    /// Weights of the size of fresh ones, larger in `gain`: networks away from linear.
+    fn params<T: Scalar>(&mut self, family: &impl Family, role: Role, gain: f64) -> Vec<T> {
+        let (network, count) = match role {
+            Role::Actor => (family.actor(), 1),
+            Role::Critic => (family.critic(), family.critics()),
+        };
+        let mut params: Vec<T> = (0..count).flat_map(|_| network.init(&mut self.0)).collect();
+        flat::scale(T::of(gain), &mut params);
+        params
+    }
+
+    fn batch<T: Scalar>(&mut self, size: usize) -> Batch<T> {
+        Batch {
+            size,
+            obs: self.normals(size * OBS),
+            actions: (0..size * ACT).map(|_| self.0.uniform(-1.0, 1.0)).collect(),
+            rewards: self.normals(size),
+            next_obs: self.normals(size * OBS),
+            dones: (0..size).map(|i| T::of(f64::from(u8::from(i % 4 == 3)))).collect(),
+            noise: self.normals(size * ACT),
+            next_noise: self.normals(size * ACT),
+        }
+    }
+}
+
+/// A point of a game, owned.
+struct At<T> {
+    params: [Vec<T>; 4],
+    batch: Batch<T>,
+}
+
+impl<T: Scalar> At<T> {
+    fn point(&self) -> Point<'_, T> {
+        let [actor, critic, target_actor, target_critic] = &self.params;
+        Point { actor, critic, target_actor, target_critic, batch: &self.batch, ent_coef: 0.3 }
+    }
+}
+
+/// Equality up to `tolerance` times the norm of what is wanted.
+#[track_caller]
+fn assert_same<T: Scalar>(got: &[T], want: &[T], tolerance: f64, what: &str) {
+    assert_eq!(got.len(), want.len());
+    let difference: Vec<T> = got.iter().zip(want).map(|(&a, &b)| a - b).collect();
+    let (error, norm) = (flat::norm(&difference).as_f64(), flat::norm(want).as_f64());
+    assert!(error <= tolerance * norm, "{what}: {error:e} of {norm:e}");
+}
+
+/// `f` of both games.
+fn both<T: Scalar>(
+    games: &mut [&mut dyn FrozenGame<T>; 2],
+    len: usize,
+    mut f: impl FnMut(&mut dyn FrozenGame<T>, &mut [T]),
+) -> [Vec<T>; 2] {
+    let mut of = |game: &mut dyn FrozenGame<T>| {
+        let mut out = vec![T::nan(); len];
+        f(game, &mut out);
+        out
+    };
+    let [fused, autograd] = games;
+    [of(*fused), of(*autograd)]
+}
+
+/// Everything that games compute, at one point and with one leader.
+fn compare<T: Scalar, O: Objectives>(
+    fused: &mut Fused<T>,
+    autograd: &mut Autograd<T, O>,
+    at: &At<T>,
+    leader: Role,
+    random: &mut Random,
+    (tolerance, what): (f64, &str),
+) {
+    let mut fused = fused.freeze(at.point(), leader).unwrap();
+    let mut autograd = autograd.freeze(at.point(), leader).unwrap();
+    let dims = PLAYERS.map(|p| Game::dim(&autograd, p));
+    assert_eq!(dims, PLAYERS.map(|p| Game::dim(&fused, p)));
+    let check = |[got, want]: [Vec<T>; 2], method: &str| {
+        assert_same(&got, &want, tolerance, &format!("{method}, {leader:?} leads, {what}"));
+    };
+    let games: &mut [&mut dyn FrozenGame<T>; 2] = &mut [&mut fused, &mut autograd];
+
+    // Second derivatives first: nothing may rest on gradients having been asked for.
+    let v = random.normals(dims[1]);
+    let u = random.normals(dims[0]);
+    check(both(games, dims[1], |g, out| g.follower_hvp(&v, out).unwrap()), "D22 f2 v");
+    check(both(games, dims[0], |g, out| g.cross_vjp(&v, out).unwrap()), "D1 (D2 f2 . v)");
+    check(both(games, dims[0], |g, out| g.leader_hvp(&u, out).unwrap()), "D11 f1 u");
+    for of in PLAYERS {
+        for wrt in PLAYERS {
+            let gradients = both(games, dims[wrt as usize], |g, out| {
+                g.gradient(of, wrt, out).unwrap();
+            });
+            check(gradients, &format!("D_{wrt:?} f_{of:?}"));
+        }
+    }
+    let measures = both(games, 4, |g, out| {
+        out[0] = T::of(g.loss(Role::Actor).unwrap());
+        out[1] = T::of(g.loss(Role::Critic).unwrap());
+        out[2] = T::of(g.policy_saturation().unwrap());
+        out[3] = T::of(g.entropy().unwrap().unwrap_or(0.0));
+    });
+    check(measures, "losses, saturation, entropy");
+
+    let Some(squares) = games[0].least_squares() else {
+        assert!(games[1].least_squares().is_none());
+        return;
+    };
+    let (samples, blocks) = (squares.samples(), squares.blocks());
+    let outputs = blocks * samples;
+    let u = random.normals(outputs);
+    for block in 0..blocks {
+        let grams = both(games, samples * samples, |g, out| {
+            g.least_squares().unwrap().gram(block, out).unwrap();
+        });
+        check(grams, "K");
+    }
+    check(
+        both(games, outputs, |g, out| {
+            g.least_squares().unwrap().jacobian_leader_gradient(out).unwrap();
+        }),
+        "J D2 f1",
+    );
+    check(
+        both(games, outputs, |g, out| g.least_squares().unwrap().jacobian(&v, out).unwrap()),
+        "J v",
+    );
+    check(
+        both(games, dims[1], |g, out| {
+            g.least_squares().unwrap().jacobian_transpose(&u, out).unwrap();
+        }),
+        "J' u",
+    );
+    check(
+        both(games, dims[0], |g, out| {
+            g.least_squares().unwrap().cross_vjp_of_outputs(&u, out).unwrap();
+        }),
+        "cross term of outputs",
+    );
+}
+
+/// `f` for every algorithm, depth and activation, at a few random points.
+fn for_all<T: Scalar>(mut f: impl FnMut(Case<'_, T>)) {
+    let mut seed = 0;
+    for depth in 0..=3 {
+        for activation_fn in [Activation::Relu, Activation::Tanh] {
+            for target_policy in [TargetPolicy::Current, TargetPolicy::Target] {
+                let net_arch = [9, 7, 6][..depth].to_vec();
+                let policy_kwargs = PolicyKwargs { net_arch, activation_fn };
+                let config =
+                    OffPolicyConfig { policy_kwargs, target_policy, ..OffPolicyConfig::default() };
+                let what = format!("{depth} x {activation_fn:?}, {target_policy:?}");
+                let ddpg = Ddpg::new(&config, OBS, ACT);
+                let mut fused = ddpg.fused();
+                each_point(&ddpg, &mut seed, &format!("ddpg, {what}"), |at, random, what| {
+                    let autograd = &mut Autograd::new(ddpg.clone(), Device::Cpu);
+                    f(Case { fused: &mut fused, with: With::Ddpg(autograd), at, random, what });
+                });
+                let sac = Sac::new(&config, OBS, ACT);
+                let mut fused = sac.fused();
+                each_point(&sac, &mut seed, &format!("sac, {what}"), |at, random, what| {
+                    let autograd = &mut Autograd::new(sac.clone(), Device::Cpu);
+                    f(Case { fused: &mut fused, with: With::Sac(autograd), at, random, what });
+                });
+            }
+        }
+    }
+}
+
+struct Case<'a, T> {
+    fused: &'a mut Fused<T>,
+    with: With<'a, T>,
+    at: &'a At<T>,
+    random: &'a mut Random,
+    what: &'a str,
+}
+
+enum With<'a, T> {
+    Ddpg(&'a mut Autograd<T, Ddpg>),
+    Sac(&'a mut Autograd<T, Sac>),
+}
+
+fn each_point<T: Scalar>(
+    family: &impl Family,
+    seed: &mut u64,
+    what: &str,
+    mut f: impl FnMut(&At<T>, &mut Random, &str),
+) {
+    // Batches of several sizes on one engine, smaller than networks and larger, and of one.
+    for size in [8, 1, 33] {
+        *seed += 1;
+        let random = &mut Random(Rng::new(*seed, Purpose::Diagnostics));
+        let params = [Role::Actor, Role::Critic, Role::Actor, Role::Critic]
+            .map(|role| random.params(family, role, 1.5));
+        let at = At { params, batch: random.batch(size) };
+        f(&at, random, &format!("{what}, {size} samples, seed {seed}"));
+    }
+}
+
+fn all_parts_agree<T: Scalar>(tolerance: f64) {
+    for_all(|Case { fused, with, at, random, what }: Case<'_, T>| {
+        match with {
+            With::Ddpg(autograd) => {
+                for leader in ROLES {
+                    compare(fused, autograd, at, leader, random, (tolerance, what));
+                }
+            }
+            With::Sac(autograd) => {
+                for leader in ROLES {
+                    compare(fused, autograd, at, leader, random, (tolerance, what));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn all_parts_agree_in_f64() {
+    all_parts_agree::<f64>(1e-9);
+}
+
+#[test]
+fn all_parts_agree_in_f32() {
+    all_parts_agree::<f32>(1e-5);
+}
