@@ -231,17 +231,15 @@ fn each_point<T: Scalar>(
 }
 
 fn all_parts_agree<T: Scalar>(tolerance: f64) {
-    for_all(|Case { fused, with, at, random, what }: Case<'_, T>| {
-        match with {
-            With::Ddpg(autograd) => {
-                for leader in ROLES {
-                    compare(fused, autograd, at, leader, random, (tolerance, what));
-                }
+    for_all(|Case { fused, with, at, random, what }: Case<'_, T>| match with {
+        With::Ddpg(autograd) => {
+            for leader in ROLES {
+                compare(fused, autograd, at, leader, random, (tolerance, what));
             }
-            With::Sac(autograd) => {
-                for leader in ROLES {
-                    compare(fused, autograd, at, leader, random, (tolerance, what));
-                }
+        }
+        With::Sac(autograd) => {
+            for leader in ROLES {
+                compare(fused, autograd, at, leader, random, (tolerance, what));
             }
         }
     });

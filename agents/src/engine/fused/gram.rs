@@ -1,126 +1,190 @@
 //! Gauss-Newton in the space of the batch: `K = J J'` and `J D2 f1` layer by layer, without `J`.
 //!
 //! Row `i` of the Jacobian `J` of critic `b` at the actions taken is made of the layers' outer products
-//! `d_li [a_li, 1]'`; so is row `j` of `Jt` at the policy's actions, with `d~` and `a~`. With `c_bj` 1
-//! where the actor's loss takes critic `b`, and 0 elsewhere,
+//! `d_li [a_li, 1]'`; so is row `j` of `J~` at the policy's actions. The leader's loss weighs row `j` by
+//! `u_j`, which is `-1/B` where critic `b` is the least and 0 elsewhere: `D2 f1 = J~' u`. Then
 //!
 //! ```text
-//! K  = J J'  = sum_l (A_l A_l'  + 1) o (D_l D_l')
-//! Kt = J Jt' = sum_l (A_l A~_l' + 1) o (D_l D~_l')
-//! J D2 f1    = -(1/B) Kt c_b
+//! K       = sum_l K_l,        K_l      = (A_l A_l' + 1) o (D_l D_l')
+//! J D2 f1 = sum_l K~_l u,     K~_l     = (A_l A~_l' + 1) o (D_l D~_l')
+//!                             K~_l u   = rowsum (D_l o (A_l V_l' + 1 v_l'))
+//!         with the gradient   [V_l, v_l] = (u o D~_l)' [A~_l, 1]
 //! ```
+//!
+//! Of the two forms of `K~_l u` the cheaper one is taken: the second for narrow layers.
 
 use super::matrix::{product, rows, symmetric};
+use super::pass::layer_gradient;
 use super::shard::Shard;
 use super::valuation::Stage;
-use super::{FusedGame, Spec};
+use super::{FusedGame, Space, Spec};
 use crate::error::{Error, Result};
-use crate::flat::{Scalar, vectorised};
+use crate::flat::{self, Scalar, vectorised};
 use crate::game::LeastSquares;
+use crate::nn::Layer;
 use faer::Accum;
+use std::ops::Range;
 
-/// `K` and `J D2 f1` of every block.
+/// Of every block, the rows of `K` and of `J D2 f1` that belong to the samples of one shard.
 #[derive(Clone, Default)]
-pub(super) struct Grams<T> {
-    ready: bool,
-    /// `K`, block by block.
+pub(super) struct GramRows<T> {
+    samples: Range<usize>,
+    /// Rows of `K` up to the diagonal, block by block.
     k: Vec<Vec<T>>,
     /// `J D2 f1`, block by block.
-    outputs: Vec<T>,
-    /// `-(1/B) c_b`
-    shares: Vec<T>,
-    /// `A A'` and `D D'` of one layer.
+    outputs: Vec<Vec<T>>,
+    /// `A A'` and `D D'` of one layer, and the sum of `K~_l`, for rows of this shard and columns of
+    /// another.
     aa: Vec<T>,
     dd: Vec<T>,
+    chosen: Vec<T>,
+    /// `u` of the other shard.
+    u: Vec<T>,
+    /// `[V, v]`, and `u o D~` or `A V' + 1 v'`.
+    gradient: Vec<T>,
+    tangent: Vec<T>,
 }
 
-impl<T: Scalar> Grams<T> {
-    /// For a batch of `samples`.
-    pub fn new(samples: usize, blocks: usize) -> Self {
-        let square = vec![T::zero(); samples * samples];
+impl<T: Scalar> GramRows<T> {
+    /// For rows `samples` of a batch whose shards have `widest` samples at most.
+    pub fn new(spec: &Spec, samples: Range<usize>, widest: usize) -> Self {
+        let zeros = |len: usize| vec![T::zero(); len];
+        let layers = spec.critic.layers.iter();
+        let (count, blocks) = (samples.len(), spec.critics);
         Self {
-            ready: false,
-            k: vec![square.clone(); blocks],
-            outputs: vec![T::zero(); blocks * samples],
-            shares: vec![T::zero(); samples],
-            aa: square.clone(),
-            dd: square,
+            k: vec![zeros(count * samples.end); blocks],
+            outputs: vec![zeros(count); blocks],
+            aa: zeros(count * widest),
+            dd: zeros(count * widest),
+            chosen: zeros(count * widest),
+            u: zeros(widest),
+            gradient: zeros(layers.clone().map(|l| l.bias.end - l.weight.start).max().unwrap_or(0)),
+            tangent: zeros(layers.map(|l| widest * l.outputs).max().unwrap_or(0)),
+            samples,
         }
     }
 
-    /// Forgets everything.
-    pub fn reset(&mut self) {
-        self.ready = false;
+    /// Against the samples of all `shards`, of which this is number `own`.
+    pub fn compute(&mut self, spec: &Spec, shards: &[Shard<T>], own: usize) {
+        let batch: usize = shards.iter().map(|shard| shard.samples.len()).sum();
+        for block in 0..spec.critics {
+            self.outputs[block].fill(T::zero());
+            for (number, shard) in shards.iter().enumerate() {
+                if number <= own {
+                    self.add_taken(spec, &shards[own], shard, block, number == own);
+                }
+                self.add_chosen(spec, &shards[own], shard, block, batch);
+            }
+        }
     }
 
-    fn compute(&mut self, spec: &Spec, shard: &Shard<T>) {
-        let Self { k, outputs, shares, aa, dd, .. } = self;
-        let samples = shares.len();
-        let blocks = k.iter_mut().zip(outputs.chunks_exact_mut(samples));
-        for (b, (k, outputs)) in blocks.enumerate() {
-            shard.now.shares(b, T::of(-1.0 / samples as f64), shares);
-            k.fill(T::zero());
-            outputs.fill(T::zero());
-            let (taken, chosen) = (&shard.taken[b], &shard.now.critics[b]);
-            for (l, layer) in spec.critic.layers.iter().enumerate() {
-                let (a, d) = (rows(&taken.a[l], layer.inputs), rows(&taken.d[l], layer.outputs));
-                let (a_chosen, d_chosen) =
-                    (rows(&chosen.a[l], layer.inputs), rows(&chosen.d[l], layer.outputs));
-
-                // K += (A A' + 1) o (D D'), below the diagonal
+    /// Rows `own` and columns `other` of `K`; if they are the same, up to the diagonal.
+    fn add_taken(
+        &mut self,
+        spec: &Spec,
+        own: &Shard<T>,
+        other: &Shard<T>,
+        block: usize,
+        same: bool,
+    ) {
+        let (m, n) = (own.samples.len(), other.samples.len());
+        let (aa, dd) = (&mut self.aa[..m * n], &mut self.dd[..m * n]);
+        let (width, columns) = (self.samples.end, other.samples.clone());
+        let (own, other) = (&own.taken[block], &other.taken[block]);
+        for (l, layer) in spec.critic.layers.iter().enumerate() {
+            // K_l = (A A' + 1) o (D D')
+            let (a, d) = (rows(&own.a[l], layer.inputs), rows(&own.d[l], layer.outputs));
+            if same {
                 symmetric(aa, a);
                 symmetric(dd, d);
-                add_hadamard(aa, dd, k);
-
-                // J D2 f1 += -(1/B) ((A A~' + 1) o (D D~')) c
-                product(aa, Accum::Replace, a, a_chosen.transpose());
-                product(dd, Accum::Replace, d, d_chosen.transpose());
-                add_weighted_rows(aa, dd, shares, outputs);
+            } else {
+                product(aa, Accum::Replace, a, rows(&other.a[l], layer.inputs).transpose());
+                product(dd, Accum::Replace, d, rows(&other.d[l], layer.outputs).transpose());
             }
-            mirror(k, samples);
+            let pairs = aa.chunks_exact(n).zip(dd.chunks_exact(n));
+            for (k, (aa, dd)) in self.k[block].chunks_exact_mut(width).zip(pairs) {
+                set_or_add_hadamard(l == 0, aa, dd, &mut k[columns.clone()]);
+            }
+        }
+    }
+
+    /// The part of `J D2 f1` in rows `own` that comes from the policy's actions in `other`.
+    fn add_chosen(
+        &mut self,
+        spec: &Spec,
+        own: &Shard<T>,
+        other: &Shard<T>,
+        block: usize,
+        batch: usize,
+    ) {
+        let (m, n) = (own.samples.len(), other.samples.len());
+        let Self { aa, dd, chosen, u, gradient, tangent, .. } = self;
+        let (aa, dd, chosen) = (&mut aa[..m * n], &mut dd[..m * n], &mut chosen[..m * n]);
+        let (u, outputs) = (&mut u[..n], &mut self.outputs[block]);
+        other.now.shares(block, T::of(-1.0 / batch as f64), u);
+        let (own, other) = (&own.taken[block], &other.now.critics[block]);
+
+        let mut first = true;
+        for (l, layer) in spec.critic.layers.iter().enumerate() {
+            let (a, d) = (rows(&own.a[l], layer.inputs), &own.d[l]);
+            if by_gradient(layer, m, n) {
+                // K~_l u = rowsum (D o (A V' + 1 v'))
+                let (v, bias) = gradient.split_at_mut(layer.weight.len());
+                let bias = &mut bias[..layer.outputs];
+                let weighted = &mut tangent[..n * layer.outputs];
+                layer_gradient(layer, other, (l, u), weighted, (v, bias));
+                let tangent = &mut tangent[..m * layer.outputs];
+                product(tangent, Accum::Replace, a, rows(v, layer.inputs).transpose());
+                let rows = d.chunks_exact(layer.outputs).zip(tangent.chunks_exact(layer.outputs));
+                for (out, (d, tangent)) in outputs.iter_mut().zip(rows) {
+                    *out += flat::dot(d, tangent) + flat::dot(d, bias);
+                }
+            } else {
+                // K~_l = (A A~' + 1) o (D D~')
+                product(aa, Accum::Replace, a, rows(&other.a[l], layer.inputs).transpose());
+                let d_other = rows(&other.d[l], layer.outputs).transpose();
+                product(dd, Accum::Replace, rows(d, layer.outputs), d_other);
+                set_or_add_hadamard(std::mem::take(&mut first), aa, dd, chosen);
+            }
+        }
+        if !first {
+            for (out, row) in outputs.iter_mut().zip(chosen.chunks_exact(n)) {
+                *out += flat::dot(row, u);
+            }
         }
     }
 }
 
-/// `k += (aa + 1) o dd`
-fn add_hadamard<T: Scalar>(aa: &[T], dd: &[T], k: &mut [T]) {
+/// Whether `K~_l u`, for `m` rows against `n`, is cheaper through the gradient than through `K~_l`:
+/// `m + n` products of `inputs x outputs` against `m n` of `inputs + outputs`.
+fn by_gradient(layer: &Layer, m: usize, n: usize) -> bool {
+    (m + n) * layer.inputs * layer.outputs < m * n * (layer.inputs + layer.outputs)
+}
+
+/// `k = (aa + 1) o dd`, or `k += ..` if it is not the `first`.
+fn set_or_add_hadamard<T: Scalar>(first: bool, aa: &[T], dd: &[T], k: &mut [T]) {
     vectorised(|| {
-        for ((k, &aa), &dd) in k.iter_mut().zip(aa).zip(dd) {
-            *k += (aa + T::one()) * dd;
+        let terms = aa.iter().zip(dd).map(|(&aa, &dd)| (aa + T::one()) * dd);
+        if first {
+            k.iter_mut().zip(terms).for_each(|(k, term)| *k = term);
+        } else {
+            k.iter_mut().zip(terms).for_each(|(k, term)| *k += term);
         }
     });
 }
 
-/// `out += ((aa + 1) o dd) u`
-fn add_weighted_rows<T: Scalar>(aa: &[T], dd: &[T], u: &[T], out: &mut [T]) {
-    let rows = aa.chunks_exact(u.len()).zip(dd.chunks_exact(u.len()));
-    for (out, (aa, dd)) in out.iter_mut().zip(rows) {
-        let terms = aa.iter().zip(dd).zip(u);
-        *out += terms.map(|((&aa, &dd), &u)| (aa + T::one()) * dd * u).sum::<T>();
-    }
-}
-
-/// Copies what is below the diagonal to above it.
-fn mirror<T: Copy>(k: &mut [T], n: usize) {
-    for i in 0..n {
-        for j in 0..i {
-            k[j * n + i] = k[i * n + j];
-        }
-    }
-}
-
 impl<T: Scalar> FusedGame<'_, T> {
-    fn grams(&mut self) -> &Grams<T> {
-        if !self.space.grams.ready {
+    fn grams(&mut self) -> &[GramRows<T>] {
+        if !self.space.has_grams {
             self.each(|shard, spec, point| {
                 shard.reach_taken(spec, point);
                 shard.reach_now(Stage::Criticised, spec, point);
             });
-            let space = &mut *self.space;
-            for shard in &space.shards {
-                space.grams.compute(self.spec, shard);
+            let Space { shards, grams, .. } = &mut *self.space;
+            for (own, gram) in grams.iter_mut().enumerate() {
+                gram.compute(self.spec, shards, own);
             }
-            space.grams.ready = true;
+            self.space.has_grams = true;
         }
         &self.space.grams
     }
@@ -136,16 +200,31 @@ impl<T: Scalar> LeastSquares<T> for FusedGame<'_, T> {
     }
 
     fn gram(&mut self, block: usize, k: &mut [T]) -> Result<()> {
-        let Some(gram) = self.grams().k.get(block) else {
+        if block >= self.blocks() {
             let reason = "there is no such block of follower outputs";
             return Err(Error::config("solver", block, reason));
-        };
-        k.copy_from_slice(gram);
+        }
+        let n = self.samples();
+        for gram in self.grams() {
+            let rows = gram.k[block].chunks_exact(gram.samples.end);
+            for (i, row) in gram.samples.clone().zip(rows) {
+                k[i * n..=i * n + i].copy_from_slice(&row[..=i]);
+            }
+        }
+        for i in 0..n {
+            for j in 0..i {
+                k[j * n + i] = k[i * n + j];
+            }
+        }
         Ok(())
     }
 
     fn jacobian_leader_gradient(&mut self, out: &mut [T]) -> Result<()> {
-        out.copy_from_slice(&self.grams().outputs);
+        for (block, out) in out.chunks_exact_mut(self.space.samples).enumerate() {
+            for gram in self.grams() {
+                out[gram.samples.clone()].copy_from_slice(&gram.outputs[block]);
+            }
+        }
         Ok(())
     }
 

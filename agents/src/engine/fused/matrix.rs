@@ -2,8 +2,8 @@
 //! processor, and take no memory.
 
 use crate::flat::Scalar;
-use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, MatMut, MatRef, Par};
 use std::cell::Cell;
 

@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::flat::Scalar;
 use crate::game::{Game, LeastSquares, Player};
 use crate::nn::Mlp;
+use gram::GramRows;
 use pass::{Net, gradient, gradient_tangent};
 use shard::Shard;
 use std::ops::Range;
@@ -82,13 +83,25 @@ pub struct Fused<T> {
 struct Space<T> {
     samples: usize,
     shards: Vec<Shard<T>>,
-    grams: gram::Grams<T>,
+    grams: Vec<GramRows<T>>,
+    has_grams: bool,
+}
+
+impl<T: Scalar> Space<T> {
+    fn new(spec: &Spec, samples: usize) -> Self {
+        Self {
+            samples,
+            shards: vec![Shard::new(spec, 0..samples)],
+            grams: vec![GramRows::new(spec, 0..samples, samples)],
+            has_grams: false,
+        }
+    }
 }
 
 impl<T: Scalar> Fused<T> {
     /// An engine for the algorithm that `spec` describes.
     pub fn new(spec: Spec) -> Self {
-        Self { spec, space: Space { samples: 0, shards: Vec::new(), grams: gram::Grams::default() } }
+        Self { spec, space: Space::default() }
     }
 }
 
@@ -101,14 +114,10 @@ impl<T: Scalar> Engine<T> for Fused<T> {
     fn freeze<'a>(&'a mut self, point: Point<'a, T>, leader: Role) -> Result<FusedGame<'a, T>> {
         let samples = point.batch.size;
         if self.space.samples != samples {
-            self.space = Space {
-                samples,
-                shards: vec![Shard::new(&self.spec, 0..samples)],
-                grams: gram::Grams::new(samples, self.spec.critics),
-            };
+            self.space = Space::new(&self.spec, samples);
         }
         self.space.shards.iter_mut().for_each(Shard::reset);
-        self.space.grams.reset();
+        self.space.has_grams = false;
         Ok(FusedGame { spec: &self.spec, space: &mut self.space, point, leader })
     }
 }

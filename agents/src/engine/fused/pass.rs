@@ -152,11 +152,8 @@ impl<T: Scalar> Pass<T> {
                 map_rows(z_t, v.bias(layer), |z_t, v| z_t + v);
             }
             // a^ = phi'(z) o z^
-            let a_t = &mut self.a_t[l + 1];
-            a_t.copy_from_slice(z_t);
-            if l < last {
-                times_derivative(net.shape.activation, a_t, &self.a[l + 1]);
-            }
+            let activation = (l < last).then_some(net.shape.activation);
+            through_activation(activation, &self.a[l + 1], z_t, &mut self.a_t[l + 1]);
         }
     }
 
@@ -279,6 +276,21 @@ pub(super) fn gradient_tangent<'p, T: Scalar>(
     }
 }
 
+/// `[weight, bias] = (u o d)' [a, 1]` of layer `l`, which is `layer`, in the rows of `pass`.
+pub(super) fn layer_gradient<T: Scalar>(
+    layer: &Layer,
+    pass: &Pass<T>,
+    (l, u): (usize, &[T]),
+    scratch: &mut [T],
+    (weight, bias): (&mut [T], &mut [T]),
+) {
+    weigh(scratch, &pass.d[l], u);
+    let weighted = rows(scratch, layer.outputs).transpose();
+    product(weight, Accum::Replace, weighted, rows(&pass.a[l], layer.inputs));
+    bias.fill(T::zero());
+    add_rows(scratch, bias);
+}
+
 fn outputs<T: Scalar>(shape: &Mlp, count: usize) -> Vec<Vec<T>> {
     shape.layers.iter().map(|layer| vec![T::zero(); count * layer.outputs]).collect()
 }
@@ -297,6 +309,25 @@ fn map_rows<T: Scalar>(x: &mut [T], y: &[T], f: impl Fn(T, T) -> T) {
                 *x = f(*x, y);
             }
         }
+    });
+}
+
+/// `x^ = phi'(z) o z^`, from `a = phi(z)`; without an activation `x^ = z^`.
+fn through_activation<T: Scalar>(
+    activation: Option<Activation>,
+    a: &[T],
+    z_t: &[T],
+    x_t: &mut [T],
+) {
+    let elements = x_t.iter_mut().zip(z_t.iter().zip(a));
+    vectorised(|| match activation {
+        None => elements.for_each(|(x_t, (&z_t, _))| *x_t = z_t),
+        Some(Activation::Relu) => elements.for_each(|(x_t, (&z_t, &a))| {
+            *x_t = if a > T::zero() { z_t } else { T::zero() };
+        }),
+        Some(Activation::Tanh) => elements.for_each(|(x_t, (&z_t, &a))| {
+            *x_t = (T::one() - a * a) * z_t;
+        }),
     });
 }
 

@@ -64,7 +64,13 @@ impl<T: Scalar> Policy<T> {
             *log_prob = T::zero();
             for j in 0..m {
                 let (i, mean, rho) = (row * m + j, z[2 * row * m + j], z[(2 * row + 1) * m + j]);
-                let clamped = if rho < low { low } else if rho > high { high } else { rho };
+                let clamped = if rho < low {
+                    low
+                } else if rho > high {
+                    high
+                } else {
+                    rho
+                };
                 let (free, epsilon) = (T::of(f64::from(u8::from(rho == clamped))), noise[i]);
 
                 // x = m + sigma eps;  a = tanh x

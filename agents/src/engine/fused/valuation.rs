@@ -8,9 +8,9 @@
 //! critics it is the bootstrap of `y`. A deterministic policy has no `log pi`, a single critic is
 //! its own minimum.
 
+use super::Spec;
 use super::pass::{Net, Pass};
 use super::policy::Policy;
-use super::Spec;
 use crate::flat::Scalar;
 
 /// How far a valuation has come since its inputs were set.
@@ -49,7 +49,6 @@ impl<'a, T: Scalar> Inputs<'a, T> {
     pub fn critic(&self, block: usize) -> Net<'a, T> {
         self.spec.critic_net(block, self.critics)
     }
-
 }
 
 /// Work space for a fixed number of rows.
