@@ -89,15 +89,32 @@ fn products_of_an_update_are_those_of_the_formula() {
     let actor_step = actor + critic + to_action + (h * h + h * m) + actor;
     let ddpg = 2 * samples * (critic_step + actor_step);
 
-    // Woodbury: from y back through Q_0 and mu, weights' gradient; K (half of it) and K~, layer by layer.
-    let target = 2 * samples * (to_action + (h * h + h * m) + actor);
+    // The cross term: from y back through Q_0 and mu, weights' gradient.
+    let cross = to_action + (h * h + h * m) + actor;
+
+    // Woodbury: K on and below the diagonal, in two blocks of columns; K~ u through K~ in the layer of
+    // h x h, through the gradient in the other two.
     let widths = (n + m) + h + h + h + h + 1;
-    let grams = (samples * (samples + 1) + 2 * samples * samples) * widths;
+    let triangle = samples * 48 + (samples - 48) * (samples - 48);
+    let gram = triangle * widths + samples * samples * (h + h);
+    let gradient = 2 * samples * ((n + m) * h + h);
+    let woodbury = 2 * samples * cross + 2 * (gram + gradient);
+
+    // CG: D2 f1; ten products with the Hessian, of which each has tangents forward, back to the first
+    // layer, and the weights' gradient; what is the same in all of them; J x.
+    let tangent = (n + m) * h + 2 * h * h + 2 * h;
+    let product = tangent + h * h + (n + m) * h + (h * h + h) + 2 * h;
+    let cg = 2 * samples * (critic + 10 * product + (h * h + h) + tangent + cross);
 
     for (algo, settings, flop) in [
         ("ddpg", json!({"update_order": "sequential", "target_policy": "target"}), ddpg),
         ("ddpg", json!({}), ddpg),
-        ("stddpg-al", json!({"solver": "woodbury", "lam": 0.1}), ddpg + target + grams),
+        ("stddpg-al", json!({"solver": "woodbury", "lam": 0.1}), ddpg + woodbury),
+        (
+            "stddpg-al",
+            json!({"solver": "cg", "cg_tolerance": 0.0, "curvature_stop": false}),
+            ddpg + cg,
+        ),
     ] {
         let (mut agent, mut observe) = warm(algo, settings.clone());
         let before = products();

@@ -4,7 +4,7 @@
 use agents::algo::ddpg::Ddpg;
 use agents::algo::off_policy::Family;
 use agents::algo::sac::Sac;
-use agents::algo::{self, OffPolicyConfig, PolicyKwargs, TargetPolicy};
+use agents::algo::{OffPolicyConfig, PolicyKwargs, TargetPolicy};
 use agents::engine::autograd::{Autograd, Objectives};
 use agents::engine::fused::Fused;
 use agents::engine::{Engine, FrozenGame, Point, Role};

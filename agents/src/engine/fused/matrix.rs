@@ -3,7 +3,6 @@
 
 use crate::flat::Scalar;
 use faer::linalg::matmul::matmul;
-use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, MatMut, MatRef, Par};
 use std::cell::Cell;
 
@@ -12,9 +11,12 @@ use std::cell::Cell;
 pub struct Products {
     /// How many.
     pub count: u64,
-    /// Their floating-point operations: `2 m n k`, or `n (n + 1) k` for half a symmetric result.
+    /// Their floating-point operations, `2 m n k` each.
     pub flop: u64,
 }
+
+/// A width that kernels take without a remainder.
+const BLOCK: usize = 16;
 
 thread_local! {
     static PRODUCTS: Cell<Products> = const { Cell::new(Products { count: 0, flop: 0 }) };
@@ -43,23 +45,18 @@ pub(super) fn product<T: Scalar>(
     matmul(out, accumulate, a, b, T::one(), Par::Seq);
 }
 
-/// The lower triangle of `out = a a'`; what lies above is left alone.
+/// `out = a a'`, right on and below the diagonal; what lies above may be written or not.
 pub(super) fn symmetric<T: Scalar>(out: &mut [T], a: MatRef<'_, T>) {
-    let (n, k) = a.shape();
-    count(n * (n + 1) * k);
-    let out = MatMut::from_row_major_slice_mut(out, n, n);
-    let (lower, whole) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
-    triangular::matmul(
-        out,
-        lower,
-        Accum::Replace,
-        a,
-        whole,
-        a.transpose(),
-        whole,
-        T::one(),
-        Par::Seq,
-    );
+    // In two blocks of columns, the second of which starts at the diagonal.
+    let n = a.nrows();
+    let left = n / 2 / BLOCK * BLOCK;
+    let mut out = MatMut::from_row_major_slice_mut(out, n, n);
+    for (start, width) in [(0, left), (left, n - left)] {
+        let (rows, columns) = (a.subrows(start, n - start), a.subrows(start, width).transpose());
+        count(2 * rows.nrows() * width * a.ncols());
+        let out = out.as_mut().submatrix_mut(start, start, n - start, width);
+        matmul(out, Accum::Replace, rows, columns, T::one(), Par::Seq);
+    }
 }
 
 fn count(flop: usize) {

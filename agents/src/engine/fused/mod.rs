@@ -18,6 +18,7 @@ mod matrix;
 mod pass;
 mod policy;
 mod shard;
+mod top;
 mod valuation;
 
 pub use matrix::{Products, products};
@@ -31,6 +32,7 @@ use gram::GramRows;
 use pass::{Net, gradient, gradient_tangent};
 use shard::Shard;
 use std::ops::Range;
+use top::Top;
 use valuation::Stage;
 
 /// What the engine has to know of an algorithm: its networks and the constants of its objectives.
@@ -85,6 +87,7 @@ struct Space<T> {
     shards: Vec<Shard<T>>,
     grams: Vec<GramRows<T>>,
     has_grams: bool,
+    tops: Vec<Top<T>>,
 }
 
 impl<T: Scalar> Space<T> {
@@ -94,6 +97,7 @@ impl<T: Scalar> Space<T> {
             shards: vec![Shard::new(spec, 0..samples)],
             grams: vec![GramRows::new(spec, 0..samples, samples)],
             has_grams: false,
+            tops: vec![Top::default(); spec.critics],
         }
     }
 }
@@ -117,6 +121,7 @@ impl<T: Scalar> Engine<T> for Fused<T> {
             self.space = Space::new(&self.spec, samples);
         }
         self.space.shards.iter_mut().for_each(Shard::reset);
+        self.space.tops.iter_mut().for_each(Top::reset);
         self.space.has_grams = false;
         Ok(FusedGame { spec: &self.spec, space: &mut self.space, point, leader })
     }
@@ -172,11 +177,23 @@ impl<T: Scalar> FusedGame<'_, T> {
     /// `D_ww f_critic v`
     fn critic_hvp(&mut self, v: &[T], out: &mut [T]) {
         let scale = self.over_samples(2.0);
-        self.each(|shard, spec, point| shard.taken_hvp(spec, point, scale, v));
-        let Spec { critic, .. } = self.spec;
-        for (b, out) in out.chunks_exact_mut(critic.dim()).enumerate() {
-            let passes = self.space.shards.iter().map(|s| &s.taken[b]);
-            gradient_tangent(critic, passes, false, out);
+        let (spec, point) = (self.spec, &self.point);
+        let Space { shards, tops, .. } = &mut *self.space;
+        let top = top::index(&spec.critic);
+        let nets = |b| [spec.critic_net(b, point.critic), spec.critic_net(b, v)];
+        for (b, layer) in tops.iter_mut().enumerate() {
+            if let Some(h) = top {
+                layer.mix(h, nets(b));
+            }
+        }
+        for shard in &mut *shards {
+            shard.taken_hvp(spec, point, scale, v, tops);
+        }
+        for (b, out) in out.chunks_exact_mut(spec.critic.dim()).enumerate() {
+            gradient_tangent(&spec.critic, shards.iter().map(|s| &s.taken[b]), false, out);
+            if let Some(h) = top {
+                tops[b].gradient_tangent(h, nets(b), shards.iter().map(|s| &s.tops[b]), out);
+            }
         }
     }
 

@@ -57,6 +57,8 @@ pub(super) struct Pass<T> {
     weighted_t: Vec<Vec<T>>,
     /// Whether `d^` is zero.
     straight: bool,
+    /// The layer whose tangents [`super::top`] holds.
+    top: Option<usize>,
 }
 
 impl<T: Scalar> Pass<T> {
@@ -161,6 +163,7 @@ impl<T: Scalar> Pass<T> {
     /// whether `d^` of the last layer has been set; without it, it is zero.
     pub fn tangent_backward(&mut self, net: Net<'_, T>, direction: Option<Net<'_, T>>, last: bool) {
         // phi'' = 0: along its inputs the network is piecewise linear, and d does not change.
+        self.top = None;
         self.straight = !last && direction.is_none() && net.shape.activation == Activation::Relu;
         if self.straight {
             return;
@@ -183,24 +186,46 @@ impl<T: Scalar> Pass<T> {
         }
     }
 
+    /// The same along `direction` for a network with a top layer, `h`.
+    pub fn tangent_backward_from_top(
+        &mut self,
+        net: Net<'_, T>,
+        direction: Net<'_, T>,
+        h: usize,
+        [mask, mixed]: [&[T]; 2],
+    ) {
+        (self.straight, self.top) = (false, Some(h));
+        for (l, layer) in net.shape.layers.iter().enumerate().take(h + 1).skip(1).rev() {
+            let (before, d_t) = neighbours(&mut self.d_t, l - 1);
+            if l == h {
+                product(
+                    before,
+                    Accum::Replace,
+                    rows(mask, layer.outputs),
+                    rows(mixed, layer.inputs),
+                );
+            } else {
+                product(before, Accum::Replace, rows(d_t, layer.outputs), net.weight(layer));
+                product(
+                    before,
+                    Accum::Add,
+                    rows(&self.d[l], layer.outputs),
+                    direction.weight(layer),
+                );
+            }
+            times_derivative(net.shape.activation, before, &self.a[l]);
+        }
+    }
+
     /// `u o d` and `u^ o d + u o d^`; without `u_t`, `u^` is zero.
     pub fn weigh_tangent(&mut self, u: &[T], u_t: Option<&[T]>) {
-        self.weigh(u);
-        if self.straight {
-            return;
-        }
-        for (l, out) in self.weighted_t.iter_mut().enumerate() {
-            weigh(out, &self.d_t[l], u);
+        for l in (0..self.d.len()).filter(|&l| self.top != Some(l)) {
+            weigh(&mut self.weighted[l], &self.d[l], u);
+            if !self.straight {
+                weigh(&mut self.weighted_t[l], &self.d_t[l], u);
+            }
             if let Some(u_t) = u_t {
-                let width = out.len() / u_t.len();
-                let d = self.d[l].chunks_exact(width);
-                vectorised(|| {
-                    for ((out, d), &u_t) in out.chunks_exact_mut(width).zip(d).zip(u_t) {
-                        for (out, &d) in out.iter_mut().zip(d) {
-                            *out += u_t * d;
-                        }
-                    }
-                });
+                add_weighed(&mut self.weighted_t[l], &self.d[l], u_t);
             }
         }
     }
@@ -247,7 +272,7 @@ pub(super) fn gradient<'p, T: Scalar>(
 }
 
 /// The derivative of the gradient along the tangent, after [`Pass::weigh_tangent`], summed over
-/// `passes` of one network; `inputs` as in [`Pass::tangent`].
+/// `passes` of one network, but for a layer that [`super::top`] sums; `inputs` as in [`Pass::tangent`].
 pub(super) fn gradient_tangent<'p, T: Scalar>(
     shape: &Mlp,
     passes: impl Iterator<Item = &'p Pass<T>> + Clone,
@@ -258,7 +283,7 @@ pub(super) fn gradient_tangent<'p, T: Scalar>(
         // D^ W = (u^ o d + u o d^)' a + (u o d)' a^;  D^ b = (u^ o d + u o d^)' 1
         let mut add = Accum::Replace;
         out[layer.bias.clone()].fill(T::zero());
-        for pass in passes.clone() {
+        for pass in passes.clone().filter(|pass| pass.top != Some(l)) {
             if !pass.straight {
                 let weighted_t = rows(&pass.weighted_t[l], layer.outputs).transpose();
                 let weight = &mut out[layer.weight.clone()];
@@ -348,13 +373,26 @@ fn times_derivative<T: Scalar>(activation: Activation, x: &mut [T], a: &[T]) {
 }
 
 /// `out_ij = u_i d_ij`
-fn weigh<T: Scalar>(out: &mut [T], d: &[T], u: &[T]) {
+pub(super) fn weigh<T: Scalar>(out: &mut [T], d: &[T], u: &[T]) {
     let width = out.len() / u.len();
     vectorised(|| {
         let d = d.chunks_exact(width);
         for ((out, d), &u) in out.chunks_exact_mut(width).zip(d).zip(u) {
             for (out, &d) in out.iter_mut().zip(d) {
                 *out = u * d;
+            }
+        }
+    });
+}
+
+/// `out_ij += u_i d_ij`
+pub(super) fn add_weighed<T: Scalar>(out: &mut [T], d: &[T], u: &[T]) {
+    let width = out.len() / u.len();
+    vectorised(|| {
+        let d = d.chunks_exact(width);
+        for ((out, d), &u) in out.chunks_exact_mut(width).zip(d).zip(u) {
+            for (out, &d) in out.iter_mut().zip(d) {
+                *out += u * d;
             }
         }
     });

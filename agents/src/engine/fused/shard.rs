@@ -1,7 +1,8 @@
 //! One range of a batch's samples, with everything that does not mix samples.
 
 use super::Spec;
-use super::pass::{Net, Pass};
+use super::pass::Pass;
+use super::top::{self, Top, TopRows};
 use super::valuation::{Inputs, Stage, Valuation, join};
 use crate::engine::Point;
 use crate::flat::Scalar;
@@ -20,6 +21,8 @@ pub(super) struct Shard<T> {
     /// `q_bi - y_i`, block by block.
     residuals: Vec<T>,
     has: Has,
+    /// The critics' top layers, for Hessian-vector products.
+    pub tops: Vec<TopRows<T>>,
     /// Weights of rows and their tangents.
     u: Vec<T>,
     u_t: Vec<T>,
@@ -41,6 +44,7 @@ impl<T: Scalar> Shard<T> {
             taken: vec![Pass::new(&spec.critic, count); spec.critics],
             residuals: vec![T::zero(); spec.critics * count],
             has: Has::default(),
+            tops: vec![TopRows::default(); spec.critics],
             u: vec![T::zero(); count],
             u_t: vec![T::zero(); count],
             samples,
@@ -190,18 +194,34 @@ impl<T: Scalar> Shard<T> {
         }
     }
 
-    /// The tangent of the critics' gradient, weights `scale (q_bi - y_i)`, along `v` in the critics' parameters.
-    pub fn taken_hvp(&mut self, spec: &Spec, point: &Point<'_, T>, scale: T, v: &[T]) {
+    /// The tangent of the critics' gradient, weights `scale (q_bi - y_i)`, along `v` in the critics'
+    /// parameters; with the mixed weights of each critic's top layer, where critics have one.
+    pub fn taken_hvp(
+        &mut self,
+        spec: &Spec,
+        point: &Point<'_, T>,
+        scale: T,
+        v: &[T],
+        tops: &[Top<T>],
+    ) {
         self.reach_taken(spec, point);
         self.jacobian(spec, point, v);
-        let count = self.samples.len();
-        let residuals = self.residuals.chunks_exact(count);
-        for ((b, taken), residuals) in self.taken.iter_mut().enumerate().zip(residuals) {
-            let direction: Net<'_, T> = spec.critic_net(b, v);
-            taken.tangent_backward(spec.critic_net(b, point.critic), Some(direction), false);
+        for (b, taken) in self.taken.iter_mut().enumerate() {
             // u = (2/B) (q - y);  u^ = (2/B) q^
+            let residuals = &self.residuals[b * self.u.len()..];
             self.u.iter_mut().zip(residuals).for_each(|(u, &r)| *u = scale * r);
             self.u_t.iter_mut().zip(taken.output_t()).for_each(|(u, &q)| *u = scale * q);
+
+            let (net, v) = (spec.critic_net(b, point.critic), spec.critic_net(b, v));
+            match top::index(&spec.critic) {
+                None => taken.tangent_backward(net, Some(v), false),
+                Some(h) => {
+                    let rows = &mut self.tops[b];
+                    rows.set_mask(h, taken);
+                    rows.weigh(h, taken, &self.u, &self.u_t);
+                    taken.tangent_backward_from_top(net, v, h, [&rows.mask, &tops[b].mixed]);
+                }
+            }
             taken.weigh_tangent(&self.u, Some(&self.u_t));
         }
     }
