@@ -172,85 +172,78 @@ fn compare<T: Scalar, O: Objectives>(
     );
 }
 
-/// `f` for every algorithm, depth and activation, at a few random points.
-fn for_all<T: Scalar>(mut f: impl FnMut(Case<'_, T>)) {
-    let mut seed = 0;
+/// An algorithm whose two engines are compared.
+trait Subject: Family + Objectives + Clone {
+    fn fused<T: Scalar>(&self) -> Fused<T>;
+}
+
+impl Subject for Ddpg {
+    fn fused<T: Scalar>(&self) -> Fused<T> {
+        self.fused()
+    }
+}
+
+impl Subject for Sac {
+    fn fused<T: Scalar>(&self) -> Fused<T> {
+        self.fused()
+    }
+}
+
+/// Everything at random points, on batches of several sizes: smaller than networks, larger, and of one.
+fn compare_all<T: Scalar>(subject: &impl Subject, threads: usize, tolerance: f64, what: &str) {
+    let mut fused = subject.fused::<T>().with_threads(threads);
+    let mut autograd = Autograd::new(subject.clone(), Device::Cpu);
+    for (seed, size) in [8, 1, 33, 33].into_iter().enumerate() {
+        let random = &mut Random(Rng::new(seed as u64, Purpose::Diagnostics));
+        let params = [Role::Actor, Role::Critic, Role::Actor, Role::Critic]
+            .map(|role| random.params(subject, role, 1.5));
+        let at = At { params, batch: random.batch(size) };
+        for leader in ROLES {
+            let what = format!("{what}, {size} samples on {threads} threads, seed {seed}");
+            compare(&mut fused, &mut autograd, &at, leader, random, (tolerance, &what));
+        }
+    }
+}
+
+/// For every algorithm, depth and activation.
+fn all_parts_agree<T: Scalar>(threads: usize, tolerance: f64) {
+    for config in configs() {
+        let OffPolicyConfig { policy_kwargs, target_policy, .. } = &config;
+        let what = format!("{policy_kwargs:?}, {target_policy:?}");
+        compare_all::<T>(
+            &Ddpg::new(&config, OBS, ACT),
+            threads,
+            tolerance,
+            &format!("ddpg {what}"),
+        );
+        compare_all::<T>(&Sac::new(&config, OBS, ACT), threads, tolerance, &format!("sac {what}"));
+    }
+}
+
+fn configs() -> Vec<OffPolicyConfig> {
+    let mut configs = Vec::new();
     for depth in 0..=3 {
         for activation_fn in [Activation::Relu, Activation::Tanh] {
             for target_policy in [TargetPolicy::Current, TargetPolicy::Target] {
-                let net_arch = [9, 7, 6][..depth].to_vec();
-                let policy_kwargs = PolicyKwargs { net_arch, activation_fn };
+                let policy_kwargs =
+                    PolicyKwargs { net_arch: [9, 7, 6][..depth].to_vec(), activation_fn };
                 let config =
                     OffPolicyConfig { policy_kwargs, target_policy, ..OffPolicyConfig::default() };
-                let what = format!("{depth} x {activation_fn:?}, {target_policy:?}");
-                let ddpg = Ddpg::new(&config, OBS, ACT);
-                let mut fused = ddpg.fused();
-                each_point(&ddpg, &mut seed, &format!("ddpg, {what}"), |at, random, what| {
-                    let autograd = &mut Autograd::new(ddpg.clone(), Device::Cpu);
-                    f(Case { fused: &mut fused, with: With::Ddpg(autograd), at, random, what });
-                });
-                let sac = Sac::new(&config, OBS, ACT);
-                let mut fused = sac.fused();
-                each_point(&sac, &mut seed, &format!("sac, {what}"), |at, random, what| {
-                    let autograd = &mut Autograd::new(sac.clone(), Device::Cpu);
-                    f(Case { fused: &mut fused, with: With::Sac(autograd), at, random, what });
-                });
+                configs.push(config);
             }
         }
     }
-}
-
-struct Case<'a, T> {
-    fused: &'a mut Fused<T>,
-    with: With<'a, T>,
-    at: &'a At<T>,
-    random: &'a mut Random,
-    what: &'a str,
-}
-
-enum With<'a, T> {
-    Ddpg(&'a mut Autograd<T, Ddpg>),
-    Sac(&'a mut Autograd<T, Sac>),
-}
-
-fn each_point<T: Scalar>(
-    family: &impl Family,
-    seed: &mut u64,
-    what: &str,
-    mut f: impl FnMut(&At<T>, &mut Random, &str),
-) {
-    // Batches of several sizes on one engine, smaller than networks and larger, and of one.
-    for size in [8, 1, 33] {
-        *seed += 1;
-        let random = &mut Random(Rng::new(*seed, Purpose::Diagnostics));
-        let params = [Role::Actor, Role::Critic, Role::Actor, Role::Critic]
-            .map(|role| random.params(family, role, 1.5));
-        let at = At { params, batch: random.batch(size) };
-        f(&at, random, &format!("{what}, {size} samples, seed {seed}"));
-    }
-}
-
-fn all_parts_agree<T: Scalar>(tolerance: f64) {
-    for_all(|Case { fused, with, at, random, what }: Case<'_, T>| match with {
-        With::Ddpg(autograd) => {
-            for leader in ROLES {
-                compare(fused, autograd, at, leader, random, (tolerance, what));
-            }
-        }
-        With::Sac(autograd) => {
-            for leader in ROLES {
-                compare(fused, autograd, at, leader, random, (tolerance, what));
-            }
-        }
-    });
+    configs
 }
 
 #[test]
 fn all_parts_agree_in_f64() {
-    all_parts_agree::<f64>(1e-9);
+    for threads in [1, 3] {
+        all_parts_agree::<f64>(threads, 1e-9);
+    }
 }
 
 #[test]
 fn all_parts_agree_in_f32() {
-    all_parts_agree::<f32>(1e-5);
+    all_parts_agree::<f32>(1, 1e-5);
 }

@@ -17,7 +17,7 @@ use super::matrix::{product, rows, symmetric};
 use super::pass::layer_gradient;
 use super::shard::Shard;
 use super::valuation::Stage;
-use super::{FusedGame, Space, Spec};
+use super::{FusedGame, Space, Spec, for_each};
 use crate::error::{Error, Result};
 use crate::flat::{self, Scalar, vectorised};
 use crate::game::LeastSquares;
@@ -181,9 +181,8 @@ impl<T: Scalar> FusedGame<'_, T> {
                 shard.reach_now(Stage::Criticised, spec, point);
             });
             let Space { shards, grams, .. } = &mut *self.space;
-            for (own, gram) in grams.iter_mut().enumerate() {
-                gram.compute(self.spec, shards, own);
-            }
+            let (spec, shards) = (self.spec, &*shards);
+            for_each(grams, |own, gram| gram.compute(spec, shards, own));
             self.space.has_grams = true;
         }
         &self.space.grams

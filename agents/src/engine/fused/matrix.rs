@@ -4,6 +4,7 @@
 use crate::flat::Scalar;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
 use std::cell::Cell;
 
 /// Products of matrices on one thread.
@@ -43,6 +44,33 @@ pub(super) fn product<T: Scalar>(
     count(2 * m * n * a.ncols());
     let out = MatMut::from_row_major_slice_mut(out, m, n);
     matmul(out, accumulate, a, b, T::one(), Par::Seq);
+}
+
+/// `out = sum x' y` over the pairs `(x, y)` in `parts`, with the rows of `out` split between `threads`.
+/// Who computes which row is fixed, and so is the order of each sum.
+pub(super) fn sum_of_products<'p, T: Scalar>(
+    threads: usize,
+    out: &mut [T],
+    parts: impl Iterator<Item = [MatRef<'p, T>; 2]> + Clone + Sync,
+) {
+    let Some([x, y]) = parts.clone().next() else {
+        out.fill(T::zero());
+        return;
+    };
+    let (m, n) = (x.ncols(), y.ncols());
+    let share = if m < threads * BLOCK { m } else { m.div_ceil(threads) };
+    let sum = |(number, out): (usize, &mut [T])| {
+        let mut add = Accum::Replace;
+        for [x, y] in parts.clone() {
+            product(out, add, x.subcols(number * share, out.len() / n).transpose(), y);
+            add = Accum::Add;
+        }
+    };
+    if share == m {
+        sum((0, out));
+    } else {
+        out.par_chunks_mut(share * n).enumerate().for_each(sum);
+    }
 }
 
 /// `out = a a'`, right on and below the diagonal; what lies above may be written or not.

@@ -28,8 +28,10 @@ use crate::error::Result;
 use crate::flat::Scalar;
 use crate::game::{Game, LeastSquares, Player};
 use crate::nn::Mlp;
+use crate::threads;
 use gram::GramRows;
 use pass::{Net, gradient, gradient_tangent};
+use rayon::prelude::*;
 use shard::Shard;
 use std::ops::Range;
 use top::Top;
@@ -77,6 +79,7 @@ impl Spec {
 #[derive(Clone)]
 pub struct Fused<T> {
     spec: Spec,
+    threads: usize,
     space: Space<T>,
 }
 
@@ -91,11 +94,15 @@ struct Space<T> {
 }
 
 impl<T: Scalar> Space<T> {
-    fn new(spec: &Spec, samples: usize) -> Self {
+    fn new(spec: &Spec, samples: usize, threads: usize) -> Self {
+        // Shards of equal size, but for rounding.
+        let shards = threads.clamp(1, samples.max(1));
+        let ranges = (0..shards).map(|i| samples * i / shards..samples * (i + 1) / shards);
+        let widest = samples.div_ceil(shards);
         Self {
             samples,
-            shards: vec![Shard::new(spec, 0..samples)],
-            grams: vec![GramRows::new(spec, 0..samples, samples)],
+            shards: ranges.clone().map(|range| Shard::new(spec, range)).collect(),
+            grams: ranges.map(|range| GramRows::new(spec, range, widest)).collect(),
             has_grams: false,
             tops: vec![Top::default(); spec.critics],
         }
@@ -103,9 +110,15 @@ impl<T: Scalar> Space<T> {
 }
 
 impl<T: Scalar> Fused<T> {
-    /// An engine for the algorithm that `spec` describes.
+    /// An engine for the algorithm that `spec` describes, on [`threads::count`] threads.
     pub fn new(spec: Spec) -> Self {
-        Self { spec, space: Space::default() }
+        Self { spec, threads: threads::count(), space: Space::default() }
+    }
+
+    /// The same with batches in `threads` parts, each computed by one thread. Results depend on their
+    /// number in the last digits, and on nothing else.
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads, space: Space::default(), ..self }
     }
 }
 
@@ -118,12 +131,20 @@ impl<T: Scalar> Engine<T> for Fused<T> {
     fn freeze<'a>(&'a mut self, point: Point<'a, T>, leader: Role) -> Result<FusedGame<'a, T>> {
         let samples = point.batch.size;
         if self.space.samples != samples {
-            self.space = Space::new(&self.spec, samples);
+            self.space = Space::new(&self.spec, samples, self.threads);
         }
         self.space.shards.iter_mut().for_each(Shard::reset);
         self.space.tops.iter_mut().for_each(Top::reset);
         self.space.has_grams = false;
         Ok(FusedGame { spec: &self.spec, space: &mut self.space, point, leader })
+    }
+}
+
+/// `f(i, item)` for every item, in parallel where there are several.
+fn for_each<I: Send>(items: &mut [I], f: impl Fn(usize, &mut I) + Sync) {
+    match items {
+        [item] => f(0, item),
+        items => items.par_iter_mut().enumerate().for_each(|(i, item)| f(i, item)),
     }
 }
 
@@ -148,21 +169,30 @@ impl<T: Scalar> FusedGame<'_, T> {
         T::of(scale / self.space.samples as f64)
     }
 
-    fn each(&mut self, f: impl Fn(&mut Shard<T>, &Spec, &Point<'_, T>)) {
-        for shard in &mut self.space.shards {
-            f(shard, self.spec, &self.point);
-        }
+    fn threads(&self) -> usize {
+        self.space.shards.len()
+    }
+
+    /// Runs `f` on every shard, each on a thread of its own.
+    fn each(&mut self, f: impl Fn(&mut Shard<T>, &Spec, &Point<'_, T>) + Sync) {
+        let (spec, point) = (self.spec, &self.point);
+        for_each(&mut self.space.shards, |_, shard| f(shard, spec, point));
     }
 
     /// The gradient of what was weighed in [`Shard::taken`], block by block.
     fn sum_taken(&self, out: &mut [T]) {
         for (b, out) in out.chunks_exact_mut(self.spec.critic.dim()).enumerate() {
-            gradient(&self.spec.critic, self.space.shards.iter().map(|s| &s.taken[b]), out);
+            gradient(
+                self.threads(),
+                &self.spec.critic,
+                self.space.shards.iter().map(|s| &s.taken[b]),
+                out,
+            );
         }
     }
 
     /// `D_theta sum_bi u_bi y_i` for `u(shard, b, i)`; zero for targets that do not depend on theta.
-    fn targets_vjp(&mut self, u: impl Fn(&Shard<T>, usize, usize) -> T, out: &mut [T]) {
+    fn targets_vjp(&mut self, u: impl Fn(&Shard<T>, usize, usize) -> T + Sync, out: &mut [T]) {
         if !self.spec.current_policy {
             out.fill(T::zero());
             return;
@@ -171,7 +201,12 @@ impl<T: Scalar> FusedGame<'_, T> {
             shard.reach_next(Stage::Differentiated, spec, point);
             shard.weigh_next(spec, point, &u);
         });
-        gradient(&self.spec.actor, self.space.shards.iter().map(|s| &s.next.actor), out);
+        gradient(
+            self.threads(),
+            &self.spec.actor,
+            self.space.shards.iter().map(|s| &s.next.actor),
+            out,
+        );
     }
 
     /// `D_ww f_critic v`
@@ -186,13 +221,17 @@ impl<T: Scalar> FusedGame<'_, T> {
                 layer.mix(h, nets(b));
             }
         }
-        for shard in &mut *shards {
-            shard.taken_hvp(spec, point, scale, v, tops);
-        }
+        let threads = shards.len();
+        for_each(shards, |_, shard| shard.taken_hvp(spec, point, scale, v, tops));
         for (b, out) in out.chunks_exact_mut(spec.critic.dim()).enumerate() {
-            gradient_tangent(&spec.critic, shards.iter().map(|s| &s.taken[b]), false, out);
+            gradient_tangent(threads, &spec.critic, shards.iter().map(|s| &s.taken[b]), false, out);
             if let Some(h) = top {
-                tops[b].gradient_tangent(h, nets(b), shards.iter().map(|s| &s.tops[b]), out);
+                tops[b].gradient_tangent(
+                    (threads, h),
+                    nets(b),
+                    shards.iter().map(|s| &s.tops[b]),
+                    out,
+                );
             }
         }
     }
@@ -202,7 +241,7 @@ impl<T: Scalar> FusedGame<'_, T> {
         let scale = self.over_samples(-1.0);
         self.each(|shard, spec, point| shard.now_hvp(spec, point, scale, v));
         let passes = self.space.shards.iter().map(|s| &s.now.actor);
-        gradient_tangent(&self.spec.actor, passes, false, out);
+        gradient_tangent(self.threads(), &self.spec.actor, passes, false, out);
     }
 
     fn hvp(&mut self, role: Role, v: &[T], out: &mut [T]) {
@@ -231,7 +270,7 @@ impl<T: Scalar> Game<T> for FusedGame<'_, T> {
                     shard.weigh_now(minus);
                 });
                 let passes = self.space.shards.iter().map(|s| &s.now.actor);
-                gradient(&self.spec.actor, passes, out);
+                gradient(self.threads(), &self.spec.actor, passes, out);
             }
             // -(1/B) sum_i D_w min_b Q_b(s_i, pi(s_i))
             (Role::Actor, Role::Critic) => {
@@ -241,7 +280,7 @@ impl<T: Scalar> Game<T> for FusedGame<'_, T> {
                 });
                 for (b, out) in out.chunks_exact_mut(self.spec.critic.dim()).enumerate() {
                     let passes = self.space.shards.iter().map(|s| &s.now.critics[b]);
-                    gradient(&self.spec.critic, passes, out);
+                    gradient(self.threads(), &self.spec.critic, passes, out);
                 }
             }
             // (2/B) sum_bi (q_bi - y_i) D_w q_bi                                       (8)
@@ -285,7 +324,7 @@ impl<T: Scalar> Game<T> for FusedGame<'_, T> {
                 self.each(|shard, spec, point| shard.now_critics_tangent(spec, point, minus, x));
                 for (b, out) in out.chunks_exact_mut(self.spec.critic.dim()).enumerate() {
                     let passes = self.space.shards.iter().map(|s| &s.now.critics[b]);
-                    gradient_tangent(&self.spec.critic, passes, true, out);
+                    gradient_tangent(self.threads(), &self.spec.critic, passes, true, out);
                 }
             }
         }

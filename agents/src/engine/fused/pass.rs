@@ -15,7 +15,7 @@
 //! parameters or inputs: the R-operator of Pearlmutter (1994). Both activations give their
 //! derivatives from their values: `phi' = 1[a > 0]`, or `1 - a^2` and `phi'' = -2 a phi'`.
 
-use super::matrix::{add_rows, product, rows};
+use super::matrix::{add_rows, product, rows, sum_of_products};
 use crate::flat::{Scalar, vectorised};
 use crate::nn::{Activation, Layer, Mlp};
 use faer::{Accum, MatRef};
@@ -252,52 +252,48 @@ impl<T: Scalar> Pass<T> {
     }
 }
 
-/// The gradient of what [`Pass::weigh`] weighed, summed over `passes` of one network.
+/// The gradient of what [`Pass::weigh`] weighed, summed over `passes` of one network by `threads`.
 pub(super) fn gradient<'p, T: Scalar>(
+    threads: usize,
     shape: &Mlp,
-    passes: impl Iterator<Item = &'p Pass<T>> + Clone,
+    passes: impl Iterator<Item = &'p Pass<T>> + Clone + Sync,
     out: &mut [T],
 ) {
     for (l, layer) in shape.layers.iter().enumerate() {
         // D W = (u o d)' a;  D b = (u o d)' 1
-        let mut add = Accum::Replace;
-        out[layer.bias.clone()].fill(T::zero());
-        for pass in passes.clone() {
-            let weighted = rows(&pass.weighted[l], layer.outputs).transpose();
-            product(&mut out[layer.weight.clone()], add, weighted, rows(&pass.a[l], layer.inputs));
-            add_rows(&pass.weighted[l], &mut out[layer.bias.clone()]);
-            add = Accum::Add;
-        }
+        let parts = passes
+            .clone()
+            .map(|p| [rows(&p.weighted[l], layer.outputs), rows(&p.a[l], layer.inputs)]);
+        sum_of_products(threads, &mut out[layer.weight.clone()], parts);
+        let bias = &mut out[layer.bias.clone()];
+        bias.fill(T::zero());
+        passes.clone().for_each(|p| add_rows(&p.weighted[l], bias));
     }
 }
 
 /// The derivative of the gradient along the tangent, after [`Pass::weigh_tangent`], summed over
-/// `passes` of one network, but for a layer that [`super::top`] sums; `inputs` as in [`Pass::tangent`].
+/// `passes` of one network by `threads`, but for a layer that [`super::top`] sums; `inputs` as in
+/// [`Pass::tangent`].
 pub(super) fn gradient_tangent<'p, T: Scalar>(
+    threads: usize,
     shape: &Mlp,
-    passes: impl Iterator<Item = &'p Pass<T>> + Clone,
+    passes: impl Iterator<Item = &'p Pass<T>> + Clone + Sync,
     inputs: bool,
     out: &mut [T],
 ) {
     for (l, layer) in shape.layers.iter().enumerate() {
         // D^ W = (u^ o d + u o d^)' a + (u o d)' a^;  D^ b = (u^ o d + u o d^)' 1
-        let mut add = Accum::Replace;
-        out[layer.bias.clone()].fill(T::zero());
-        for pass in passes.clone().filter(|pass| pass.top != Some(l)) {
-            if !pass.straight {
-                let weighted_t = rows(&pass.weighted_t[l], layer.outputs).transpose();
-                let weight = &mut out[layer.weight.clone()];
-                product(weight, add, weighted_t, rows(&pass.a[l], layer.inputs));
-                add_rows(&pass.weighted_t[l], &mut out[layer.bias.clone()]);
-                add = Accum::Add;
-            }
-            if l > 0 || inputs {
-                let weighted = rows(&pass.weighted[l], layer.outputs).transpose();
-                let weight = &mut out[layer.weight.clone()];
-                product(weight, add, weighted, rows(&pass.a_t[l], layer.inputs));
-                add = Accum::Add;
-            }
-        }
+        let passes = passes.clone().filter(|p| p.top != Some(l));
+        let parts = passes.clone().flat_map(|p| {
+            let of = |x, y| [rows(x, layer.outputs), rows(y, layer.inputs)];
+            let first = (!p.straight).then(|| of(&p.weighted_t[l], &p.a[l]));
+            let second = (l > 0 || inputs).then(|| of(&p.weighted[l], &p.a_t[l]));
+            first.into_iter().chain(second)
+        });
+        sum_of_products(threads, &mut out[layer.weight.clone()], parts);
+        let bias = &mut out[layer.bias.clone()];
+        bias.fill(T::zero());
+        passes.filter(|p| !p.straight).for_each(|p| add_rows(&p.weighted_t[l], bias));
     }
 }
 

@@ -11,11 +11,10 @@
 //!
 //! with one product where the general passes have two: the last one is the same for every direction.
 
-use super::matrix::{product, rows};
+use super::matrix::{rows, sum_of_products};
 use super::pass::{Net, Pass, add_weighed, weigh};
 use crate::flat::{Scalar, vectorised};
 use crate::nn::{Activation, Layer, Mlp};
-use faer::Accum;
 
 /// The layer in one critic: what mixes samples.
 #[derive(Clone, Default)]
@@ -109,9 +108,9 @@ impl<T: Scalar> Top<T> {
     /// The layer's part of the derivative of the gradient along `direction`, summed over `rows`.
     pub fn gradient_tangent<'p>(
         &mut self,
-        h: usize,
+        (threads, h): (usize, usize),
         [net, direction]: [Net<'_, T>; 2],
-        rows: impl Iterator<Item = &'p TopRows<T>> + Clone,
+        rows: impl Iterator<Item = &'p TopRows<T>> + Clone + Sync,
         out: &mut [T],
     ) {
         let ((layer, w), (_, v)) = (layer_and_output(net, h), layer_and_output(direction, h));
@@ -119,10 +118,10 @@ impl<T: Scalar> Top<T> {
         if !self.has_constant {
             self.constant.resize(out.len(), T::zero());
             let parts = rows.clone().map(|r| [&*r.mask, &*r.scaled, &*r.u]);
-            sum(layer, parts, &mut self.constant);
+            sum(threads, layer, parts, &mut self.constant);
             self.has_constant = true;
         }
-        sum(layer, rows.map(|r| [&*r.mask, &*r.scaled_t, &*r.u_t]), out);
+        sum(threads, layer, rows.map(|r| [&*r.mask, &*r.scaled_t, &*r.u_t]), out);
 
         // rows of [D^ W, D^ b] = w_j (m' [u^ o a + u o a^, u^])_j + v_j (m' [u o a, u])_j
         let (weight, bias) = out.split_at_mut(layer.weight.len());
@@ -144,13 +143,14 @@ impl<T: Scalar> Top<T> {
 }
 
 /// `[m' x, m' u]`, summed over `(m, x, u)`.
-fn sum<'p, T: Scalar>(layer: &Layer, parts: impl Iterator<Item = [&'p [T]; 3]>, out: &mut [T]) {
+fn sum<'p, T: Scalar>(
+    threads: usize,
+    layer: &Layer,
+    parts: impl Iterator<Item = [&'p [T]; 3]> + Clone + Sync,
+    out: &mut [T],
+) {
     let (weight, bias) = out.split_at_mut(layer.weight.len());
-    let mut add = Accum::Replace;
-    for [mask, x, u] in parts {
-        let mask = rows(mask, layer.outputs).transpose();
-        product(weight, add, mask, rows(x, layer.inputs));
-        product(bias, add, mask, rows(u, 1));
-        add = Accum::Add;
-    }
+    let of = |mask, x, width| [rows(mask, layer.outputs), rows(x, width)];
+    sum_of_products(threads, weight, parts.clone().map(|[mask, x, _]| of(mask, x, layer.inputs)));
+    sum_of_products(1, bias, parts.map(|[mask, _, u]| of(mask, u, 1)));
 }
