@@ -72,8 +72,21 @@ pub(crate) fn dots<T: Scalar, const N: usize, const M: usize>(
         let whole = len - len % LANES;
         (0..whole).step_by(LANES).for_each(|start| add(start, LANES));
         add(whole, len - whole);
-        lanes.map(|lanes| lanes.into_iter().sum())
+        lanes.map(fold)
     })
+}
+
+/// The sum, by halves.
+#[inline(always)]
+fn fold<T: Scalar>(mut lanes: [T; LANES]) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// `|a|`, the Euclidean norm.

@@ -101,10 +101,8 @@ impl<T: Scalar> GramRows<T> {
                 product(aa, Accum::Replace, a, rows(&other.a[l], layer.inputs).transpose());
                 product(dd, Accum::Replace, d, rows(&other.d[l], layer.outputs).transpose());
             }
-            let pairs = aa.chunks_exact(n).zip(dd.chunks_exact(n));
-            for (k, (aa, dd)) in self.k[block].chunks_exact_mut(width).zip(pairs) {
-                set_or_add_hadamard(l == 0, aa, dd, &mut k[columns.clone()]);
-            }
+            let k = self.k[block].chunks_exact_mut(width).map(|k| &mut k[columns.clone()]);
+            set_or_add_hadamard(l == 0, [aa, dd], n, k);
         }
     }
 
@@ -137,14 +135,16 @@ impl<T: Scalar> GramRows<T> {
                 product(tangent, Accum::Replace, a, rows(v, layer.inputs).transpose());
                 let rows = d.chunks_exact(layer.outputs).zip(tangent.chunks_exact(layer.outputs));
                 for (out, (d, tangent)) in outputs.iter_mut().zip(rows) {
-                    *out += flat::dot(d, tangent) + flat::dot(d, bias);
+                    let [term] = flat::dots([d, tangent, bias], |[d, z, v]| [d * (z + v)]);
+                    *out += term;
                 }
             } else {
                 // K~_l = (A A~' + 1) o (D D~')
                 product(aa, Accum::Replace, a, rows(&other.a[l], layer.inputs).transpose());
                 let d_other = rows(&other.d[l], layer.outputs).transpose();
                 product(dd, Accum::Replace, rows(d, layer.outputs), d_other);
-                set_or_add_hadamard(std::mem::take(&mut first), aa, dd, chosen);
+                let first = std::mem::take(&mut first);
+                set_or_add_hadamard(first, [aa, dd], n, chosen.chunks_exact_mut(n));
             }
         }
         if !first {
@@ -161,14 +161,20 @@ fn by_gradient(layer: &Layer, m: usize, n: usize) -> bool {
     (m + n) * layer.inputs * layer.outputs < m * n * (layer.inputs + layer.outputs)
 }
 
-/// `k = (aa + 1) o dd`, or `k += ..` if it is not the `first`.
-fn set_or_add_hadamard<T: Scalar>(first: bool, aa: &[T], dd: &[T], k: &mut [T]) {
+/// `k = (aa + 1) o dd`, or `k += ..` if it is not the `first`, in rows of length `n`.
+fn set_or_add_hadamard<'k, T: Scalar>(
+    first: bool,
+    [aa, dd]: [&[T]; 2],
+    n: usize,
+    k: impl Iterator<Item = &'k mut [T]>,
+) {
+    let rows = k.zip(aa.chunks_exact(n).zip(dd.chunks_exact(n)));
     vectorised(|| {
-        let terms = aa.iter().zip(dd).map(|(&aa, &dd)| (aa + T::one()) * dd);
-        if first {
-            k.iter_mut().zip(terms).for_each(|(k, term)| *k = term);
-        } else {
-            k.iter_mut().zip(terms).for_each(|(k, term)| *k += term);
+        for (k, (aa, dd)) in rows {
+            for (k, (&aa, &dd)) in k.iter_mut().zip(aa.iter().zip(dd)) {
+                let before = if first { T::zero() } else { *k };
+                *k = before + (aa + T::one()) * dd;
+            }
         }
     });
 }
