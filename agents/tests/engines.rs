@@ -4,11 +4,10 @@
 use agents::algo::ddpg::Ddpg;
 use agents::algo::off_policy::Family;
 use agents::algo::sac::Sac;
-use agents::algo::{OffPolicyConfig, PolicyKwargs, TargetPolicy};
+use agents::algo::{self, EngineKind, OffPolicyConfig, PolicyKwargs, Settings, TargetPolicy};
 use agents::engine::autograd::{Autograd, Objectives};
 use agents::engine::fused::Fused;
 use agents::engine::{Engine, FrozenGame, Point, Role};
-use agents::env::{ActionSpace, Spaces, Step};
 use agents::flat::{self, Scalar};
 use agents::game::solvers::SolverKind;
 use agents::game::{
@@ -17,7 +16,8 @@ use agents::game::{
 use agents::memory::Batch;
 use agents::nn::Activation;
 use agents::rng::{Purpose, Rng};
-use serde_json::json;
+use agents::{ActionSpace, Agent, Spaces, Step};
+use serde_json::{Value, json};
 use tch::Device;
 
 const OBS: usize = 4;
@@ -246,4 +246,147 @@ fn all_parts_agree_in_f64() {
 #[test]
 fn all_parts_agree_in_f32() {
     all_parts_agree::<f32>(1, 1e-5);
+}
+
+/// Solvers by name with what can be solved: curvature, and whether an actor may follow.
+const SOLVERS: [(SolverKind, Curvature, bool); 7] = [
+    (SolverKind::Cg, Curvature::Hessian, true),
+    (SolverKind::Cg, Curvature::GaussNewton, false),
+    (SolverKind::Neumann, Curvature::Hessian, true),
+    (SolverKind::Nystrom, Curvature::GaussNewton, false),
+    (SolverKind::Dense, Curvature::Hessian, true),
+    (SolverKind::Dense, Curvature::GaussNewton, false),
+    (SolverKind::Woodbury, Curvature::GaussNewton, false),
+];
+
+/// The leader's total derivative by every solver and for several lambda.
+fn compare_totals(subject: &impl Subject, what: &str) {
+    let mut engines = (subject.fused::<f64>(), Autograd::new(subject.clone(), Device::Cpu));
+    let random = &mut Random(Rng::new(7, Purpose::Diagnostics));
+    let params = [Role::Actor, Role::Critic, Role::Actor, Role::Critic]
+        .map(|role| random.params(subject, role, 1.5));
+    let at = At { params, batch: random.batch(12) };
+    for leader in ROLES {
+        for (kind, curvature, hessian) in SOLVERS {
+            for lambda in [0.5, 20.0] {
+                if leader == Role::Critic && !hessian {
+                    continue;
+                }
+                // Few iterations, and none decided by the last digits: they amplify rounding.
+                let (iterations, tolerance) = (4, 0.0);
+                let config = SolverConfig {
+                    kind,
+                    curvature,
+                    iterations,
+                    tolerance,
+                    ..SolverConfig::default()
+                };
+                let (a, b) = (
+                    total(&mut engines.0, &at, leader, &config, lambda),
+                    total(&mut engines.1, &at, leader, &config, lambda),
+                );
+                let what = format!("{kind:?}, {curvature:?}, {lambda}, {leader:?} leads, {what}");
+                assert_same(&a.individual, &b.individual, 1e-9, &what);
+                assert_same(&a.implicit, &b.implicit, 1e-9, &what);
+                assert_same(&a.total, &b.total, 1e-9, &what);
+            }
+        }
+    }
+}
+
+fn total<E: Engine<f64>>(
+    engine: &mut E,
+    at: &At<f64>,
+    leader: Role,
+    config: &SolverConfig,
+    lambda: f64,
+) -> LeaderGradient<f64> {
+    let mut game = engine.freeze(at.point(), leader).unwrap();
+    let mut out = LeaderGradient::new(game.dim(Player::Leader));
+    let mut solver = Solver::new(config);
+    total_derivative(&mut game, &mut solver, lambda, None, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn total_derivatives_agree_for_every_solver() {
+    for config in configs().into_iter().filter(|c| c.target_policy == TargetPolicy::Current) {
+        let what = format!("{:?}", config.policy_kwargs);
+        compare_totals(&Ddpg::new(&config, OBS, ACT), &format!("ddpg {what}"));
+        compare_totals(&Sac::new(&config, OBS, ACT), &format!("sac {what}"));
+    }
+}
+
+/// An agent after a few whole updates on random transitions.
+fn updated(algo: &str, engine: &str, settings: &Value) -> Box<dyn Agent> {
+    let mut all = json!({
+        "engine": engine, "optimizer": "sgd", "learning_rate": 0.05, "batch_size": 20,
+        "policy_kwargs": {"net_arch": [16, 12]}, "learning_starts": 30, "train_freq": 1, "gradient_steps": 1,
+        "cg_iterations": 5, "cg_tolerance": 0.0,
+    });
+    all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    let settings: Settings = all.as_object().unwrap().clone();
+    let action = ActionSpace::Box { low: vec![-1.0; ACT], high: vec![1.0; ACT] };
+    let spaces = Spaces { obs_dim: OBS, action };
+    let mut agent = algo::find(algo).unwrap().build(&settings, &spaces, 5).unwrap();
+    let random = &mut Random(Rng::new(5, Purpose::Diagnostics));
+    let mut step = Step::new(1, OBS);
+    for t in 0..33 {
+        let (obs, actions) = (random.normals::<f32>(OBS), random.normals::<f32>(ACT));
+        let actions: Vec<f32> = actions.into_iter().map(f32::tanh).collect();
+        step.next_obs.copy_from_slice(&random.normals::<f32>(OBS));
+        step.rewards[0] = f64::from(t).sin();
+        step.terminated[0] = t % 7 == 0;
+        agent.observe(&obs, &actions, &step).unwrap();
+    }
+    assert_eq!(agent.updates(), 4);
+    agent
+}
+
+#[test]
+fn whole_updates_agree() {
+    let solvers = [
+        json!({"solver": "woodbury", "lam": 0.1}),
+        json!({"solver": "cg", "lam": 10.0}),
+        json!({"solver": "cg", "lam": 1.0, "curvature": "gauss_newton"}),
+        json!({"solver": "cg", "lam": 10.0, "independent_minibatches": true, "unroll": 3}),
+    ];
+    for family in ["ddpg", "sac"] {
+        for order in ["sequential", "simultaneous"] {
+            compare_updates(family, &json!({"update_order": order}));
+        }
+        for settings in &solvers {
+            compare_updates(&format!("st{family}-al"), settings);
+            if settings["solver"] == "cg" && settings["curvature"].is_null() {
+                compare_updates(&format!("st{family}-cl"), settings);
+            }
+        }
+    }
+}
+
+fn compare_updates(algo: &str, settings: &Value) {
+    let (mut fused, mut autograd) =
+        (updated(algo, "fused", settings), updated(algo, "autograd", settings));
+    for (a, b) in fused.parameters().iter().zip(autograd.parameters()) {
+        assert_same(&a.values, &b.values, 1e-5, &format!("{algo} {settings} {}", a.name));
+    }
+    for (a, b) in fused.metrics().into_iter().zip(autograd.metrics()) {
+        assert_eq!(a.0, b.0);
+        // A relative residual of a solve is rounding itself.
+        if a.0 != "game/solver_residual" {
+            assert!((a.1 - b.1).abs() <= 1e-4 * b.1.abs(), "{algo} {settings} {a:?} {b:?}");
+        }
+    }
+}
+
+#[test]
+fn auto_takes_fused_on_the_cpu_and_fused_runs_nowhere_else() {
+    for algorithm in algo::ALGORITHMS {
+        let engine = |settings: Value| algorithm.engine(settings.as_object().unwrap());
+        assert_eq!(engine(json!({})).unwrap(), EngineKind::Fused);
+        assert_eq!(engine(json!({"engine": "autograd"})).unwrap(), EngineKind::Autograd);
+        assert_eq!(engine(json!({"device": "cuda"})).unwrap(), EngineKind::Autograd);
+        let error = engine(json!({"engine": "fused", "device": "cuda"})).unwrap_err().to_string();
+        assert!(error.contains("`engine` is fused") && error.contains("device"), "{error}");
+    }
 }
