@@ -275,6 +275,5 @@ fn vector_fields() {
 #[test]
 fn steps_too_long_are_an_error_that_names_them() {
     let error = play(&mut Deterministic::default(), STACKELBERG, 1e30, 100).unwrap_err();
-    let Error::Diverged { learning_rate, .. } = error else { panic!("{error}") };
-    assert_eq!(learning_rate, 1e30);
+    assert!(matches!(error, Error::Diverged { learning_rate: 1e30, .. }), "{error}");
 }

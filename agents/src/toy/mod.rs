@@ -124,7 +124,11 @@ pub fn play(
 
         let point = game.point();
         if !point.is_finite() {
-            return Err(Error::Diverged { what: "the toy game", update, learning_rate });
+            return Err(Error::Diverged {
+                what: "a parameter of the toy game",
+                update,
+                learning_rate,
+            });
         }
         trajectory.points.push(point);
     }
