@@ -15,6 +15,7 @@ pub mod parallel;
 pub mod rng;
 pub mod sink;
 pub mod threads;
+pub mod toy;
 pub mod train;
 
 pub use agent::{Agent, Metrics, Mode, Parameter};
