@@ -1,11 +1,12 @@
-"""Measures environment steps per second against the peers, interleaved in one run; `make bench` runs it.
+"""Measures speed against the peers, interleaved in one run; `make bench` runs it.
 
-    .venv-bench/bin/python benchmarks/bench.py            # everything, into RESULTS.md
-    .venv-bench/bin/python benchmarks/bench.py --quick    # whether everything runs; numbers mean nothing
+    .venv-bench/bin/python benchmarks/bench.py          # everything, into RESULTS.md
+    .venv-bench/bin/python benchmarks/bench.py --quick  # does it run? Numbers mean nothing
     .venv-bench/bin/python benchmarks/bench.py --only sac --repeats 7
 
-Each round measures every case once, in a new random order, so that whatever disturbs the machine disturbs all alike.
-Only a run of everything goes to RESULTS.md and `results/`; others go to `runs/speed/`.
+Each round measures every case once, in a new random order, so that whatever disturbs the machine
+disturbs all alike. Only a run of everything goes to RESULTS.md and `results/`; others go to
+`runs/speed/`.
 """
 
 import argparse
@@ -60,7 +61,7 @@ def describe():
 
 
 def rounds(tasks, repeats, into):
-    """Runs every task once a round, in random order. A task that fails is told and kept out from then on."""
+    """Runs every task once a round, in random order, until it fails."""
     order = np.random.default_rng(0)
     for repeat in range(repeats):
         for i in order.permutation(len(tasks)):
@@ -96,7 +97,7 @@ def main():
 
     repeats, seconds = (1, 0.5) if arguments.quick else (arguments.repeats, arguments.seconds)
     wanted = lambda name: not arguments.only or any(word in name for word in arguments.only)  # noqa: E731
-    chosen = [case for case in cases() if wanted(case.name)]
+    chosen = [case for case in cases(len(CORES)) if wanted(case.name)]
     tasks = [(case.name, lambda seed, c=case: measure(c, seconds, seed)) for case in chosen]
     tasks += [
         ("matrix products", lambda _: last_json([EXAMPLES / "matmul"])),

@@ -1,7 +1,8 @@
 """What is measured: one training program, with its settings, on so many cores.
 
-Each measurement is a process of its own, bound to its cores. What it reports is environment steps per second of full
-training (stepping, storing, updating, logging) over whole rounds of 50 steps and 50 updates after a warm-up.
+Each measurement is a process of its own, bound to its cores. What it reports is environment steps
+per second of full training (stepping, storing, updating, logging) over whole rounds of 50 steps and
+50 updates after a warm-up.
 """
 
 import json
@@ -30,7 +31,8 @@ CORES = (
 LEARNING_STARTS = 1_000
 WARM_UP = 1_500  # ten rounds of updates
 NEVER = 1_000_000_000
-# The full Hessian with all ten iterations, as in the paper; damped, so that no run ends in NaN while it is timed.
+# The full Hessian with all ten iterations, as in the paper; damped, so that no run ends in NaN
+# while it is timed.
 CG = ("--preset", "paper", "--set", "lam=100")
 # Like the peers, random until the first update; logged once a round, never evaluated.
 OFF_POLICY = {"random_steps": LEARNING_STARTS, "learning_starts": LEARNING_STARTS, "log_freq": 50}
@@ -39,7 +41,7 @@ EPOCH = 4_000
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table. `solver` is that of the leader's update, `threads` counts cores too."""
+    """One line of the table. `solver` is the leader's; `threads` is how many cores it gets, too."""
 
     who: str
     algo: str
@@ -76,8 +78,8 @@ class Case:
         return CORES[-self.width :]
 
 
-def cases(every=len(CORES)):
-    """All of them on a machine of `every` cores. All cores of a machine with one are those of one thread."""
+def cases(every):
+    """All of them, on a machine of `every` cores."""
     threads = sorted({1, every})
     peers = [
         Case(who, algo, threads=t) for who in PEERS for algo in ("ddpg", "sac") for t in threads
@@ -135,9 +137,8 @@ def finish(process, codes=(0,)):
     """What it printed, once it has ended with one of these codes."""
     out, err = process.communicate()
     if process.returncode not in codes:
-        raise RuntimeError(
-            f"{' '.join(process.args)} ended with {process.returncode}:\n{err[-2000:]}"
-        )
+        command = " ".join(process.args)
+        raise RuntimeError(f"{err.strip()}\n{command} ended with {process.returncode}")
     return out
 
 
@@ -187,7 +188,7 @@ def words(case, seed, out):
 
 
 def measure_ours(case, seconds, seed):
-    """Trains until every seed's `progress.csv` covers `seconds` after the warm-up, then interrupts."""
+    """Trains until every seed's `progress.csv` covers `seconds`, then interrupts."""
     warm_up = WARM_UP if case.off_policy else EPOCH
     with tempfile.TemporaryDirectory() as out:
         process = start(words(case, seed, out), case.cores, case.threads)
@@ -233,7 +234,7 @@ def window(rows, first, last=NEVER):
 
 
 def peak_memory(steps, full):
-    """MB: the largest resident memory of a DDPG run, with a replay of `steps` transitions or of one."""
+    """MB: largest resident memory of a DDPG run, replay of `steps` transitions or of one."""
     settings = {"eval_freq": NEVER, "eval_episodes": 1, "log_freq": max(steps // 10, 1)}
     if full:
         settings |= {"random_steps": steps, "learning_starts": steps, "buffer_size": steps}

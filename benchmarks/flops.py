@@ -1,12 +1,14 @@
 """Floating-point operations that the matrix products of one update need, from the networks' shapes.
 
-A layer of n_in inputs and n_out outputs on a batch of B rows makes three products of 2 B n_in n_out operations:
-outputs Z = X W', gradients of the weights D' X, gradients of the inputs D W. Nothing is counted that an update can
-do without: no gradient of observations, no weight gradient of a critic that only passes the actor's gradient on, one
-half of a symmetric Gram matrix, one of the twin critics per row where only the smaller is differentiated. Element-wise
-work, Adam and Polyak averaging are not products and count nothing, so the floor is below what any program needs.
+A layer of n_in inputs and n_out outputs on a batch of B rows makes three products of 2 B n_in n_out
+operations: outputs Z = X W', gradients of the weights D' X, gradients of the inputs D W. Nothing is
+counted that an update can do without: no gradient of observations, no weight gradient of a critic
+that only passes the actor's gradient on, one half of a symmetric Gram matrix, one of the twin
+critics per row where only the smaller is differentiated. Element-wise work, Adam and Polyak
+averaging are not products and count nothing, so the floor is below what any program needs.
 
-For ReLU networks: their second derivatives vanish between kinks, so a Hessian has no term from activations.
+For ReLU networks: their second derivatives vanish between kinks, so a Hessian has no term from
+activations.
 """
 
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class Shapes:
-    """Of one problem; `actor_outputs` is the actions' dimension, twice that for a Gaussian policy."""
+    """Of one problem."""
 
     obs: int
     actions: int
@@ -48,31 +50,31 @@ class Net:
 
     @property
     def hidden(self):
-        """Gradients of the hidden units, all layers but the first; the same for tangents through them."""
+        """Gradients of the hidden units, or tangents through them: all layers but the first."""
         return sum(self.layers[1:])
 
     @property
     def to_actions(self):
-        """Gradient of the actions from the outputs', or tangent of the outputs from the actions'."""
+        """The actions' gradient from the outputs', or the outputs' tangent from the actions'."""
         return self.hidden + 2 * self.batch * self.actions * self.widths[1]
 
     @property
     def hvp(self):
         """Full Hessian times V by the R-operator, gradients' forward and backward pass at hand.
 
-        Rz = V a + W Ra;  Rd = V' d' + W' Rd';  out = Rd' a + d Ra:  three products of every layer but the first, whose
-        inputs have neither tangent nor gradient, twice; the first layer keeps V a and Rd' a.
+        Rz = V a + W Ra;  Rd = V' d' + W' Rd';  out = Rd' a + d' Ra.  The first layer's inputs have
+        neither tangent nor gradient, so only V a and Rd' a are left of it.
         """
         return 2 * self.forward + 4 * self.hidden
 
     @property
     def gram(self):
-        """J1 J2' of two Jacobians of one output: sum_l (A1 A2' + 1) o (D1 D2'), full B x B products."""
+        """J1 J2' of two Jacobians: sum_l (A1 A2' + 1) o (D1 D2'), full B x B products."""
         return sum(2 * self.batch**2 * (n + m) for n, m in pairwise(self.widths))
 
 
 class Update:
-    """Operations of one update. `twins` critics; the actor's outputs are `heads` per action dimension."""
+    """Operations of one update: `twins` critics, `heads` outputs of the actor per action."""
 
     def __init__(self, shapes, twins, heads):
         widths = (*shapes.hidden,)
@@ -87,7 +89,7 @@ class Update:
         return self.actor.weights + self.actor.hidden
 
     def baseline(self):
-        """DDPG, SAC: a critic step towards y(s', mu(s')), an actor step through the (smaller) critic."""
+        """A critic step towards y(s', mu(s')), an actor step through the (smaller) critic."""
         targets = self.actor.forward + self.twins * self.critic.forward
         critic = self.twins * (self.critic.forward + self.critic.weights + self.critic.hidden)
         policy = self.actor.forward + self.twins * self.critic.forward
@@ -95,27 +97,28 @@ class Update:
 
     @property
     def through_targets(self):
-        """sum_i u_i D_theta y_i: one backward pass through the (smaller) target critic and the actor."""
+        """sum_i u_i D_theta y_i: back through the (smaller) target critic and the actor."""
         return self.critic.to_actions + self.actor_backward
 
     def woodbury(self):
-        """The actor leads, Gauss-Newton (`woodbury`): K = J J' per critic, half of it, K~ = J J~' of the smaller
-        critic per row, a Cholesky factor per critic, and the pass through y."""
+        """The actor leads, Gauss-Newton: half of K = J J' and a Cholesky factor per critic, J J~'
+        of the smaller critic per row, the pass through y."""
         k = self.twins * self.critic.gram * (self.batch + 1) // (2 * self.batch)
         return k + self.critic.gram + self.twins * self.batch**3 // 3 + self.through_targets
 
     def actor_leads_cg(self, iterations):
-        """The actor leads, full Hessian of the critics' loss: D2 f1 (weight gradients at (s, mu(s))), a Hessian
-        product of each critic per iteration, u = J x per critic, and the pass through y."""
+        """The actor leads, full Hessian of the critics' loss: D2 f1 (weight gradients of the
+        smaller critic at mu(s)), a Hessian product per iteration and u = J x of each critic, the
+        pass through y."""
         hessian = iterations * self.twins * self.critic.hvp
         return (
             self.critic.weights + hessian + self.twins * self.critic.forward + self.through_targets
         )
 
     def critic_leads_cg(self, iterations):
-        """The critic leads, full Hessian of -J(theta): Q is linear in the actions between kinks, so a product with it
-        stays in the actor's network. D2 f1 is the pass through y; D12 f2 x is the gradient, by the weights, of
-        Q's derivative along the tangent J_mu x of the actions: there forward, then each layer's d Ra."""
+        """The critic leads, full Hessian of -J: Q is linear in the actions between kinks, so that
+        a product stays in the actor's network. D2 f1 is the pass through y; D12 f2 x the weights'
+        gradient of Q's derivative along the tangent J_mu x of the actions: forward, then d Ra."""
         hessian = iterations * self.actor.hvp
         tangent = self.actor.forward + self.actor.hidden + self.critic.to_actions
         return self.through_targets + hessian + tangent + self.critic.to_actions

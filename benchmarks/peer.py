@@ -2,8 +2,9 @@
 
     .venv-bench/bin/python benchmarks/peer.py sbx ddpg Walker2d-v4 --warm-up 1500 --seconds 3
 
-Measured are whole rounds (50 steps and their 50 updates) from step `warm-up` on, until `seconds` have passed: what is
-compiled at the first update is not among them. Hyperparameters are those of `configs/{ddpg,sac}.yml`.
+Measured are whole rounds (50 steps and their 50 updates) from step `warm-up` on, until `seconds`
+have passed: what is compiled at the first update is not among them. Hyperparameters are those of
+`configs/{ddpg,sac}.yml`.
 """
 
 import argparse
@@ -30,7 +31,7 @@ COMMON = {
 
 
 class Stopwatch(BaseCallback):
-    """Notes the time at the start of each round from step `warm_up` on; ends training after `seconds`."""
+    """Notes the time at the start of each round from `warm_up` on, for `seconds`."""
 
     def __init__(self, warm_up, seconds):
         super().__init__()

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from cases import OURS, Case, cases
 from pytablewriter import MarkdownTableWriter
 
-# The authors' PyTorch code on another machine, and SB3's DDPG on that machine, in microseconds per step.
+# STDDPG-AL of the authors (PyTorch) and SB3's DDPG, us per step on one other machine.
 AUTHORS_US, SB3_THERE_US = 26_724, 4_558
 
 
@@ -60,7 +60,7 @@ class Measured:
         return float(np.median(values)) if len(values) else np.nan
 
     def faster(self, case, other):
-        """How many times `other`'s steps per second: ratio of medians, and the rounds' own ratios' range."""
+        """Steps per second / `other`'s: ratio of medians, and range of the rounds' ratios."""
         ours, theirs = self.values(case), self.values(other)
         rounds = min(len(ours), len(theirs))
         if not rounds:
@@ -171,6 +171,7 @@ def speeds(data):
     return rows
 
 
+PRODUCTS = ["gflops", "forward", "input_gradient", "weight_gradient"]
 HEAD = ["", "steps/s", "min..max", "us per step", "MFLOP per update"]
 HEAD += ["floor, us", "floor / step", "floor / update"]
 
@@ -189,31 +190,22 @@ def render(data):
     """The section's text."""
     m = Measured(data)
     versions = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
-    engines = {
-        r["engine"] for results in data["results"].values() for r in results if "engine" in r
-    }
-    products = {
-        name: m.median("matrix products", key)
-        for name, key in {
-            "forward": "forward",
-            "input": "input_gradient",
-            "weight": "weight_gradient",
-        }.items()
-    }
+    engines = {r["engine"] for rows in data["results"].values() for r in rows if "engine" in r}
+    rate = {key: f"{m.median('matrix products', key):.0f}" for key in PRODUCTS}
     lines = [
-        "Environment steps per second of full training on Walker2d-v4: batch 100, (256, 256), 50 updates every 50 steps, "
-        "first update and end of random actions at step 1,000, SAC's entropy coefficient fixed at 0.2. "
-        f"Medians of {data['repeats']} rounds; each round measures every case once for {data['window']:g} s in a process of "
-        "its own, in random order, after 1,500 steps of warm-up. One thread is one core, bound; N threads are N cores.",
-        f"`{data['command']}`, commit {data['commit']}, engine {', '.join(sorted(engines)) or '-'}, {data['cpu']}, "
-        f"{data['cores']} cores, {data['memory_gb']} GB, Python {data['python']}, {versions}; "
-        f"{data['minutes']:.0f} minutes, load before {data['load_before']:.1f}.",
-        f"Matrix products of 100 x 256 x 256 (f32, crate gemm, one thread): {m.median('matrix products', 'gflops'):.0f} "
-        "GFLOP/s over a layer's three products ("
-        + ", ".join(f"{n} {r:.0f}" for n, r in products.items())
-        + "). "
-        "Floor: the operations that an update's products need (`benchmarks/flops.py`) at this rate, times the cores. Floor / "
-        "update leaves out of a step what one without update takes.",
+        "Environment steps per second of full training on Walker2d-v4: batch 100, (256, 256), 50 "
+        "updates every 50 steps, random actions until the first update at step 1,000, SAC's "
+        f"entropy coefficient fixed at 0.2. Medians of {data['repeats']} rounds; each round "
+        f"measures every case once for {data['window']:g} s in a process of its own, in random "
+        "order, after 1,500 steps of warm-up. N threads are N cores, bound.",
+        f"`{data['command']}`, commit {data['commit']}, engine {', '.join(sorted(engines))}, "
+        f"{data['cpu']}, {data['cores']} cores, {data['memory_gb']} GB, Python {data['python']}, "
+        f"{versions}; {data['minutes']:.0f} minutes, load before {data['load_before']:.1f}.",
+        "Matrix products of 100 x 256 x 256 (f32, crate `gemm`, one thread): "
+        f"{rate['gflops']} GFLOP/s over a layer's three (outputs {rate['forward']}, gradients of "
+        f"inputs {rate['input_gradient']}, of weights {rate['weight_gradient']}). Floor: the "
+        "operations that an update's products need (`benchmarks/flops.py`) at this rate, times "
+        "the cores. Floor / update leaves out of a step what one without update takes.",
         "![speed](results/speed.png)",
         markdown([bar.row for bar in bars(data)]).strip(),
         markdown(speeds(data)).strip() if cases_of(data) else "",
@@ -233,7 +225,7 @@ def draw(data, picture):
     panels = sorted({1, data["cores"]})
     tall = max((sum(c.threads == n for c in shown) for n in panels), default=1)
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(6.5 * len(panels), 1.2 + 0.36 * tall), squeeze=False, sharex=True
+        1, len(panels), figsize=(6.5 * len(panels), 1.6 + 0.36 * tall), squeeze=False, sharex=True
     )
     for axis, threads in zip(axes[0], panels, strict=True):
         rows = [case for case in shown if case.threads == threads]
