@@ -30,8 +30,9 @@ PACKAGES = ["stable-baselines3", "sbx-rl", "torch", "jax", "gymnasium", "mujoco"
 FULL_REPLAY = 1_000_000
 
 
-def output(*command):
-    return subprocess.check_output(command, cwd=ROOT, text=True).strip()
+def program():
+    """What the program says of its version, its commit, and what it runs on, line by line."""
+    return subprocess.check_output([PROGRAM, "--version"], text=True).splitlines()
 
 
 def cpu():
@@ -43,8 +44,7 @@ def cpu():
 
 
 def describe():
-    """Machine, versions, commit and command of this run."""
-    changed = output("git", "status", "--porcelain", "--untracked-files=no")
+    """Machine, versions and command of this run."""
     return {
         "cpu": cpu(),
         "cores": len(CORES),
@@ -52,9 +52,7 @@ def describe():
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
-        "program": output(PROGRAM, "--version"),
-        "commit": output("git", "rev-parse", "--short", "HEAD")
-        + (" with changes" if changed else ""),
+        "program": program(),
         "command": shlex.join(["benchmarks/bench.py", *sys.argv[1:]]),
         "load_before": psutil.getloadavg()[0],
     }

@@ -218,7 +218,7 @@ def data():
         "memory_gb": 8,
         "python": "3.11",
         "versions": {"jax": "1"},
-        "commit": "abc",
+        "program": ["stac-bench 0.1.0 (abc)", "mujoco 3"],
         "command": "bench.py",
         "repeats": 3,
         "window": 2.0,
