@@ -177,7 +177,7 @@ def words(case, seed, out):
         settings |= OFF_POLICY
     else:
         settings |= (
-            {"log_freq": 1_000, "n_steps": 1_000_000} if case.sampling else {"log_freq": EPOCH}
+            {"log_freq": 250, "n_steps": 1_000_000} if case.sampling else {"log_freq": EPOCH}
         )
         settings |= {"n_envs": case.n_envs} if case.n_envs > 1 else {}
     line = [PROGRAM, "--env", ENV, "--algo", case.algo, "--seed", seed, "--steps", 10_000_000]
