@@ -21,8 +21,20 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from cases import CORES, ENV, EXAMPLES, PROGRAM, ROOT, available, cases, last_json, measure
-from cases import peak_memory as memory
+from cases import (
+    CORES,
+    ENV,
+    EXAMPLES,
+    PROGRAM,
+    ROOT,
+    SHORT_WARM_UP,
+    WARM_UP,
+    available,
+    cases,
+    last_json,
+    measure,
+    peak_memory,
+)
 from experiments import write_section
 from speed_report import draw, render
 
@@ -93,10 +105,14 @@ def main():
     parser.add_argument("--report-only", action="store_true", help="measure nothing")
     arguments = parser.parse_args()
 
-    repeats, seconds = (1, 0.5) if arguments.quick else (arguments.repeats, arguments.seconds)
+    repeats, seconds, warm_up = arguments.repeats, arguments.seconds, WARM_UP
+    if arguments.quick:
+        repeats, seconds, warm_up = 1, 0.2, SHORT_WARM_UP
     wanted = lambda name: not arguments.only or any(word in name for word in arguments.only)  # noqa: E731
     chosen = [case for case in cases(len(CORES)) if wanted(case.name)]
-    tasks = [(case.name, lambda seed, c=case: measure(c, seconds, seed)) for case in chosen]
+    tasks = [
+        (case.name, lambda seed, c=case: measure(c, seconds, seed, warm_up)) for case in chosen
+    ]
     tasks += [
         ("matrix products", lambda _: last_json([EXAMPLES / "matmul"])),
         ("bridge", lambda _: last_json([EXAMPLES / "env_step", ENV])),
@@ -112,7 +128,13 @@ def main():
     if arguments.report_only:
         data = json.loads((folder / "speed.json").read_text())
     else:
-        data = describe() | {"repeats": repeats, "window": seconds, "results": {}, "failures": {}}
+        data = describe() | {
+            "repeats": repeats,
+            "window": seconds,
+            "warm_up": warm_up,
+            "results": {},
+            "failures": {},
+        }
         begun, known = time.perf_counter(), available()
         absent = {
             case.name for case in chosen if case.who == "stac-bench" and case.algo not in known
@@ -120,7 +142,7 @@ def main():
         rounds([task for task in tasks if task[0] not in absent], repeats, data)
         if wanted("memory"):
             steps = 20_000 if arguments.quick else FULL_REPLAY
-            data["memory"] = {name: memory(steps, name == "full") for name in ("base", "full")}
+            data["memory"] = {name: peak_memory(steps, name == "full") for name in ("base", "full")}
             data["memory"]["steps"] = steps
         data["minutes"] = (time.perf_counter() - begun) / 60
         (folder / "speed.json").write_text(json.dumps(data, indent=1) + "\n")

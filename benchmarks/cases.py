@@ -30,6 +30,7 @@ CORES = (
 
 LEARNING_STARTS = 1_000
 WARM_UP = 1_500  # ten rounds of updates
+SHORT_WARM_UP = 1_100
 NEVER = 1_000_000_000
 # The full Hessian with all ten iterations, as in the paper; damped, so that no run ends in NaN
 # while it is timed.
@@ -151,14 +152,14 @@ def available():
     return finish(start([PROGRAM, "algos"], CORES, 1)).split()
 
 
-def measure(case, seconds, seed):
+def measure(case, seconds, seed, warm_up=WARM_UP):
     """A dictionary with at least `rate`, environment steps per second."""
     if case.who == OURS:
-        return measure_ours(case, seconds, seed)
+        return measure_ours(case, seconds, seed, warm_up if case.off_policy else EPOCH)
     peer = [PEER_PYTHON, ROOT / "benchmarks" / "peer.py", PEERS[case.who], case.algo, ENV]
     options = [
         "--warm-up",
-        WARM_UP,
+        warm_up,
         "--seconds",
         seconds,
         "--threads",
@@ -187,9 +188,8 @@ def words(case, seed, out):
     return line + (["--seeds", case.seeds, "--jobs", case.seeds] if case.seeds > 1 else [])
 
 
-def measure_ours(case, seconds, seed):
+def measure_ours(case, seconds, seed, warm_up):
     """Trains until every seed's `progress.csv` covers `seconds`, then interrupts."""
-    warm_up = WARM_UP if case.off_policy else EPOCH
     with tempfile.TemporaryDirectory() as out:
         process = start(words(case, seed, out), case.cores, case.threads)
         try:

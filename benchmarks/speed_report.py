@@ -197,7 +197,7 @@ def render(data):
         "updates every 50 steps, random actions until the first update at step 1,000, SAC's "
         f"entropy coefficient fixed at 0.2. Medians of {data['repeats']} rounds; each round "
         f"measures every case once for {data['window']:g} s in a process of its own, in random "
-        "order, after 1,500 steps of warm-up. N threads are N cores, bound.",
+        f"order, after {data['warm_up']:,} steps of warm-up. N threads are N cores, bound.",
         f"`{data['command']}`, {data['program'][0]}, engine {', '.join(sorted(engines))}, "
         f"{data['cpu']}, {data['cores']} cores, {data['memory_gb']} GB, Python {data['python']}, "
         f"{versions}; {data['minutes']:.0f} minutes, load before {data['load_before']:.1f}.",

@@ -222,6 +222,7 @@ def data():
         "command": "bench.py",
         "repeats": 3,
         "window": 2.0,
+        "warm_up": 1_500,
         "minutes": 12.0,
         "load_before": 0.1,
     }
