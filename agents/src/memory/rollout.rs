@@ -1,0 +1,159 @@
+//! The rollout: what one batch of on-policy steps was, environment by environment.
+
+use crate::env::Step;
+use crate::flat::Scalar;
+
+/// Steps of several environments since the last update.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rollout {
+    streams: Vec<Stream>,
+}
+
+/// Consecutive steps of one environment; rows are steps.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Stream {
+    obs: Vec<f32>,
+    actions: Vec<f32>,
+    rewards: Vec<f64>,
+    ends: Vec<End>,
+    /// True successor of the last step.
+    last_obs: Vec<f32>,
+}
+
+/// How a step left its episode.
+#[derive(Clone, Debug, PartialEq)]
+enum End {
+    /// It goes on.
+    No,
+    /// The task ended: nothing follows.
+    Terminated,
+    /// It was cut short in this state, whose value stands for what would have followed.
+    Truncated(Vec<f32>),
+}
+
+/// What an update learns from. Rows are steps; those of one trajectory lie behind one another, and a
+/// trajectory ends where its episode or the batch does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trajectories<T> {
+    /// Number of rows.
+    pub size: usize,
+    /// `size x obs_dim`
+    pub obs: Vec<T>,
+    /// `size x action_dim`, as the policy drew them
+    pub actions: Vec<T>,
+    /// `V(s_t)` of the critic in force
+    pub values: Vec<T>,
+    /// `A_t = sum_l (gamma lambda)^l delta_{t+l}`, `delta_t = r_t + gamma V(s_{t+1}) - V(s_t)`
+    /// (Schulman et al., 2016)
+    pub advantages: Vec<T>,
+    /// `R_t = sum_l gamma^l r_{t+l}`, plus `gamma^k V(s_{t+k})` where the trajectory is cut after `k`
+    /// steps without having terminated
+    pub returns: Vec<T>,
+    /// Steps to the end of the trajectory, this one included.
+    pub remaining: Vec<usize>,
+}
+
+impl Rollout {
+    /// Steps held, over all environments.
+    pub fn len(&self) -> usize {
+        self.streams.iter().map(|stream| stream.rewards.len()).sum()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds what `actions` in `obs` led to: a row per environment.
+    pub fn push(&mut self, obs: &[f32], actions: &[f32], step: &Step) {
+        let n = step.rewards.len();
+        self.streams.resize_with(n, Stream::default);
+        let rows = obs
+            .chunks_exact(obs.len() / n)
+            .zip(actions.chunks_exact(actions.len() / n))
+            .zip(step.next_obs.chunks_exact(obs.len() / n));
+        for (i, (stream, ((obs, action), next_obs))) in self.streams.iter_mut().zip(rows).enumerate()
+        {
+            stream.obs.extend_from_slice(obs);
+            stream.actions.extend_from_slice(action);
+            stream.rewards.push(step.rewards[i]);
+            stream.ends.push(match (step.terminated[i], step.truncated[i]) {
+                (true, _) => End::Terminated,
+                (false, true) => End::Truncated(next_obs.to_vec()),
+                (false, false) => End::No,
+            });
+            stream.last_obs.clear();
+            stream.last_obs.extend_from_slice(next_obs);
+        }
+    }
+
+    /// Returns and advantages under the critic `value`, environment after environment; the rollout is
+    /// empty afterwards.
+    pub fn take<T: Scalar>(
+        &mut self,
+        gamma: f64,
+        gae_lambda: f64,
+        value: &mut dyn FnMut(&[f32]) -> f64,
+    ) -> Trajectories<T> {
+        let mut all = Trajectories {
+            size: 0,
+            obs: Vec::new(),
+            actions: Vec::new(),
+            values: Vec::new(),
+            advantages: Vec::new(),
+            returns: Vec::new(),
+            remaining: Vec::new(),
+        };
+        for stream in std::mem::take(&mut self.streams) {
+            stream.append_to(&mut all, gamma, gae_lambda, value);
+        }
+        all
+    }
+}
+
+impl Stream {
+    fn append_to<T: Scalar>(
+        self,
+        all: &mut Trajectories<T>,
+        gamma: f64,
+        gae_lambda: f64,
+        value: &mut dyn FnMut(&[f32]) -> f64,
+    ) {
+        let (first, n) = (all.size, self.rewards.len());
+        all.size += n;
+        for vector in [&mut all.values, &mut all.advantages, &mut all.returns] {
+            vector.resize(all.size, T::zero());
+        }
+        all.remaining.resize(all.size, 0);
+
+        // V, A, R and remaining steps of the state that follows.
+        let mut next = (0.0, 0.0, 0.0, 0);
+        for t in (0..n).rev() {
+            match &self.ends[t] {
+                End::Terminated => next = (0.0, 0.0, 0.0, 0),
+                End::Truncated(obs) => next = cut(value(obs)),
+                End::No if t + 1 == n => next = cut(value(&self.last_obs)),
+                End::No => {}
+            }
+            let obs_dim = self.last_obs.len();
+            let v = value(&self.obs[t * obs_dim..(t + 1) * obs_dim]);
+            let (next_v, next_advantage, next_return, remaining) = next;
+            let delta = self.rewards[t] + gamma * next_v - v;
+            let advantage = delta + gamma * gae_lambda * next_advantage;
+            let total = self.rewards[t] + gamma * next_return;
+            all.values[first + t] = T::of(v);
+            all.advantages[first + t] = T::of(advantage);
+            all.returns[first + t] = T::of(total);
+            all.remaining[first + t] = remaining + 1;
+            next = (v, advantage, total, remaining + 1);
+        }
+        let widen = |x: f32| T::of(x.into());
+        all.obs.extend(self.obs.into_iter().map(widen));
+        all.actions.extend(self.actions.into_iter().map(widen));
+    }
+}
+
+/// What follows a trajectory that was cut short in a state of value `v`.
+fn cut(v: f64) -> (f64, f64, f64, usize) {
+    (v, 0.0, v, 0)
+}
