@@ -4,8 +4,6 @@
 
 mod common;
 
-use agents::ActionSpace;
-use agents::Spaces;
 use agents::algo::ac::ActorCritic;
 use agents::algo::{CriticKind, OnPolicyConfig, OnPolicyKwargs};
 use agents::engine::autograd::AutogradGame;
@@ -14,6 +12,7 @@ use agents::game::{Game, Player};
 use agents::memory::{Rollout, Trajectories};
 use agents::nn::{Activation, Mlp};
 use agents::rng::{Purpose, Rng};
+use agents::{ActionSpace, Spaces};
 use common::assert_close;
 use common::tabular::*;
 use tch::Device;
@@ -60,7 +59,7 @@ impl Setting {
 
     fn direction(&self) -> Vec<f64> {
         let mut rng = Rng::new(8, Purpose::Exploration);
-        (0..self.critic.len()).map(|_| rng.normal()).collect()
+        (0..self.critic.len()).map(|_| rng.uniform(-0.3, 0.3)).collect()
     }
 
     /// The critic's output for parameters `w`, without libtorch.
@@ -87,9 +86,7 @@ impl Setting {
                         CriticKind::Q => policy(&self.actor_net, theta, t, s)
                             .into_iter()
                             .enumerate()
-                            .map(|(a, pi)| {
-                                pi * (self.fit(w, t, s, a) - values.q[t][s][a]).powi(2)
-                            })
+                            .map(|(a, pi)| pi * (self.fit(w, t, s, a) - values.q[t][s][a]).powi(2))
                             .sum(),
                     };
             }
@@ -118,7 +115,8 @@ impl Setting {
         for trajectory in trajectories {
             self.world.replay(trajectory, &mut rollout);
         }
-        let baseline = |obs: &[f32]| obs.iter().zip(1..).map(|(x, i)| f64::from(*x * i as f32)).sum();
+        let baseline =
+            |obs: &[f32]| obs.iter().zip(1..).map(|(x, i)| f64::from(*x * i as f32)).sum();
         rollout.take(self.world.gamma, 1.0, &mut |obs| baseline(obs))
     }
 
@@ -144,9 +142,7 @@ impl Setting {
             f(&theta)
         };
         (0..self.actor.len())
-            .map(|i| {
-                (8.0 * (at(i, 1.0) - at(i, -1.0)) - (at(i, 2.0) - at(i, -2.0))) / (12.0 * h)
-            })
+            .map(|i| (8.0 * (at(i, 1.0) - at(i, -1.0)) - (at(i, 2.0) - at(i, -2.0))) / (12.0 * h))
             .collect()
     }
 
@@ -185,10 +181,8 @@ fn the_process_is_a_probability_distribution_with_the_values_of_its_returns() {
     let trajectories = setting.world.trajectories(&setting.actor_net, &setting.actor);
     let total: f64 = trajectories.iter().map(|t| t.probability).sum();
     assert!((total - 1.0).abs() < 1e-12);
-    let mean: f64 = trajectories
-        .iter()
-        .map(|t| t.probability * setting.sampled_batch(&[t]).returns[0])
-        .sum();
+    let mean: f64 =
+        trajectories.iter().map(|t| t.probability * setting.sampled_batch(&[t]).returns[0]).sum();
     let objective = setting.world.objective(&setting.actor_net, &setting.actor);
     assert!((mean - objective).abs() < 1e-12, "{mean} {objective}");
 }
@@ -222,26 +216,22 @@ fn proposition_1_and_theorem_1_as_printed_are_exact_in_expectation() {
         let expected = setting.expectation(|trajectory| {
             let batch = setting.exact_batch(trajectory);
             let (s, a) = trajectory.steps[0];
-            // D [omega (q - y)^2] = 2 (q - y) [D omega (q - y) / 2 - D y]
             let residual = setting.fit(&setting.critic, 0, s, a) - batch.returns[0];
-            let mut game = setting.game(&batch);
-            let mut first_row = |y_scale: f64| {
-                let mut batch = batch.clone();
-                // Of Theorem 1's score term half is wanted: it is the difference of two calls.
-                if y_scale == 0.0 {
-                    batch.advantages.fill(0.0);
-                }
-                let mut game = setting.game(&batch);
+            // 2 (q - y) [(q - y) D omega - D y] of the first row
+            let first_row = |batch: &Trajectories<f64>| {
                 let mut u = vec![0.0; batch.size];
                 u[0] = residual * batch.size as f64;
                 let mut out = vec![f64::NAN; setting.actor.len()];
+                let mut game = setting.game(batch);
                 game.least_squares().unwrap().cross_vjp_of_outputs(&u, &mut out).unwrap();
                 out
             };
-            let (both, score_alone) = (first_row(1.0), first_row(0.0));
-            assert_eq!(game.dim(Player::Leader), both.len());
-            let _ = &mut game;
-            both.iter().zip(&score_alone).map(|(both, score)| both - 0.5 * score).collect()
+            // D [omega (q - y)^2] has half of that score term, which alone is left where y is constant.
+            let mut constant = batch.clone();
+            constant.advantages.fill(0.0);
+            let mut term = first_row(&batch);
+            flat::axpy(-0.5, &first_row(&constant), &mut term);
+            term
         });
         let exact = setting.derivative(|theta| setting.loss(theta, &setting.critic, &starts));
         assert_close(&expected, &exact, 1e-9);
@@ -290,8 +280,7 @@ fn without_discounting_the_actors_gradient_is_the_policy_gradient() {
             game.gradient(Player::Leader, Player::Leader, out).unwrap();
         })
     });
-    let exact =
-        setting.derivative(|theta| -setting.world.objective(&setting.actor_net, theta));
+    let exact = setting.derivative(|theta| -setting.world.objective(&setting.actor_net, theta));
     assert_close(&expected, &exact, 1e-9);
 }
 

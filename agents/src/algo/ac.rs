@@ -291,8 +291,7 @@ impl Data {
             let further = terms as i64;
             let rest = sum.narrow(0, further, self.size as i64 - further);
             let inside = self.remaining.gt(further).to_kind(x.kind());
-            sum = sum
-                + rest.constant_pad_nd([0, further]) * inside * gamma.powi(terms as i32);
+            sum = &sum + rest.constant_pad_nd([0, further]) * inside * gamma.powi(terms as i32);
             terms *= 2;
         }
         sum
@@ -323,7 +322,8 @@ impl Data {
 
     /// `1 - Var(R - V) / Var(R)` of the critic's `values`; NaN where returns do not vary.
     pub fn explained_variance<T: Scalar>(&self, values: &[T]) -> Result<f64> {
-        let residuals = &self.returns - Tensor::f_from_slice(values)?.f_to_device(self.obs.device())?;
+        let residuals =
+            &self.returns - Tensor::f_from_slice(values)?.f_to_device(self.obs.device())?;
         let variance = |x: &Tensor| f64::try_from(x.var(false).to_kind(Kind::Double));
         Ok(1.0 - variance(&residuals)? / variance(&self.returns)?)
     }

@@ -1,8 +1,6 @@
 //! Settings of actor-critic and its Stackelberg form, checked.
 
-use super::config::{
-    DeviceKind, EngineKind, at_least_one, not_negative, positive, within,
-};
+use super::config::{DeviceKind, EngineKind, at_least_one, not_negative, positive, within};
 use super::stackelberg::StackelbergConfig;
 use crate::engine::Role;
 use crate::error::{Error, Result};

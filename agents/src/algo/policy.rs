@@ -115,9 +115,7 @@ impl Policy {
                 -(log_probs.exp() * log_probs).sum_dim_intlist(-1, false, None).mean(None)
             }
             // sum_j [ log sigma_j + log(2 pi e) / 2 ]
-            Self::Gaussian { .. } => {
-                (log_std + 0.5 * (1.0 + std::f64::consts::TAU.ln())).sum(None)
-            }
+            Self::Gaussian { .. } => (log_std + 0.5 * (1.0 + std::f64::consts::TAU.ln())).sum(None),
         }
     }
 

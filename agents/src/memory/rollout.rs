@@ -72,7 +72,8 @@ impl Rollout {
             .chunks_exact(obs.len() / n)
             .zip(actions.chunks_exact(actions.len() / n))
             .zip(step.next_obs.chunks_exact(obs.len() / n));
-        for (i, (stream, ((obs, action), next_obs))) in self.streams.iter_mut().zip(rows).enumerate()
+        for (i, (stream, ((obs, action), next_obs))) in
+            self.streams.iter_mut().zip(rows).enumerate()
         {
             stream.obs.extend_from_slice(obs);
             stream.actions.extend_from_slice(action);
@@ -156,4 +157,106 @@ impl Stream {
 /// What follows a trajectory that was cut short in a state of value `v`.
 fn cut(v: f64) -> (f64, f64, f64, usize) {
     (v, 0.0, v, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Purpose, Rng};
+
+    const GAMMA: f64 = 0.9;
+    const LAMBDA: f64 = 0.7;
+    const ENVS: usize = 3;
+
+    /// A value for every observation, which is its serial number.
+    fn value(obs: &[f32]) -> f64 {
+        f64::from(obs[0] * 0.37).sin() * 3.0
+    }
+
+    /// One step of one environment.
+    struct Row {
+        obs: f32,
+        reward: f64,
+        next_obs: f32,
+        terminated: bool,
+        truncated: bool,
+    }
+
+    /// Random episodes of `ENVS` environments, per environment.
+    fn episodes(steps: usize) -> (Rollout, Vec<Vec<Row>>) {
+        let mut rng = Rng::new(0, Purpose::Diagnostics);
+        let (mut rollout, mut rows) = (Rollout::default(), Vec::new());
+        rows.resize_with(ENVS, Vec::new);
+        let mut obs: Vec<f32> = (0..ENVS).map(|i| i as f32).collect();
+        let mut serial = ENVS as f32;
+        for _ in 0..steps {
+            let mut step = Step::new(ENVS, 1);
+            for i in 0..ENVS {
+                step.rewards[i] = rng.normal();
+                step.terminated[i] = rng.index(5) == 0;
+                step.truncated[i] = rng.index(5) == 0;
+                step.next_obs[i] = serial;
+                step.obs[i] = if step.ended(i) { serial + 0.5 } else { serial };
+                serial += 1.0;
+                rows[i].push(Row {
+                    obs: obs[i],
+                    reward: step.rewards[i],
+                    next_obs: step.next_obs[i],
+                    terminated: step.terminated[i],
+                    truncated: step.truncated[i],
+                });
+            }
+            rollout.push(&obs, &obs.clone(), &step);
+            obs.copy_from_slice(&step.obs);
+        }
+        (rollout, rows)
+    }
+
+    /// `(A, R, remaining)` of row `t`: the sums of the definition, term by term.
+    fn direct(rows: &[Row], t: usize) -> (f64, f64, usize) {
+        let (mut advantage, mut total) = (0.0, 0.0);
+        for (l, row) in rows[t..].iter().enumerate() {
+            let next_v = if row.terminated { 0.0 } else { value(&[row.next_obs]) };
+            let delta = row.reward + GAMMA * next_v - value(&[row.obs]);
+            advantage += (GAMMA * LAMBDA).powi(l as i32) * delta;
+            total += GAMMA.powi(l as i32) * row.reward;
+            if row.terminated || row.truncated || t + l + 1 == rows.len() {
+                total += GAMMA.powi(l as i32 + 1) * next_v;
+                return (advantage, total, l + 1);
+            }
+        }
+        (advantage, total, 0)
+    }
+
+    #[test]
+    fn advantages_and_returns_are_those_of_their_definitions() {
+        let (mut rollout, rows) = episodes(60);
+        assert_eq!(rollout.len(), 60 * ENVS);
+        let batch = rollout.take::<f64>(GAMMA, LAMBDA, &mut value);
+        assert!(rollout.is_empty());
+
+        let rows: Vec<(&[Row], usize)> =
+            rows.iter().flat_map(|rows| (0..rows.len()).map(move |t| (&rows[..], t))).collect();
+        assert_eq!(batch.size, rows.len());
+        let both = |row: &Row| row.terminated && row.truncated;
+        assert!(rows.iter().any(|(rows, t)| both(&rows[*t])), "no step that is both");
+        for (i, &(rows, t)) in rows.iter().enumerate() {
+            let (advantage, total, remaining) = direct(rows, t);
+            assert_eq!((batch.obs[i], batch.actions[i]), (rows[t].obs.into(), rows[t].obs.into()));
+            assert!((batch.values[i] - value(&[rows[t].obs])).abs() < 1e-12);
+            assert!((batch.advantages[i] - advantage).abs() < 1e-12, "row {i}");
+            assert!((batch.returns[i] - total).abs() < 1e-12, "row {i}");
+            assert_eq!(batch.remaining[i], remaining, "row {i}");
+        }
+    }
+
+    #[test]
+    fn an_episode_goes_on_in_the_next_batch() {
+        let (mut first, rows) = episodes(1);
+        let batch = first.take::<f64>(GAMMA, LAMBDA, &mut value);
+        assert_eq!(batch.size, ENVS);
+        for (i, rows) in rows.iter().enumerate() {
+            assert!((batch.returns[i] - direct(rows, 0).1).abs() < 1e-12);
+        }
+    }
 }

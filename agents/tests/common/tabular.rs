@@ -65,9 +65,7 @@ impl Tabular {
         let mut rng = Rng::new(seed, Purpose::Replay);
         Self {
             start: distribution(&mut rng),
-            transition: std::array::from_fn(|_| {
-                std::array::from_fn(|_| distribution(&mut rng))
-            }),
+            transition: std::array::from_fn(|_| std::array::from_fn(|_| distribution(&mut rng))),
             reward: std::array::from_fn(|_| std::array::from_fn(|_| rng.uniform(-1.0, 2.0))),
             gamma,
         }
@@ -75,8 +73,7 @@ impl Tabular {
 
     /// `V` and `Q` of the policy, by backward recursion.
     pub fn values(&self, network: &Mlp, params: &[f64]) -> Values {
-        let mut values =
-            Values { v: Default::default(), q: [[[0.0; ACTIONS]; STATES]; HORIZON] };
+        let mut values = Values { v: Default::default(), q: [[[0.0; ACTIONS]; STATES]; HORIZON] };
         for t in (0..HORIZON).rev() {
             for s in 0..STATES {
                 let pi = policy(network, params, t, s);
