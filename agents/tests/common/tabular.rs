@@ -76,13 +76,12 @@ impl Tabular {
         let mut values = Values { v: Default::default(), q: [[[0.0; ACTIONS]; STATES]; HORIZON] };
         for t in (0..HORIZON).rev() {
             for s in 0..STATES {
-                let pi = policy(network, params, t, s);
-                for a in 0..ACTIONS {
+                for (a, pi) in policy(network, params, t, s).into_iter().enumerate() {
                     let next = (0..STATES).filter(|&next| t + 1 < HORIZON && next != ABSORBING);
                     let future: f64 =
                         next.map(|next| self.transition[s][a][next] * values.v[t + 1][next]).sum();
                     values.q[t][s][a] = self.reward[s][a] + self.gamma * future;
-                    values.v[t][s] += pi[a] * values.q[t][s][a];
+                    values.v[t][s] += pi * values.q[t][s][a];
                 }
             }
         }
@@ -109,8 +108,7 @@ impl Tabular {
     /// Every trajectory that has a probability.
     pub fn trajectories(&self, network: &Mlp, params: &[f64]) -> Vec<Trajectory> {
         let mut done = Vec::new();
-        let mut open: Vec<(Vec<(usize, usize)>, usize, f64)> =
-            (0..STATES).map(|s| (Vec::new(), s, self.start[s])).collect();
+        let mut open = Vec::from_iter((0..STATES).map(|s| (Vec::new(), s, self.start[s])));
         while let Some((steps, s, probability)) = open.pop() {
             let t = steps.len();
             for (a, pi) in policy(network, params, t, s).into_iter().enumerate() {
