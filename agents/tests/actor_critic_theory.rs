@@ -73,25 +73,46 @@ impl Setting {
         out[0]
     }
 
-    /// `sum_t E_{s_t}[(V_w - V)^2]`, or `sum_t E_{s_t} E_{a ~ pi}[(Q_w - Q)^2]`, of the policy `theta` and
-    /// with the states weighted as `starts` says.
-    fn loss(&self, theta: &[f64], w: &[f64], starts: &Table) -> f64 {
+    /// `sum_t E_{s_t}[f(V)]`, or `sum_t E_{s_t} E_{a ~ pi}[f(Q)]`, of the policy `theta`, with the states weighted
+    /// as `starts` says; `f` takes time, state, action and value.
+    fn over_starts(
+        &self,
+        theta: &[f64],
+        starts: &Table,
+        f: impl Fn(usize, usize, usize, f64) -> f64,
+    ) -> f64 {
         let values = self.world.values(&self.actor_net, theta);
-        let mut loss = 0.0;
-        for (t, row) in starts.iter().enumerate() {
-            for (s, weight) in row.iter().enumerate() {
-                loss += weight
-                    * match self.kind {
-                        CriticKind::V => (self.fit(w, t, s, 0) - values.v[t][s]).powi(2),
-                        CriticKind::Q => policy(&self.actor_net, theta, t, s)
-                            .into_iter()
-                            .enumerate()
-                            .map(|(a, pi)| pi * (self.fit(w, t, s, a) - values.q[t][s][a]).powi(2))
-                            .sum(),
-                    };
+        let at = |t: usize, s: usize| -> f64 {
+            let pi = policy(&self.actor_net, theta, t, s);
+            match self.kind {
+                CriticKind::V => f(t, s, 0, values.v[t][s]),
+                CriticKind::Q => (0..CHOICES).map(|a| pi[a] * f(t, s, a, values.q[t][s][a])).sum(),
             }
-        }
-        loss
+        };
+        let rows = starts.iter().enumerate();
+        rows.map(|(t, row)| {
+            row.iter().enumerate().map(|(s, weight)| weight * at(t, s)).sum::<f64>()
+        })
+        .sum()
+    }
+
+    /// The critic's loss at its own parameters.
+    fn loss(&self, theta: &[f64], starts: &Table) -> f64 {
+        self.over_starts(theta, starts, |t, s, a, value| {
+            (self.fit(&self.critic, t, s, a) - value).powi(2)
+        })
+    }
+
+    /// `D_w L . x`
+    fn follower_slope(&self, theta: &[f64], x: &[f64], starts: &Table) -> f64 {
+        self.over_starts(theta, starts, |t, s, a, value| {
+            let slope = five_point(|step| {
+                let mut w = self.critic.clone();
+                flat::axpy(step, x, &mut w);
+                self.fit(&w, t, s, a)
+            });
+            2.0 * (self.fit(&self.critic, t, s, a) - value) * slope
+        })
     }
 
     /// The batch of one trajectory with exact values in place of estimates.
@@ -133,33 +154,27 @@ impl Setting {
         mean
     }
 
-    /// The exact gradient of `f` in theta, by five-point differences.
+    /// The exact gradient of `f` in theta.
     fn derivative(&self, f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
-        let h = 1e-3;
-        let at = |i: usize, steps: f64| {
-            let mut theta = self.actor.clone();
-            theta[i] += steps * h;
-            f(&theta)
+        let along = |i: usize| {
+            five_point(|step| {
+                let mut theta = self.actor.clone();
+                theta[i] += step;
+                f(&theta)
+            })
         };
-        (0..self.actor.len())
-            .map(|i| (8.0 * (at(i, 1.0) - at(i, -1.0)) - (at(i, 2.0) - at(i, -2.0))) / (12.0 * h))
-            .collect()
-    }
-
-    /// `D_w L . x` at `theta`, by five-point differences.
-    fn follower_slope(&self, theta: &[f64], x: &[f64], starts: &Table) -> f64 {
-        let h = 1e-3;
-        let at = |steps: f64| {
-            let mut w = self.critic.clone();
-            flat::axpy(steps * h, x, &mut w);
-            self.loss(theta, &w, starts)
-        };
-        (8.0 * (at(1.0) - at(-1.0)) - (at(2.0) - at(-2.0))) / (12.0 * h)
+        (0..self.actor.len()).map(along).collect()
     }
 
     fn visits(&self) -> Table {
         self.world.visits(&self.actor_net, &self.actor)
     }
+}
+
+/// The derivative of `f` at 0, up to the fourth power of the step.
+fn five_point(f: impl Fn(f64) -> f64) -> f64 {
+    let h = 1e-3;
+    (8.0 * (f(h) - f(-h)) - (f(2.0 * h) - f(-2.0 * h))) / (12.0 * h)
 }
 
 /// `out` of a game on one batch, as a sum over its rows instead of a mean.
@@ -200,7 +215,7 @@ fn d_theta_of_the_critics_loss_is_exact_in_expectation() {
                 game.gradient(Player::Follower, Player::Leader, out).unwrap();
             })
         });
-        let exact = setting.derivative(|theta| setting.loss(theta, &setting.critic, &visits));
+        let exact = setting.derivative(|theta| setting.loss(theta, &visits));
         assert_close(&expected, &exact, 1e-9);
     }
 }
@@ -233,7 +248,7 @@ fn proposition_1_and_theorem_1_as_printed_are_exact_in_expectation() {
             flat::axpy(-0.5, &first_row(&constant), &mut term);
             term
         });
-        let exact = setting.derivative(|theta| setting.loss(theta, &setting.critic, &starts));
+        let exact = setting.derivative(|theta| setting.loss(theta, &starts));
         assert_close(&expected, &exact, 1e-9);
     }
 }

@@ -202,7 +202,9 @@ fn each_option_changes_training() {
         json!({"warm_start": true, "cg_iterations": 1}),
         json!({"lam": 2.0}),
         json!({"lam_decay": "exponential"}),
+        json!({"lam_decay": "adaptive"}),
         json!({"norm_ratio_clamp": 1e-3}),
+        json!({"independent_minibatches": true}),
     ] {
         assert!(distance(&*reference, &*with(&option)) > 0.0, "{option} had no effect");
     }
@@ -257,6 +259,21 @@ fn both_forms_learn_on_either_action_space() {
                 assert!(after > 20.0 && after > before, "{algo} {critic}: {before} -> {after}");
             }
         }
+    }
+}
+
+#[test]
+fn factors_of_their_own_need_three_trajectories() {
+    let independent = |n_steps: u32| {
+        let extra = json!({"independent_minibatches": true, "n_steps": n_steps});
+        let mut env = Line::choices();
+        let mut agent = agent("stac", &env, 1, extra);
+        train(&mut *agent, &mut env, u64::from(n_steps), 1, &mut Silent).map(drop)
+    };
+    independent(100).unwrap();
+    match independent(20) {
+        Err(Error::Config { key, .. }) => assert_eq!(key, "independent_minibatches"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::on_policy_config::{CriticKind, OnPolicyConfig, Surrogate};
 use super::policy::Policy;
-use super::tensors::{TensorPlace, sequential_tensors};
+use super::tensors::{TensorPlace, linear_tensors, sequential_tensors};
 use crate::engine::Role;
 use crate::engine::autograd::{AutogradGame, Losses, TensorMlp};
 use crate::env::Spaces;
@@ -265,11 +265,9 @@ impl ActorCritic {
             Role::Actor => (&self.actor.0, "mlp_extractor.policy_net", "action_net"),
             Role::Critic => (&self.critic.0, "mlp_extractor.value_net", "value_net"),
         };
-        let mut places = sequential_tensors(network, hidden, 0);
-        let split = places.len() - 2;
-        for (place, name) in places[split..].iter_mut().zip(["weight", "bias"]) {
-            place.name = format!("{last}.{name}");
-        }
+        let (layers, rest) = network.layers.split_at(network.layers.len() - 1);
+        let mut places = sequential_tensors(layers, hidden, 0);
+        places.extend(rest.iter().flat_map(|layer| linear_tensors(layer, &[last], 0)));
         let log_stds = self.policy.log_stds();
         if role == Role::Actor && log_stds > 0 {
             places.push(TensorPlace {

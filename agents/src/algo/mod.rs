@@ -8,7 +8,9 @@ pub mod off_policy;
 pub mod on_policy;
 mod on_policy_config;
 pub mod policy;
+pub mod sac;
 mod stackelberg;
+mod temperature;
 mod tensors;
 
 pub use config::{
@@ -16,16 +18,18 @@ pub use config::{
 };
 pub use on_policy_config::{CriticKind, OnPolicyConfig, OnPolicyKwargs, Surrogate};
 pub use stackelberg::{LambdaDecay, StackelbergConfig};
-pub use tensors::{TensorPlace, sequential_tensors};
+pub use temperature::NumberOrAuto;
+pub use tensors::{TensorPlace, linear_tensors, sequential_tensors};
 
 use crate::agent::Agent;
 use crate::engine::Role;
-use crate::engine::autograd::Autograd;
+use crate::engine::autograd::{Autograd, Objectives};
 use crate::env::{ActionSpace, Spaces};
 use crate::error::{Error, Result};
 use ddpg::Ddpg;
 use off_policy::OffPolicy;
 use on_policy::OnPolicy;
+use sac::Sac;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -39,6 +43,7 @@ pub type Settings = Map<String, Value>;
 enum Family {
     ActorCritic,
     Ddpg,
+    Sac,
 }
 
 /// One entry of the registry.
@@ -85,6 +90,19 @@ pub const ALGORITHMS: &[Algorithm] = &[
         leader: Some(Role::Critic),
         family: Family::Ddpg,
     },
+    Algorithm { name: "sac", about: "soft actor-critic", leader: None, family: Family::Sac },
+    Algorithm {
+        name: "stsac-al",
+        about: "Stackelberg SAC, the actor leads",
+        leader: Some(Role::Actor),
+        family: Family::Sac,
+    },
+    Algorithm {
+        name: "stsac-cl",
+        about: "Stackelberg SAC, the critic leads",
+        leader: Some(Role::Critic),
+        family: Family::Sac,
+    },
 ];
 
 impl Algorithm {
@@ -92,38 +110,38 @@ impl Algorithm {
     pub fn check(&self, settings: &Settings) -> Result<()> {
         match self.family {
             Family::ActorCritic => self.on_policy(settings).map(drop),
-            Family::Ddpg => self.off_policy(settings).map(drop),
+            Family::Ddpg | Family::Sac => self.off_policy(settings).map(drop),
         }
     }
 
     /// Builds the agent for an environment with these spaces, all its randomness from `seed`.
     pub fn build(&self, settings: &Settings, spaces: &Spaces, seed: u64) -> Result<Box<dyn Agent>> {
-        let own = spaces.clone();
         match self.family {
             Family::ActorCritic => {
                 let config = self.on_policy(settings)?;
                 let device = device(config.device)?;
-                Ok(Box::new(OnPolicy::new(config, own, device, seed)))
+                Ok(Box::new(OnPolicy::new(config, spaces.clone(), device, seed)))
             }
-            Family::Ddpg => {
-                let config = self.off_policy(settings)?;
-                let action_dim = self.box_dim(spaces)?;
-                let family = Ddpg::new(&config, spaces.obs_dim, action_dim);
-                let engine = Autograd::new(family.clone(), device(config.device)?);
-                Ok(Box::new(OffPolicy::new(family, engine, config, own, seed)))
-            }
+            Family::Ddpg => self.build_off_policy(settings, spaces, seed, Ddpg::new),
+            Family::Sac => self.build_off_policy(settings, spaces, seed, Sac::new),
         }
     }
 
-    /// The dimension of box actions, or the error that says this algorithm needs them.
-    fn box_dim(&self, spaces: &Spaces) -> Result<usize> {
-        match &spaces.action {
-            ActionSpace::Box { low, .. } => Ok(low.len()),
-            ActionSpace::Discrete { .. } => {
-                let has = spaces.clone();
-                Err(Error::Spaces { algo: self.name, needs: "Box actions", has })
-            }
-        }
+    fn build_off_policy<F: off_policy::Family + Objectives + Clone + 'static>(
+        &self,
+        settings: &Settings,
+        spaces: &Spaces,
+        seed: u64,
+        family: fn(&OffPolicyConfig, usize, usize) -> F,
+    ) -> Result<Box<dyn Agent>> {
+        let config = self.off_policy(settings)?;
+        let ActionSpace::Box { low, .. } = &spaces.action else {
+            let has = spaces.clone();
+            return Err(Error::Spaces { algo: self.name, needs: "Box actions", has });
+        };
+        let family = family(&config, spaces.obs_dim, low.len());
+        let engine = Autograd::new(family.clone(), device(config.device)?);
+        Ok(Box::new(OffPolicy::new(family, engine, config, spaces.clone(), seed)))
     }
 
     fn off_policy(&self, settings: &Settings) -> Result<OffPolicyConfig> {

@@ -4,13 +4,14 @@ use super::ac::{ActorCritic, Data};
 use super::measures::{GameMeasures, Means, Norms, spectra};
 use super::on_policy_config::OnPolicyConfig;
 use super::policy::Policy;
+use super::stackelberg::Damping;
 use super::tensors::{TensorPlace, matching};
 use crate::agent::{Agent, Metrics, Mode, Parameter};
 use crate::engine::{FrozenGame as _, Role};
 use crate::env::{Spaces, Step};
 use crate::error::{Error, Result};
 use crate::flat;
-use crate::game::{Game as _, LeaderGradient, Player, Solver, total_derivative};
+use crate::game::{Game, Independent, LeaderGradient, Player, Solver, total_derivative};
 use crate::memory::{Rollout, Trajectories};
 use crate::optim::Optimizer;
 use crate::rng::{Purpose, Rng};
@@ -66,6 +67,7 @@ pub struct OnPolicy {
     updates: u64,
     game: GameMeasures,
     means: Means,
+    damping: Damping,
     /// What the last updates learned from.
     data: Option<Data>,
 
@@ -97,6 +99,7 @@ impl OnPolicy {
             updates: 0,
             game: GameMeasures::default(),
             means: Means::default(),
+            damping: Damping::new(&config.stackelberg),
             data: None,
             scratch: Default::default(),
             output: vec![0.0; family.policy.outputs()],
@@ -116,20 +119,41 @@ impl OnPolicy {
                 family.value(&actor.params, &critic.params, obs, scratch)
             });
         let data = family.data(&batch)?;
-        let lambda = config.stackelberg.lambda(self.steps);
+        let lambda = self.damping.lambda(self.steps);
 
         // g2 = D2 f2(x1, x2)
         let mut game = family.game(&actor.params, &critic.params, &data)?;
         game.gradient(Player::Follower, Player::Follower, follower_gradient)?;
 
         // g1 = D f1(x1, x2) (11); without a leader D1 f1 (5)
-        let solve = if config.leader.is_some() || config.step_match {
-            let clamp = config.stackelberg.norm_ratio_clamp.map(|c| c as f32);
-            Some(total_derivative(&mut game, solver, lambda as f32, clamp, leader_gradient)?)
-        } else {
-            game.gradient(Player::Leader, Player::Leader, &mut leader_gradient.total)?;
-            None
+        let clamp = config.stackelberg.norm_ratio_clamp.map(|c| c as f32);
+        let mut led = |game: &mut dyn Game<f32>| {
+            total_derivative(game, solver, lambda as f32, clamp, leader_gradient)
         };
+        let solve = match config.leader.is_some() || config.step_match {
+            false => None,
+            true if config.stackelberg.independent_minibatches => {
+                let parts = parts(&batch)?;
+                let freeze = |part| -> Result<_> {
+                    family.game(&actor.params, &critic.params, &family.data(part)?)
+                };
+                let solve = led(&mut Independent {
+                    gradients: &mut freeze(&parts[0])?,
+                    hessian: &mut freeze(&parts[1])?,
+                    cross: &mut freeze(&parts[2])?,
+                })?;
+                // The individual gradient is no factor of the product: it keeps the whole batch.
+                let LeaderGradient { individual, implicit, total } = leader_gradient;
+                game.gradient(Player::Leader, Player::Leader, individual)?;
+                total.copy_from_slice(individual);
+                flat::axpy(-1.0, implicit, total);
+                Some(solve)
+            }
+            true => Some(led(&mut game)?),
+        };
+        if solve.is_none() {
+            game.gradient(Player::Leader, Player::Leader, &mut leader_gradient.total)?;
+        }
         if config.step_match {
             match_norm(leader_gradient);
         }
@@ -149,6 +173,9 @@ impl OnPolicy {
             critic.step(follower_gradient, self.updates)?;
         }
 
+        if let Some(solve) = &solve {
+            self.damping.adapt(solve, &norms);
+        }
         self.updates += 1;
         for (tag, value) in [
             ("train/policy_loss", actor_loss + config.ent_coef * entropy),
@@ -173,6 +200,16 @@ impl OnPolicy {
             .into_iter()
             .flat_map(|role| self.family.tensors(role).into_iter().map(move |place| (place, role)))
     }
+}
+
+/// A third of the trajectories for each factor of the implicit term (Appendix D).
+fn parts(batch: &Trajectories<f32>) -> Result<[Trajectories<f32>; 3]> {
+    let parts = batch.deal();
+    if parts.iter().any(|part| part.size == 0) {
+        let reason = "a batch of `n_steps` must hold three trajectories at least";
+        return Err(Error::config("independent_minibatches", true, reason));
+    }
+    Ok(parts)
 }
 
 /// The control of STAC: the individual gradient at the length of the total derivative.

@@ -96,7 +96,38 @@ impl Rollout {
         gae_lambda: f64,
         value: &mut dyn FnMut(&[f32]) -> f64,
     ) -> Trajectories<T> {
-        let mut all = Trajectories {
+        let mut all = Trajectories::empty();
+        for stream in std::mem::take(&mut self.streams) {
+            stream.append_to(&mut all, gamma, gae_lambda, value);
+        }
+        all
+    }
+}
+
+impl<T: Scalar> Trajectories<T> {
+    /// Deals the trajectories, one after another, to `N` batches; some are empty if there are too few.
+    pub fn deal<const N: usize>(&self) -> [Self; N] {
+        let mut parts = std::array::from_fn(|_| Self::empty());
+        let (obs_dim, action_dim) =
+            (self.obs.len() / self.size.max(1), self.actions.len() / self.size.max(1));
+        let (mut start, mut turn) = (0, 0);
+        while start < self.size {
+            let end = start + self.remaining[start];
+            let part: &mut Self = &mut parts[turn % N];
+            part.size += end - start;
+            part.obs.extend_from_slice(&self.obs[start * obs_dim..end * obs_dim]);
+            part.actions.extend_from_slice(&self.actions[start * action_dim..end * action_dim]);
+            part.values.extend_from_slice(&self.values[start..end]);
+            part.advantages.extend_from_slice(&self.advantages[start..end]);
+            part.returns.extend_from_slice(&self.returns[start..end]);
+            part.remaining.extend_from_slice(&self.remaining[start..end]);
+            (start, turn) = (end, turn + 1);
+        }
+        parts
+    }
+
+    fn empty() -> Self {
+        Self {
             size: 0,
             obs: Vec::new(),
             actions: Vec::new(),
@@ -104,11 +135,7 @@ impl Rollout {
             advantages: Vec::new(),
             returns: Vec::new(),
             remaining: Vec::new(),
-        };
-        for stream in std::mem::take(&mut self.streams) {
-            stream.append_to(&mut all, gamma, gae_lambda, value);
         }
-        all
     }
 }
 
@@ -248,6 +275,33 @@ mod tests {
             assert!((batch.returns[i] - total).abs() < 1e-12, "row {i}");
             assert_eq!(batch.remaining[i], remaining, "row {i}");
         }
+    }
+
+    #[test]
+    fn dealing_keeps_trajectories_whole_and_loses_none() {
+        let batch = episodes(40).0.take::<f64>(GAMMA, LAMBDA, &mut value);
+        let parts: [Trajectories<f64>; 3] = batch.deal();
+        assert_eq!(parts.iter().map(|part| part.size).sum::<usize>(), batch.size);
+        let mut rows = Vec::new();
+        for part in &parts {
+            let ends = part.remaining.iter().filter(|&&remaining| remaining == 1).count();
+            assert!(ends > 5, "too few trajectories to be a test");
+            for (i, pair) in part.remaining.windows(2).enumerate() {
+                assert!(pair[0] == 1 || pair[1] + 1 == pair[0], "row {i}");
+            }
+            let columns = part.obs.iter().zip(&part.advantages).zip(&part.returns);
+            rows.extend(columns.map(|((&o, &a), &r)| [o, a, r]));
+        }
+        let mut all: Vec<[f64; 3]> = batch
+            .obs
+            .iter()
+            .zip(&batch.advantages)
+            .zip(&batch.returns)
+            .map(|((&o, &a), &r)| [o, a, r])
+            .collect();
+        all.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        rows.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        assert_eq!(rows, all);
     }
 
     #[test]
