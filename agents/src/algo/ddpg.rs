@@ -5,8 +5,7 @@ use super::off_policy::Family;
 use super::tensors::{TensorPlace, sequential_tensors};
 use crate::agent::Mode;
 use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
-use crate::engine::fused::{Fused, Spec};
-use crate::flat::Scalar;
+use crate::engine::fused::Spec;
 use crate::nn::Mlp;
 use crate::rng::Rng;
 use tch::Tensor;
@@ -33,20 +32,6 @@ impl Ddpg {
             noise_std: config.noise_std,
             target_policy: config.target_policy,
         }
-    }
-}
-
-impl Ddpg {
-    /// The same networks and objectives for the fused engine.
-    pub fn fused<T: Scalar>(&self) -> Fused<T> {
-        Fused::new(Spec {
-            actor: self.actor.0.clone(),
-            critic: self.critic.0.clone(),
-            critics: 1,
-            gamma: self.gamma,
-            stochastic: false,
-            current_policy: self.target_policy == TargetPolicy::Current,
-        })
     }
 }
 
@@ -84,6 +69,17 @@ impl Objectives for Ddpg {
 }
 
 impl Family for Ddpg {
+    fn spec(&self) -> Spec {
+        Spec {
+            actor: self.actor.0.clone(),
+            critic: self.critic.0.clone(),
+            critics: 1,
+            gamma: self.gamma,
+            stochastic: false,
+            current_policy: self.target_policy == TargetPolicy::Current,
+        }
+    }
+
     fn actor(&self) -> &Mlp {
         &self.actor.0
     }

@@ -1,9 +1,13 @@
 //! The algorithms, by name.
 
+pub mod ac;
 mod config;
 pub mod ddpg;
 mod measures;
 pub mod off_policy;
+pub mod on_policy;
+mod on_policy_config;
+pub mod policy;
 pub mod sac;
 mod stackelberg;
 mod temperature;
@@ -12,18 +16,23 @@ mod tensors;
 pub use config::{
     DeviceKind, EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy, UpdateOrder,
 };
+pub use on_policy_config::{CriticKind, OnPolicyConfig, OnPolicyKwargs, Surrogate};
 pub use stackelberg::{LambdaDecay, StackelbergConfig};
 pub use temperature::NumberOrAuto;
 pub use tensors::{TensorPlace, linear_tensors, sequential_tensors};
 
 use crate::agent::Agent;
 use crate::engine::Role;
-use crate::engine::autograd::Autograd;
+use crate::engine::autograd::{Autograd, Objectives};
+use crate::engine::fused::Fused;
 use crate::env::{ActionSpace, Spaces};
 use crate::error::{Error, Result};
 use ddpg::Ddpg;
 use off_policy::OffPolicy;
+use on_policy::OnPolicy;
 use sac::Sac;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tch::{Cuda, Device};
 
@@ -33,6 +42,7 @@ pub type Settings = Map<String, Value>;
 /// What networks and objectives an algorithm has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
+    ActorCritic,
     Ddpg,
     Sac,
 }
@@ -51,6 +61,18 @@ pub struct Algorithm {
 
 /// Every algorithm, in the order of `stac-bench algos`.
 pub const ALGORITHMS: &[Algorithm] = &[
+    Algorithm {
+        name: "ac",
+        about: "actor-critic on trajectories",
+        leader: None,
+        family: Family::ActorCritic,
+    },
+    Algorithm {
+        name: "stac",
+        about: "Stackelberg actor-critic, the actor leads",
+        leader: Some(Role::Actor),
+        family: Family::ActorCritic,
+    },
     Algorithm {
         name: "ddpg",
         about: "deep deterministic policy gradient",
@@ -92,68 +114,95 @@ impl Algorithm {
 
     /// The engine that runs with `settings`: what `auto` stands for.
     pub fn engine(&self, settings: &Settings) -> Result<EngineKind> {
-        self.resolve(&self.off_policy(settings)?)
-    }
-
-    fn resolve(&self, config: &OffPolicyConfig) -> Result<EngineKind> {
-        let covered = match self.family {
-            Family::Ddpg | Family::Sac => true,
-        };
-        config.engine.resolve(config.device, covered)
+        match self.family {
+            Family::ActorCritic => {
+                let config = self.on_policy(settings)?;
+                config.engine.resolve(config.device, false)
+            }
+            Family::Ddpg | Family::Sac => {
+                let config = self.off_policy(settings)?;
+                config.engine.resolve(config.device, true)
+            }
+        }
     }
 
     /// Builds the agent for an environment with these spaces, all its randomness from `seed`.
     pub fn build(&self, settings: &Settings, spaces: &Spaces, seed: u64) -> Result<Box<dyn Agent>> {
-        let config = self.off_policy(settings)?;
-        let ActionSpace::Box { low, .. } = &spaces.action else {
-            return Err(Error::Spaces {
-                algo: self.name,
-                needs: "Box actions",
-                has: spaces.clone(),
-            });
-        };
-        let (device, engine) = (device(config.device)?, self.resolve(&config)?);
-        let spaces = spaces.clone();
         match self.family {
-            Family::Ddpg => {
-                let family = Ddpg::new(&config, spaces.obs_dim, low.len());
-                let (fused, autograd) = (family.fused(), Autograd::new(family.clone(), device));
-                Ok(match engine {
-                    EngineKind::Fused => {
-                        Box::new(OffPolicy::new(family, fused, config, spaces, seed))
-                    }
-                    EngineKind::Auto | EngineKind::Autograd => {
-                        Box::new(OffPolicy::new(family, autograd, config, spaces, seed))
-                    }
-                })
+            Family::ActorCritic => {
+                let config = self.on_policy(settings)?;
+                let device = device(config.device)?;
+                Ok(Box::new(OnPolicy::new(config, spaces.clone(), device, seed)))
             }
-            Family::Sac => {
-                let family = Sac::new(&config, spaces.obs_dim, low.len());
-                let (fused, autograd) = (family.fused(), Autograd::new(family.clone(), device));
-                Ok(match engine {
-                    EngineKind::Fused => {
-                        Box::new(OffPolicy::new(family, fused, config, spaces, seed))
-                    }
-                    EngineKind::Auto | EngineKind::Autograd => {
-                        Box::new(OffPolicy::new(family, autograd, config, spaces, seed))
-                    }
-                })
-            }
+            Family::Ddpg => self.build_off_policy(settings, spaces, seed, Ddpg::new),
+            Family::Sac => self.build_off_policy(settings, spaces, seed, Sac::new),
         }
     }
 
+    fn build_off_policy<F: off_policy::Family + Objectives + Clone + 'static>(
+        &self,
+        settings: &Settings,
+        spaces: &Spaces,
+        seed: u64,
+        family: fn(&OffPolicyConfig, usize, usize) -> F,
+    ) -> Result<Box<dyn Agent>> {
+        let config = self.off_policy(settings)?;
+        let ActionSpace::Box { low, .. } = &spaces.action else {
+            let has = spaces.clone();
+            return Err(Error::Spaces { algo: self.name, needs: "Box actions", has });
+        };
+        let (family, spaces) = (family(&config, spaces.obs_dim, low.len()), spaces.clone());
+        let device = device(config.device)?;
+        Ok(match config.engine.resolve(config.device, true)? {
+            EngineKind::Fused => {
+                let engine = Fused::new(family.spec());
+                Box::new(OffPolicy::new(family, engine, config, spaces, seed))
+            }
+            EngineKind::Auto | EngineKind::Autograd => {
+                let engine = Autograd::new(family.clone(), device);
+                Box::new(OffPolicy::new(family, engine, config, spaces, seed))
+            }
+        })
+    }
+
     fn off_policy(&self, settings: &Settings) -> Result<OffPolicyConfig> {
-        let mut own = settings.clone();
-        let stackelberg = StackelbergConfig::take(&StackelbergConfig::default(), &mut own)?;
-        let config: OffPolicyConfig = config::parse(&OffPolicyConfig::default(), &own)?;
-        if settings.contains_key("leader") && config.leader != self.leader {
-            let reason =
-                format!("`{}` fixes who leads; another algorithm has another leader", self.name);
-            return Err(Error::config("leader", settings["leader"].clone(), reason));
-        }
+        let (config, stackelberg) = self.parse(&OffPolicyConfig::default(), settings)?;
+        self.refuse_another_leader(settings, config.leader)?;
         let config = OffPolicyConfig { leader: self.leader, stackelberg, ..config };
         config.validate()?;
         Ok(config)
+    }
+
+    fn on_policy(&self, settings: &Settings) -> Result<OnPolicyConfig> {
+        let (config, stackelberg) = self.parse(&OnPolicyConfig::default(), settings)?;
+        self.refuse_another_leader(settings, config.leader)?;
+        let config = OnPolicyConfig { leader: self.leader, stackelberg, ..config };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The family's settings over `defaults`, and those of the leader's update.
+    fn parse<C: DeserializeOwned + Serialize>(
+        &self,
+        defaults: &C,
+        settings: &Settings,
+    ) -> Result<(C, StackelbergConfig)> {
+        let mut own = settings.clone();
+        let stackelberg = StackelbergConfig::take(&StackelbergConfig::default(), &mut own)?;
+        Ok((config::parse(defaults, &own)?, stackelberg))
+    }
+
+    fn refuse_another_leader(&self, settings: &Settings, leader: Option<Role>) -> Result<()> {
+        match settings.get("leader") {
+            Some(value) if leader != self.leader => {
+                let reason = format!(
+                    "`{}` fixes who leads; another algorithm has another leader",
+                    self.name
+                );
+                Err(Error::config("leader", value, reason))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

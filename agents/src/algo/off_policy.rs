@@ -6,6 +6,7 @@ use super::stackelberg::Damping;
 use super::temperature::Temperature;
 use super::tensors::{TensorPlace, matching, sequential_tensors};
 use crate::agent::{Agent, Metrics, Mode, Parameter};
+use crate::engine::fused::Spec;
 use crate::engine::{Engine, FrozenGame, Point, Role};
 use crate::env::{ActionSpace, Spaces, Step};
 use crate::error::{Error, Result};
@@ -21,6 +22,9 @@ const LOG_ENT_COEF: &str = "log_ent_coef";
 
 /// What distinguishes one off-policy algorithm from another, besides its two objectives.
 pub trait Family: Send {
+    /// Networks and constants of its objectives, for the fused engine.
+    fn spec(&self) -> Spec;
+
     /// The actor's network.
     fn actor(&self) -> &Mlp;
 

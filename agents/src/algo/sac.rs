@@ -6,8 +6,7 @@ use super::tensors::{TensorPlace, linear_tensors, sequential_tensors};
 use crate::agent::Mode;
 use crate::engine::LOG_STD;
 use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
-use crate::engine::fused::{Fused, Spec};
-use crate::flat::Scalar;
+use crate::engine::fused::Spec;
 use crate::nn::Mlp;
 use crate::rng::Rng;
 use std::f64::consts::{LN_2, TAU};
@@ -76,20 +75,6 @@ impl Sac {
     }
 }
 
-impl Sac {
-    /// The same networks and objectives for the fused engine.
-    pub fn fused<T: Scalar>(&self) -> Fused<T> {
-        Fused::new(Spec {
-            actor: self.actor.0.clone(),
-            critic: self.critic.0.clone(),
-            critics: TWINS,
-            gamma: self.gamma,
-            stochastic: true,
-            current_policy: true,
-        })
-    }
-}
-
 impl Objectives for Sac {
     fn losses(&self, p: &TensorPoint) -> Losses {
         let eta = p.ent_coef;
@@ -118,6 +103,17 @@ impl Objectives for Sac {
 }
 
 impl Family for Sac {
+    fn spec(&self) -> Spec {
+        Spec {
+            actor: self.actor.0.clone(),
+            critic: self.critic.0.clone(),
+            critics: TWINS,
+            gamma: self.gamma,
+            stochastic: true,
+            current_policy: true,
+        }
+    }
+
     fn actor(&self) -> &Mlp {
         &self.actor.0
     }
