@@ -2,7 +2,7 @@
 //!
 //! Row `i` of the Jacobian `J` of critic `b` at the actions taken is made of the layers' outer products
 //! `d_li [a_li, 1]'`; so is row `j` of `J~` at the policy's actions. The leader's loss weighs row `j` by
-//! `u_j`, which is `-1/B` where critic `b` is the least and 0 elsewhere: `D2 f1 = J~' u`. Then
+//! `u_j = -1/B`; rows where critic `b` is not the least are left out: `D2 f1 = J~' u`. Then
 //!
 //! ```text
 //! K       = sum_l K_l,        K_l      = (A_l A_l' + 1) o (D_l D_l')
@@ -115,11 +115,15 @@ impl<T: Scalar> GramRows<T> {
         block: usize,
         batch: usize,
     ) {
-        let (m, n) = (own.samples.len(), other.samples.len());
+        // Only rows j with u_j != 0.
+        let (m, n) = (own.samples.len(), other.now.least_rows(block));
+        if n == 0 {
+            return;
+        }
         let Self { aa, dd, chosen, u, gradient, tangent, .. } = self;
         let (aa, dd, chosen) = (&mut aa[..m * n], &mut dd[..m * n], &mut chosen[..m * n]);
         let (u, outputs) = (&mut u[..n], &mut self.outputs[block]);
-        other.now.shares(block, T::of(-1.0 / batch as f64), u);
+        u.fill(T::of(-1.0 / batch as f64));
         let (own, other) = (&own.taken[block], &other.now.critics[block]);
 
         let mut first = true;

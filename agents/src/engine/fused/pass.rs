@@ -70,6 +70,34 @@ impl<T: Scalar> Pass<T> {
         Self { a, d: outputs.clone(), weighted: outputs, ..Self::default() }
     }
 
+    /// Keeps the rows that `kept` names, moved to the front; later passes are over these alone.
+    pub fn keep(&mut self, shape: &Mlp, kept: impl Fn(usize) -> bool) {
+        let mut count = 0;
+        for row in (0..self.output().len() / shape.outputs()).filter(|&row| kept(row)) {
+            for (a, width) in self.a.iter_mut().zip(widths(shape)) {
+                a.copy_within(row * width..(row + 1) * width, count * width);
+            }
+            count += 1;
+        }
+        self.resize(shape, count);
+    }
+
+    /// Takes `count` rows; no more than there were at first.
+    pub fn resize(&mut self, shape: &Mlp, count: usize) {
+        for buffers in [&mut self.a, &mut self.a_t] {
+            for (buffer, width) in buffers.iter_mut().zip(widths(shape)) {
+                buffer.resize(count * width, T::zero());
+            }
+        }
+        let of_outputs =
+            [&mut self.d, &mut self.weighted, &mut self.z_t, &mut self.d_t, &mut self.weighted_t];
+        for buffers in of_outputs {
+            for (buffer, width) in buffers.iter_mut().zip(widths(shape).skip(1)) {
+                buffer.resize(count * width, T::zero());
+            }
+        }
+    }
+
     /// The network's output.
     pub fn output(&self) -> &[T] {
         self.a.last().map_or(&[], |a| a)
@@ -241,12 +269,20 @@ impl<T: Scalar> Pass<T> {
         &mut self.a_t[0]
     }
 
-    /// Takes the work space of the tangent passes.
+    /// Takes the work space of the tangent passes, for as many rows as there were at first.
     fn grow(&mut self) {
+        let like = |buffers: &[Vec<T>]| {
+            let zeros = |buffer: &Vec<T>| {
+                let mut zeros = Vec::with_capacity(buffer.capacity());
+                zeros.resize(buffer.len(), T::zero());
+                zeros
+            };
+            buffers.iter().map(zeros).collect::<Vec<_>>()
+        };
         if self.a_t.is_empty() {
-            self.a_t = self.a.iter().map(|a| vec![T::zero(); a.len()]).collect();
+            self.a_t = like(&self.a);
             for tangent in [&mut self.z_t, &mut self.d_t, &mut self.weighted_t] {
-                tangent.extend(self.d.iter().map(|d| vec![T::zero(); d.len()]));
+                *tangent = like(&self.d);
             }
         }
     }
@@ -312,6 +348,11 @@ pub(super) fn layer_gradient<T: Scalar>(
     add_rows(scratch, bias);
 }
 
+/// Widths of the input and of every layer's output.
+fn widths(shape: &Mlp) -> impl Iterator<Item = usize> + '_ {
+    std::iter::once(shape.inputs()).chain(shape.layers.iter().map(|layer| layer.outputs))
+}
+
 fn outputs<T: Scalar>(shape: &Mlp, count: usize) -> Vec<Vec<T>> {
     shape.layers.iter().map(|layer| vec![T::zero(); count * layer.outputs]).collect()
 }
@@ -370,7 +411,7 @@ fn times_derivative<T: Scalar>(activation: Activation, x: &mut [T], a: &[T]) {
 
 /// `out_ij = u_i d_ij`
 pub(super) fn weigh<T: Scalar>(out: &mut [T], d: &[T], u: &[T]) {
-    let width = out.len() / u.len();
+    let width = out.len().checked_div(u.len()).unwrap_or(1);
     vectorised(|| {
         let d = d.chunks_exact(width);
         for ((out, d), &u) in out.chunks_exact_mut(width).zip(d).zip(u) {
@@ -383,7 +424,7 @@ pub(super) fn weigh<T: Scalar>(out: &mut [T], d: &[T], u: &[T]) {
 
 /// `out_ij += u_i d_ij`
 pub(super) fn add_weighed<T: Scalar>(out: &mut [T], d: &[T], u: &[T]) {
-    let width = out.len() / u.len();
+    let width = out.len().checked_div(u.len()).unwrap_or(1);
     vectorised(|| {
         let d = d.chunks_exact(width);
         for ((out, d), &u) in out.chunks_exact_mut(width).zip(d).zip(u) {

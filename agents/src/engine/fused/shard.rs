@@ -151,11 +151,12 @@ impl<T: Scalar> Shard<T> {
         self.now.actor.weigh(&self.u);
     }
 
-    /// Weighs `D_w Q_b(s_i, pi(s_i))` by `scale` where `Q_b` is the least, and by 0 elsewhere.
+    /// Weighs `D_w Q_b(s_i, pi(s_i))` by `scale`, in the rows where `Q_b` is the least.
     pub fn weigh_now_critics(&mut self, scale: T) {
         for b in 0..self.taken.len() {
-            self.now.shares(b, scale, &mut self.u);
-            self.now.critics[b].weigh(&self.u);
+            let u = &mut self.u[..self.now.least_rows(b)];
+            u.fill(scale);
+            self.now.critics[b].weigh(u);
         }
     }
 
@@ -242,8 +243,9 @@ impl<T: Scalar> Shard<T> {
         self.now.reach(Stage::Criticised, &inputs);
         self.now.tangent(&inputs, x);
         for b in 0..self.taken.len() {
-            self.now.shares(b, scale, &mut self.u);
-            self.now.critics[b].weigh_tangent(&self.u, None);
+            let u = &mut self.u[..self.now.least_rows(b)];
+            u.fill(scale);
+            self.now.critics[b].weigh_tangent(u, None);
         }
     }
 }

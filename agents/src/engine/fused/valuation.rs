@@ -90,6 +90,12 @@ impl<T: Scalar> Valuation<T> {
         self.stage = Stage::Fresh;
     }
 
+    /// Rows in which critic `block` is the least: those that its passes are over, from
+    /// [`Stage::Criticised`] on.
+    pub fn least_rows(&self, block: usize) -> usize {
+        self.least.iter().filter(|&&least| least == block).count()
+    }
+
     /// Computes what `stage` needs and is not there yet.
     pub fn reach(&mut self, stage: Stage, inputs: &Inputs<'_, T>) {
         if self.stage < Stage::Chosen && stage >= Stage::Chosen {
@@ -99,7 +105,11 @@ impl<T: Scalar> Valuation<T> {
             self.evaluate(inputs);
         }
         if self.stage < Stage::Criticised && stage >= Stage::Criticised {
+            // Only the least critic of a row matters to V.
             for (b, critic) in self.critics.iter_mut().enumerate() {
+                if inputs.spec.critics > 1 {
+                    critic.keep(&inputs.spec.critic, |row| self.least[row] == b);
+                }
                 critic.differentiate_output(inputs.critic(b));
             }
         }
@@ -119,6 +129,7 @@ impl<T: Scalar> Valuation<T> {
     /// V = min_b Q_b(s, a) - eta log pi
     fn evaluate(&mut self, inputs: &Inputs<'_, T>) {
         for (b, critic) in self.critics.iter_mut().enumerate() {
+            critic.resize(&inputs.spec.critic, self.least.len());
             join(inputs.spec, inputs.obs, &self.policy.actions, &mut critic.a[0]);
             critic.forward(inputs.critic(b));
         }
@@ -136,20 +147,14 @@ impl<T: Scalar> Valuation<T> {
         }
     }
 
-    /// `c_bi` times `weight`, where `c_bi` is 1 if critic `b` is the least in row `i`, else 0.
-    pub fn shares(&self, block: usize, weight: T, out: &mut [T]) {
-        for (out, &least) in out.iter_mut().zip(&self.least) {
-            *out = if least == block { weight } else { T::zero() };
-        }
-    }
-
     /// D_a Q, then D_z V, then back through the actor.
     fn differentiate(&mut self, inputs: &Inputs<'_, T>) {
         let Self { critics, least, by_action, scratch, .. } = self;
         let columns = inputs.spec.action_columns();
         for (b, critic) in critics.iter().enumerate() {
+            let scratch = &mut scratch[..critic.output().len() * columns.len()];
             critic.by_inputs(inputs.critic(b), columns.clone(), scratch);
-            select(scratch, least, b, by_action);
+            scatter(scratch, least, b, by_action);
         }
         if let Some(d) = self.actor.d.last_mut() {
             self.policy.backward(inputs.eta, by_action, d);
@@ -166,7 +171,9 @@ impl<T: Scalar> Valuation<T> {
         for (b, critic) in self.critics.iter_mut().enumerate() {
             let (n, m) = (inputs.spec.obs_dim(), inputs.spec.action_dim());
             let rows = critic.inputs_t().chunks_exact_mut(n + m);
-            for (row, action_t) in rows.zip(self.policy.actions_t.chunks_exact(m)) {
+            let actions_t = self.policy.actions_t.chunks_exact(m).zip(&self.least);
+            let own = actions_t.filter(|(_, least)| **least == b);
+            for (row, (action_t, _)) in rows.zip(own) {
                 row[n..].copy_from_slice(action_t);
             }
             critic.tangent(inputs.critic(b), None, true);
@@ -179,8 +186,9 @@ impl<T: Scalar> Valuation<T> {
         let columns = inputs.spec.action_columns();
         self.by_action_t.fill(T::zero());
         for (b, critic) in self.critics.iter().enumerate() {
-            if critic.by_inputs_tangent(inputs.critic(b), columns.clone(), &mut self.scratch) {
-                select(&self.scratch, &self.least, b, &mut self.by_action_t);
+            let scratch = &mut self.scratch[..critic.output().len() * columns.len()];
+            if critic.by_inputs_tangent(inputs.critic(b), columns.clone(), scratch) {
+                scatter(scratch, &self.least, b, &mut self.by_action_t);
             }
         }
         let Self { actor, policy, by_action, by_action_t, .. } = self;
@@ -202,11 +210,11 @@ pub(super) fn join<T: Scalar>(spec: &Spec, obs: &[T], actions: &[T], out: &mut [
     }
 }
 
-/// Row `i` of `from` to `to` where `least` is `block`.
-fn select<T: Scalar>(from: &[T], least: &[usize], block: usize, to: &mut [T]) {
+/// The rows of `from`, in order, to those of `to` where `least` is `block`.
+fn scatter<T: Scalar>(from: &[T], least: &[usize], block: usize, to: &mut [T]) {
     let width = to.len() / least.len();
-    let rows = from.chunks_exact(width).zip(to.chunks_exact_mut(width));
-    for ((from, to), _) in rows.zip(least).filter(|(_, least)| **least == block) {
+    let own = to.chunks_exact_mut(width).zip(least).filter(|(_, least)| **least == block);
+    for ((to, _), from) in own.zip(from.chunks_exact(width)) {
         to.copy_from_slice(from);
     }
 }
