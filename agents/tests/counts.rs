@@ -89,6 +89,12 @@ fn products_of_an_update_are_those_of_the_formula() {
     let actor_step = actor + critic + to_action + (h * h + h * m) + actor;
     let ddpg = 2 * samples * (critic_step + actor_step);
 
+    // SAC: two heads of the actor, twin critics, of which the actor's step differentiates one per sample.
+    let two_heads = actor + h * m;
+    let twins_step = two_heads + 2 * critic + 2 * critic + 2 * (h * h + h) + 2 * critic;
+    let soft_step = two_heads + 2 * critic + to_action + (h * h + 2 * h * m) + two_heads;
+    let sac = 2 * samples * (twins_step + soft_step);
+
     // The cross term: from y back through Q_0 and mu, weights' gradient.
     let cross = to_action + (h * h + h * m) + actor;
 
@@ -109,6 +115,7 @@ fn products_of_an_update_are_those_of_the_formula() {
     for (algo, settings, flop) in [
         ("ddpg", json!({"update_order": "sequential", "target_policy": "target"}), ddpg),
         ("ddpg", json!({}), ddpg),
+        ("sac", json!({}), sac),
         ("stddpg-al", json!({"solver": "woodbury", "lam": 0.1}), ddpg + woodbury),
         (
             "stddpg-al",
