@@ -2,7 +2,7 @@
 
 use crate::observer::Score;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 /// How a run shows its progress.
@@ -69,7 +69,7 @@ impl Display {
                 *last_return = ended.unwrap_or(*last_return);
                 if last.elapsed() > Duration::from_millis(200) {
                     *last = Instant::now();
-                    report(steps, *last_return);
+                    say!("{steps} {last_return}");
                 }
             }
             Self::Lines | Self::Quiet => {}
@@ -82,7 +82,7 @@ impl Display {
         let line = format!("step {steps}: evaluation {mean:.1} ± {std:.1}");
         match self {
             Self::Bar(bar) => bar.println(line),
-            Self::Lines => eprintln!("{line}"),
+            Self::Lines => complain!("{line}"),
             Self::Report { .. } | Self::Quiet => {}
         }
     }
@@ -93,10 +93,4 @@ impl Display {
             bar.finish_and_clear();
         }
     }
-}
-
-/// A closed pipe means that nobody reads any more, which is no reason to stop training.
-fn report(steps: u64, last_return: f64) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{steps} {last_return}").and_then(|()| out.flush());
 }

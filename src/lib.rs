@@ -1,5 +1,8 @@
 //! The command line of stac-bench: configuration, run folders, sinks, commands.
 
+#[macro_use]
+pub mod output;
+
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -2,6 +2,7 @@
 
 use clap::Parser as _;
 use stac_bench::cli::Cli;
+use stac_bench::complain;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -10,11 +11,11 @@ fn main() -> ExitCode {
     match stac_bench::commands::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            complain!("error: {failure}");
             if cli.verbose > 0
                 && let Some(traceback) = failure.traceback()
             {
-                eprintln!("{traceback}");
+                complain!("{traceback}");
             }
             ExitCode::from(&failure)
         }

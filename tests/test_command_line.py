@@ -1,6 +1,7 @@
 """The command line: help, lists, seeds, evaluation, interruption, and what must not be lost."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -50,6 +51,19 @@ def test_a_setting_beats_the_preset(train, tmp_path):
     run = train(tmp_path, "stddpg-al", *POINT[1:], *arguments)
     config = yaml.safe_load((run / "config.yml").read_text())
     assert (config["lam"], config["cg_iterations"], config["curvature_stop"]) == (7, 2, False)
+
+
+@pytest.mark.parametrize("arguments", [["algos"], ["--version"], ["completions", "bash"], []])
+def test_a_reader_that_has_gone_is_no_panic(binary, environment, tmp_path, arguments):
+    """`stac-bench algos | head -1` panicked: `println!` does, on a closed pipe."""
+    command = [binary, *(arguments or [*POINT, "--algo", "ddpg", *QUICK])]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*map(str, command)], cwd=tmp_path, env=environment, stdout=write, stderr=write
+    )
+    os.close(write)
+    assert done.returncode == 0
 
 
 def test_completions(stac_bench, tmp_path):

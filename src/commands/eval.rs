@@ -35,14 +35,10 @@ pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
     let episodes = usize::try_from(arguments.episodes).unwrap_or(usize::MAX);
     let evaluation = train::evaluate(agent.as_mut(), &mut env, episodes, Some(arguments.seed))?;
 
-    println!("{} on {}, seed {}, after {} steps", card.algo, card.env, card.seed, card.steps);
-    println!(
-        "mean return {:.2} ± {:.2} over {episodes} episodes",
-        evaluation.mean(),
-        evaluation.std()
-    );
+    say!("{} on {}, seed {}, after {} steps", card.algo, card.env, card.seed, card.steps);
+    say!("mean return {:.2} ± {:.2} over {episodes} episodes", evaluation.mean(), evaluation.std());
     for (i, (total, length)) in evaluation.returns.iter().zip(&evaluation.lengths).enumerate() {
-        println!("episode {:<4} return {total:.2}, {length} steps", i + 1);
+        say!("episode {:<4} return {total:.2}, {length} steps", i + 1);
     }
     drop(env);
     if arguments.render {
@@ -57,7 +53,7 @@ fn list_videos(folder: &Path) -> Result<(), Failure> {
     videos.retain(|path| path.extension().is_some_and(|extension| extension == "mp4"));
     videos.sort();
     for video in videos {
-        println!("video {}", video.display());
+        say!("video {}", video.display());
     }
     Ok(())
 }

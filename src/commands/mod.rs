@@ -22,7 +22,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Algos) => algos(),
         Some(Command::Completions { shell }) => {
             let mut command = Cli::command();
-            clap_complete::generate(*shell, &mut command, "stac-bench", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut command, "stac-bench", &mut script);
+            say!("{}", String::from_utf8_lossy(&script));
         }
     }
     Ok(())
@@ -37,16 +39,16 @@ fn train(arguments: &TrainArgs) -> Result<(), Failure> {
 
 fn algos() {
     for algorithm in ALGORITHMS {
-        println!("{:<12}{}", algorithm.name, algorithm.about);
+        say!("{:<12}{}", algorithm.name, algorithm.about);
     }
 }
 
 fn version() -> Result<(), Failure> {
     bridge::initialize()?;
-    println!("stac-bench {} ({})", env!("CARGO_PKG_VERSION"), env!("STAC_BENCH_COMMIT"));
-    println!("libtorch {}", env!("STAC_BENCH_LIBTORCH"));
+    say!("stac-bench {} ({})", env!("CARGO_PKG_VERSION"), env!("STAC_BENCH_COMMIT"));
+    say!("libtorch {}", env!("STAC_BENCH_LIBTORCH"));
     for (name, version) in bridge::versions()? {
-        println!("{name} {version}");
+        say!("{name} {version}");
     }
     Ok(())
 }

@@ -93,7 +93,7 @@ impl Crew {
             Ok((status, last)) if status.success() => {
                 bar.finish_with_message(last.clone());
                 if self.bars.is_hidden() && !self.quiet {
-                    eprintln!("seed {seed}: {last}");
+                    complain!("seed {seed}: {last}");
                 }
                 true
             }
@@ -155,7 +155,7 @@ impl Crew {
 
     fn say(&self, seed: u64, line: &str) {
         if lock(&self.said).insert(line.to_owned()) || line.starts_with("error: ") {
-            self.bars.suspend(|| eprintln!("seed {seed}: {line}"));
+            self.bars.suspend(|| complain!("seed {seed}: {line}"));
         }
     }
 }

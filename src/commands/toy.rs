@@ -90,21 +90,24 @@ pub fn run(arguments: &ToyArgs) -> Result<(), Failure> {
         write(out, name, panel, &examples)?;
     }
     for Example { name, runs, .. } in &examples {
-        println!(
+        say!(
             "{name:<38}{:>10}{:>11}{:>15}{:>11}",
-            "updates", "distance", "zero crossings", "fallbacks"
+            "updates",
+            "distance",
+            "zero crossings",
+            "fallbacks"
         );
         for Run { kind, trajectory, .. } in runs {
             let Trajectory { points, fallbacks } = trajectory;
             let distance = points.last().map_or(f64::NAN, Point::error);
             let (updates, crossings) = (points.len() - 1, trajectory.crossings());
-            println!(
+            say!(
                 "  {:<36}{updates:>10}{distance:>11.3e}{crossings:>15}{fallbacks:>11}",
                 kind.label
             );
         }
     }
-    println!("panels: {}", out.join("figure*.{png,csv}").display());
+    say!("panels: {}", out.join("figure*.{png,csv}").display());
     Ok(())
 }
 

@@ -67,15 +67,15 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
     })();
     let observer = manifest.end(steps, result)?;
     if arguments.report.is_some() {
-        println!("{}", scores(&observer, ", "));
+        say!("{}", scores(&observer, ", "));
     } else if !arguments.quiet {
         let (steps, seconds) = (observer.steps(), observer.seconds());
         let speed = steps as f64 / seconds;
-        println!("{} on {}, seed {seed}", algorithm.name, config.env);
-        println!("{steps} steps in {seconds:.0} s ({speed:.0} steps/s)");
-        println!("{}", scores(&observer, "\n"));
-        println!("run: {}", folder.display());
-        println!("tensorboard --logdir {}", arguments.out.display());
+        say!("{} on {}, seed {seed}", algorithm.name, config.env);
+        say!("{steps} steps in {seconds:.0} s ({speed:.0} steps/s)");
+        say!("{}", scores(&observer, "\n"));
+        say!("run: {}", folder.display());
+        say!("tensorboard --logdir {}", arguments.out.display());
     }
     Ok(())
 }
