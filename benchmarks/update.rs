@@ -1,11 +1,18 @@
-//! One update per algorithm and solver, on a replay buffer of random transitions with the dimensions of
+//! One update per algorithm and solver, one solve, and replay sampling, on a replay buffer of random transitions with the dimensions of
 //! Walker2d-v4: `cargo bench -p stac-agents --bench update [-- FILTER]`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use agents::algo::{self, Settings};
+use agents::algo::ddpg::Ddpg;
+use agents::algo::off_policy::Family as _;
+use agents::algo::{self, OffPolicyConfig, Settings};
+use agents::engine::fused::Fused;
+use agents::engine::{Engine as _, Point, Role};
+use agents::game::solvers::SolverKind;
+use agents::game::{LeaderGradient, Solver, SolverConfig, total_derivative};
+use agents::memory::{Batch, Replay};
 use agents::rng::{Purpose, Rng};
 use agents::{ActionSpace, Agent, Spaces, Step};
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::json;
 
 const OBS: usize = 17;
@@ -88,22 +95,56 @@ fn updates(criterion: &mut Criterion) {
     }
 }
 
+/// The leader's total derivative alone, forward passes included.
+fn solves(criterion: &mut Criterion) {
+    let family = Ddpg::new(&OffPolicyConfig::default(), OBS, ACT);
+    let mut engine = Fused::<f32>::new(family.spec());
+    let mut rng = Rng::new(0, Purpose::Diagnostics);
+    let (actor, critic) = (family.actor().init(&mut rng), family.critic().init(&mut rng));
+    let mut normals = |len: usize| (0..len).map(|_| rng.normal()).collect::<Vec<f32>>();
+    let batch = Batch {
+        size: 100,
+        obs: normals(100 * OBS),
+        actions: normals(100 * ACT),
+        rewards: normals(100),
+        next_obs: normals(100 * OBS),
+        dones: vec![0.0; 100],
+        ..Batch::default()
+    };
+    let point = || Point {
+        actor: &actor,
+        critic: &critic,
+        target_actor: &actor,
+        target_critic: &critic,
+        batch: &batch,
+        ent_coef: 0.0,
+    };
+    let mut out = LeaderGradient::new(actor.len());
+    for (name, kind) in [("woodbury", SolverKind::Woodbury), ("cg", SolverKind::Cg)] {
+        let config =
+            SolverConfig { kind, tolerance: 0.0, curvature_stop: false, ..SolverConfig::default() };
+        let mut solver = Solver::new(&config);
+        criterion.bench_function(&format!("solve/fused/{name}"), |bencher| {
+            bencher.iter(|| {
+                let mut game = engine.freeze(point(), Role::Actor).unwrap();
+                total_derivative(&mut game, &mut solver, 0.1, None, &mut out).unwrap()
+            });
+        });
+    }
+}
+
 fn sampling(criterion: &mut Criterion) {
-    let mut replay = agents::memory::Replay::new(1_000_000, OBS, ACT);
+    let mut replay = Replay::new(1_000_000, OBS, ACT);
     let mut rng = Rng::new(0, Purpose::Replay);
     let row = [0.5; OBS];
     for _ in 0..1_000_000 {
         replay.push(&row, &row[..ACT], 0.5, &row, false);
     }
-    let mut batch = agents::memory::Batch::<f32>::default();
+    let mut batch = Batch::<f32>::default();
     criterion.bench_function("replay/sample 100 of 1e6", |bencher| {
-        bencher.iter_batched(
-            || (),
-            |()| replay.sample(100, &mut rng, &mut batch),
-            BatchSize::SmallInput,
-        );
+        bencher.iter(|| replay.sample(100, &mut rng, &mut batch));
     });
 }
 
-criterion_group!(benches, updates, sampling);
+criterion_group!(benches, updates, solves, sampling);
 criterion_main!(benches);
