@@ -89,6 +89,7 @@ def read(tasks):
                 "last": returns[-1],
                 "best": returns.max(),
                 "area": returns.mean(),
+                "training": progress["rollout/ep_rew_mean"].iloc[-1],
                 "status": manifest["status"],
                 "minutes": manifest["seconds"] / 60,
                 "engine": manifest["engine"],
@@ -106,25 +107,20 @@ GAME = {
 
 
 def draw(curves, picture):
-    """A panel per environment, a line per run: the mean over seeds, and their range."""
+    """A panel per environment, a line per run: the mean over seeds and its standard error."""
     envs = curves["env"].unique()
-    figure, axes = plt.subplots(1, len(envs), figsize=(6.5 * len(envs), 4), squeeze=False)
+    size = (6.5 * len(envs) + 2.5, 4.2)
+    figure, axes = plt.subplots(1, len(envs), figsize=size, squeeze=False)
     for axis, env in zip(axes[0], envs, strict=True):
         for label, rows in curves[curves["env"] == env].groupby("run", sort=False):
-            table = rows.pivot(index="step", columns="seed", values="return").dropna()
-            (line,) = axis.plot(
-                table.index, table.mean(axis=1), label=f"{label} ({table.shape[1]})"
-            )
-            axis.fill_between(
-                table.index,
-                table.min(axis=1),
-                table.max(axis=1),
-                alpha=0.15,
-                color=line.get_color(),
-            )
+            seeds = rows.pivot(index="step", columns="seed", values="return").dropna()
+            mean, error = seeds.mean(axis=1), seeds.sem(axis=1).fillna(0.0)
+            (line,) = axis.plot(seeds.index, mean, label=f"{label} ({seeds.shape[1]})")
+            band = {"alpha": 0.15, "color": line.get_color(), "linewidth": 0}
+            axis.fill_between(seeds.index, mean - error, mean + error, **band)
         axis.set(title=env, xlabel="environment steps", ylabel="evaluation return")
-        axis.legend(title="run (seeds)")
         axis.grid(alpha=0.3)
+    axes[0][-1].legend(title="run (seeds)", loc="upper left", bbox_to_anchor=(1.02, 1.0))
     figure.tight_layout()
     figure.savefig(picture, dpi=100)
 
@@ -153,15 +149,17 @@ def table(runs):
                 "last return": spread(group["last"]),
                 "best return": spread(group["best"]),
                 "mean of all evaluations": spread(group["area"]),
+                "training return": spread(group["training"]),
                 **measures,
                 "minutes per run": f"{group['minutes'].mean():.1f}",
             }
         )
-    return MarkdownTableWriter(dataframe=pd.DataFrame(rows), margin=1).dumps()
+    return MarkdownTableWriter(dataframe=pd.DataFrame(rows), margin=1).dumps().strip()
 
 
 READING = (
-    "Last, best and mean are over evaluations of ten episodes, ± the deviation over seeds; "
+    "Last, best and mean are over evaluations of ten episodes without exploration, the training "
+    "return over the last 100 episodes with it, ± the deviation over seeds; "
     "cosine, norm ratio and saturation are means over the second half."
 )
 
@@ -173,7 +171,7 @@ def describe(name, experiment, tasks, runs):
     machine, versions = manifest["machine"], manifest["versions"]
     with_what = ", ".join(f"{package} {version}" for package, version in versions.items())
     return (
-        f"{experiment['about'].capitalize()}. {experiment['steps']:,} steps. {READING}\n\n"
+        f"{experiment['about']}. {experiment['steps']:,} steps. {READING}\n\n"
         f"`.venv/bin/python benchmarks/experiments.py {name}`, commit {manifest['commit']}, engine "
         f"{', '.join(sorted(runs['engine'].unique()))}, {with_what}, {machine['cpu']}, "
         f"{machine['cores']} cores.\n\n![{name}](results/{name}.png)"
