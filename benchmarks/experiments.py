@@ -38,9 +38,9 @@ def command(experiment, run, env, seed, out):
 
 
 def plan(name, experiment, out):
-    """`(run's name, env, folder, command)` of every run."""
-    for env in experiment["envs"]:
-        for seed in range(experiment["seeds"]):
+    """`(run's name, env, folder, command)` of every run, seed by seed."""
+    for seed in range(experiment["seeds"]):
+        for env in experiment["envs"]:
             for label, run in experiment["runs"].items():
                 base = out / name / label.replace(" ", "-")
                 folder = base / run["algo"] / f"{env}_{seed}"
