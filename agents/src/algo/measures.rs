@@ -35,9 +35,8 @@ impl Means {
     }
 }
 
-/// Lanczos steps at most per spectrum, and the accuracy at which they end, in units of the
-/// eigenvalue largest in magnitude.
-const STEPS: usize = 60;
+/// Lanczos steps at most per spectrum, and the accuracy of each end at which they stop.
+const STEPS: usize = 100;
 const ACCURACY: f64 = 1e-2;
 
 /// Extreme eigenvalues of `D22 f2` and `D11 f1`.

@@ -16,7 +16,7 @@ pub struct Extremes {
     /// Largest Ritz value: never above the largest eigenvalue, up to rounding.
     pub max: f64,
     /// Some eigenvalue lies this close to `min`, and one this close to `max`.
-    pub error: f64,
+    pub errors: [f64; 2],
     /// `|A V - V T|`: how much of `A` the iteration has not seen. `max + remainder` bounds the
     /// spectrum in practice (Zhou & Li, 2011).
     pub remainder: f64,
@@ -41,7 +41,7 @@ pub fn hessian_extremes<T: Scalar>(
 }
 
 /// The extreme eigenvalues of `a` as seen from `start`, after `iterations` steps or as soon as
-/// [`Extremes::error`] is at most `tolerance` times the larger of them in magnitude. A random start
+/// each has a share of error of at most `tolerance`: a small end beside a large one is as accurate. A random start
 /// has a share in every eigenvector; from any other, only the eigenvalues of the invariant subspace
 /// it lies in are found. All NaN if a product is not finite; all zero if `start` is.
 pub fn extremes<T: Scalar>(
@@ -50,10 +50,10 @@ pub fn extremes<T: Scalar>(
     iterations: usize,
     tolerance: f64,
 ) -> Result<Extremes> {
-    let mut found = Extremes { min: 0.0, max: 0.0, error: 0.0, remainder: 0.0, iterations: 0 };
-    // What is left of a converged pair is the rounding of the products, of order sqrt(n) epsilon.
+    let mut found =
+        Extremes { min: 0.0, max: 0.0, errors: [0.0; 2], remainder: 0.0, iterations: 0 };
+    // What is left when all has been seen is the rounding of the products, of order sqrt(n) epsilon.
     let rounding = 4.0 * T::epsilon().as_f64() * (start.len() as f64).sqrt();
-    let tolerance = tolerance.max(rounding);
     let (mut alphas, mut betas) = (Vec::new(), Vec::new());
     let mut basis: Vec<Vec<T>> = Vec::new();
     let mut w = start.to_vec();
@@ -81,8 +81,10 @@ pub fn extremes<T: Scalar>(
         betas.push(beta.as_f64());
         found = ritz(&alphas, &betas);
 
-        let scale = found.min.abs().max(found.max.abs());
-        if !found.error.is_finite() || found.error <= tolerance * scale {
+        let (min, max) = (found.min.abs(), found.max.abs());
+        let converged = found.errors[0] <= tolerance * min && found.errors[1] <= tolerance * max;
+        let exhausted = found.remainder <= rounding * min.max(max);
+        if !flat::all_finite(&found.errors) || converged || exhausted {
             break;
         }
     }
@@ -95,7 +97,8 @@ pub fn extremes<T: Scalar>(
 fn ritz(alphas: &[f64], betas: &[f64]) -> Extremes {
     let k = alphas.len();
     let remainder = betas[k - 1];
-    let nan = Extremes { min: f64::NAN, max: f64::NAN, error: f64::NAN, remainder, iterations: k };
+    let nan =
+        Extremes { min: f64::NAN, max: f64::NAN, errors: [f64::NAN; 2], remainder, iterations: k };
     if !(flat::all_finite(alphas) && flat::all_finite(betas)) {
         return nan;
     }
@@ -112,7 +115,7 @@ fn ritz(alphas: &[f64], betas: &[f64]) -> Extremes {
     Extremes {
         min: values[0],
         max: values[k - 1],
-        error: last(0).max(last(k - 1)),
+        errors: [last(0), last(k - 1)],
         remainder,
         iterations: k,
     }
