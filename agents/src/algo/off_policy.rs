@@ -3,13 +3,14 @@
 use super::config::{OffPolicyConfig, UpdateOrder};
 use super::measures::{GameMeasures, Means, Norms, spectra};
 use super::tensors::{TensorPlace, matching, sequential_tensors};
-use crate::agent::{Agent, Metrics, Mode, Parameter};
+use super::stackelberg::StackelbergConfig;
+use crate::agent::{Agent, GameGradients, Metrics, Mode, Moments, Parameter};
 use crate::engine::{Engine, FrozenGame, Point, Role};
 use crate::env::{ActionSpace, Spaces, Step};
 use crate::error::{Error, Result};
 use crate::flat;
 use crate::game::{Game as _, LeaderGradient, Player, Solver, total_derivative};
-use crate::memory::{Batch, Replay};
+use crate::memory::{Batch, Normalizer, Replay};
 use crate::nn::Mlp;
 use crate::optim::Optimizer;
 use crate::rng::{Purpose, Rng};
@@ -73,6 +74,7 @@ pub struct OffPolicy<F, E> {
     actor: Learner,
     critic: Learner,
     replay: Replay,
+    normalizer: Option<Normalizer>,
     exploration: Rng,
     sampling: Rng,
     policy_noise: Rng,
@@ -90,6 +92,7 @@ pub struct OffPolicy<F, E> {
     scratch: [Vec<f32>; 2],
     output: Vec<f32>,
     unit_action: Vec<f32>,
+    seen: Vec<f32>,
 }
 
 impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
@@ -114,6 +117,7 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
             actor: Learner::new(actor, Role::Actor, &config),
             critic: Learner::new(critic, Role::Critic, &config),
             replay: Replay::new(config.buffer_size, spaces.obs_dim, low.len()),
+            normalizer: None,
             exploration: Rng::new(seed, Purpose::Exploration),
             sampling: Rng::new(seed, Purpose::Replay),
             policy_noise: Rng::new(seed, Purpose::Policy),
@@ -130,6 +134,7 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
             scratch: Default::default(),
             output: vec![0.0; family.actor().outputs()],
             unit_action: vec![0.0; low.len()],
+            seen: Vec::new(),
             family,
             engine,
             config,
@@ -142,6 +147,9 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
     /// One update: a leader step and `unroll` follower steps on one minibatch (Algorithm 2).
     fn update(&mut self) -> Result<()> {
         self.replay.sample(self.config.batch_size, &mut self.sampling, &mut self.batch);
+        if let Some(normalizer) = &self.normalizer {
+            normalizer.apply(&mut self.batch);
+        }
         if self.family.stochastic() {
             draw_policy_noise(&mut self.batch, self.low.len(), &mut self.policy_noise);
         }
@@ -229,6 +237,17 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
         Ok(())
     }
 
+    /// The part of a player's flat `vector` that each of its tensors holds, as parameters.
+    fn named(&self, role: Role, vector: &[f32]) -> Vec<Parameter> {
+        let own = self.tensors().into_iter().filter(|(_, r, target)| *r == role && !target);
+        own.map(|(place, ..)| Parameter {
+            values: vector[place.range].to_vec(),
+            name: place.name,
+            shape: place.shape,
+        })
+        .collect()
+    }
+
     /// Every named tensor with its place: `(name, shape, actor or critic, target or not, range)`.
     fn tensors(&self) -> Vec<(TensorPlace, Role, bool)> {
         let mut tensors = Vec::new();
@@ -286,7 +305,12 @@ impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
     fn act(&mut self, obs: &[f32], mode: Mode, actions: &mut [f32]) -> Result<()> {
         let random = mode == Mode::Explore && self.steps < self.config.random_steps;
         let (n, m) = (self.spaces.obs_dim, self.low.len());
-        for (obs, action) in obs.chunks_exact(n).zip(actions.chunks_exact_mut(m)) {
+        self.seen.clear();
+        self.seen.extend_from_slice(obs);
+        if let Some(normalizer) = &self.normalizer {
+            normalizer.standardize(&mut self.seen);
+        }
+        for (obs, action) in self.seen.chunks_exact(n).zip(actions.chunks_exact_mut(m)) {
             if random {
                 self.unit_action.fill_with(|| self.exploration.uniform(-1.0, 1.0));
             } else {
@@ -354,6 +378,9 @@ impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
         // A minibatch of its own: neither the draws nor the solver's memory of training change.
         let Self { engine, config, actor, critic, batch, diagnostics: rng, .. } = self;
         self.replay.sample(config.batch_size, rng, batch);
+        if let Some(normalizer) = &self.normalizer {
+            normalizer.apply(batch);
+        }
         if self.family.stochastic() {
             draw_policy_noise(batch, self.low.len(), rng);
         }
@@ -388,5 +415,89 @@ impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
             vector[place.range.clone()].copy_from_slice(&parameter.values);
         }
         Ok(())
+    }
+
+    fn moments(&self) -> Vec<Moments> {
+        let own = self.tensors().into_iter().filter(|(.., target)| !target);
+        own.filter_map(|(place, role, _)| {
+            let learner = match role {
+                Role::Actor => &self.actor,
+                Role::Critic => &self.critic,
+            };
+            match &learner.optimizer {
+                Optimizer::Adam { m, v, t } if *t > 0 => Some(Moments {
+                    step: *t,
+                    mean: m[place.range.clone()].to_vec(),
+                    square: v[place.range].to_vec(),
+                    name: place.name,
+                }),
+                _ => None,
+            }
+        })
+        .collect()
+    }
+
+    fn set_moments(&mut self, moments: &[Moments]) -> Result<()> {
+        for player in [&mut self.actor, &mut self.critic] {
+            player.optimizer = Optimizer::new(self.config.optimizer, player.params.len());
+        }
+        let own = self.tensors().into_iter().filter(|(.., target)| !target);
+        for (place, role, _) in own {
+            let Some(given) = moments.iter().find(|m| m.name == place.name) else { continue };
+            if given.mean.len() != place.range.len() || given.square.len() != place.range.len() {
+                let message = format!("the moments of `{}` have another length", place.name);
+                return Err(Error::Parameters(message));
+            }
+            let learner = learner(&mut self.actor, &mut self.critic, role);
+            if let Optimizer::Adam { m, v, t } = &mut learner.optimizer {
+                *t = given.step;
+                m[place.range.clone()].copy_from_slice(&given.mean);
+                v[place.range].copy_from_slice(&given.square);
+            }
+        }
+        Ok(())
+    }
+
+    fn replay(&mut self) -> Option<&mut Replay> {
+        Some(&mut self.replay)
+    }
+
+    fn set_steps(&mut self, steps: u64) {
+        (self.steps, self.steps_since_round) = (steps, 0);
+    }
+
+    fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.config.learning_rate = learning_rate;
+        for (player, role) in [(&mut self.actor, Role::Actor), (&mut self.critic, Role::Critic)] {
+            player.learning_rate = self.config.learning_rate(role);
+        }
+    }
+
+    fn set_normalizer(&mut self, normalizer: Option<Normalizer>) {
+        self.normalizer = normalizer;
+    }
+
+    fn game_gradients(
+        &mut self,
+        batch: &Batch<f32>,
+        stackelberg: &StackelbergConfig,
+    ) -> Result<GameGradients> {
+        let role = self.config.leader.unwrap_or(Role::Actor);
+        let mut solver = Solver::new(&stackelberg.solver_config(0));
+        let mut leader = LeaderGradient::new(self.leader_gradient.total.len());
+        let mut follower = vec![0.0; self.follower_gradient.len()];
+        let lambda = stackelberg.lambda(self.steps) as f32;
+        let clamp = stackelberg.norm_ratio_clamp.map(|c| c as f32);
+        let Self { engine, actor, critic, .. } = self;
+        let mut game = engine.freeze(point(actor, critic, batch), role)?;
+        game.gradient(Player::Follower, Player::Follower, &mut follower)?;
+        total_derivative(&mut game, &mut solver, lambda, clamp, &mut leader)?;
+        drop(game);
+        Ok(GameGradients {
+            leader: self.named(role, &leader.individual),
+            implicit: self.named(role, &leader.implicit),
+            total: self.named(role, &leader.total),
+            follower: self.named(role.opponent(), &follower),
+        })
     }
 }
