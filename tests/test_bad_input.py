@@ -68,6 +68,7 @@ LEADER = {
     "norm_ratio_clamp=0": ["`norm_ratio_clamp` is 0"],
     "leader=critic": ["`leader`", "`stddpg-al` fixes who leads"],
     "target_policy=target": ["`target_policy`", "implicit term"],
+    "independent_minibatches=true": ["`independent_minibatches`", "`woodbury`", "Gram"],
 }
 
 
@@ -77,9 +78,25 @@ def test_a_wrong_setting_of_a_leader(stac_bench, tmp_path, assignment):
     wrong(done, *LEADER[assignment])
 
 
-def test_woodbury_for_a_critic_that_leads(stac_bench, tmp_path):
-    done = stac_bench(tmp_path, *POINT, "--algo", "stddpg-cl", "--set", "solver=woodbury")
+@pytest.mark.parametrize("algo", ["stddpg-cl", "stsac-cl"])
+def test_woodbury_for_a_critic_that_leads(stac_bench, tmp_path, algo):
+    done = stac_bench(tmp_path, *POINT, "--algo", algo, "--set", "solver=woodbury")
     wrong(done, "`solver` is woodbury", "take `cg`")
+
+
+ENTROPY = {
+    "ent_coef=-0.1": ["`ent_coef` is -0.1"],
+    "ent_coef=automatic": ["`ent_coef` is automatic", "`auto`"],
+    "target_entropy=low": ["`target_entropy` is low", "`auto`"],
+    "noise_std=0.1": ["unknown key `noise_std`"],
+    "target_policy=target": ["unknown key `target_policy`"],
+}
+
+
+@pytest.mark.parametrize("assignment", ENTROPY)
+def test_a_wrong_setting_of_sac(stac_bench, tmp_path, assignment):
+    done = stac_bench(tmp_path, *POINT, "--algo", "sac", "--set", assignment)
+    wrong(done, *ENTROPY[assignment])
 
 
 FILES = {
@@ -180,7 +197,7 @@ def test_a_reward_that_is_nan(stac_bench, tmp_path):
     wrong(stac_bench(tmp_path, *POINT, *DDPG, *QUICK, *fault), "reward of NaN", status=1)
 
 
-@pytest.mark.parametrize("algo", ["ddpg", "stddpg-al", "stddpg-cl"])
+@pytest.mark.parametrize("algo", ["ddpg", "stddpg-al", "stddpg-cl", "sac", "stsac-al", "stsac-cl"])
 def test_divergence_never_reaches_a_saved_model(stac_bench, tmp_path, algo):
     rate = ["--set", "learning_rate=1.0e+30"]
     done = stac_bench(tmp_path, *POINT, "--algo", algo, *QUICK, *rate)

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import yaml
 from conftest import QUICK, ROOT
 
 POINT = ["--env", "Point-v0", "--env-import", "environments"]
@@ -31,6 +32,24 @@ def test_algos_lists_the_files_in_configs(stac_bench, tmp_path):
     lines = stac_bench(tmp_path, "algos").stdout.splitlines()
     files = {path.stem for path in (ROOT / "configs").glob("*.yml")}
     assert {line.split()[0] for line in lines} == files
+
+
+def test_the_papers_settings_are_one_flag_away(train, tmp_path):
+    for path in (ROOT / "configs" / "paper").glob("*.yml"):
+        algo, settings = path.stem, yaml.safe_load(path.read_text())["default"]
+        run = train(tmp_path, algo, *POINT[1:], "--preset", "paper", "--overwrite")
+        config = yaml.safe_load((run / "config.yml").read_text())
+        assert {key: config[key] for key in settings} == settings
+        if algo.startswith("st"):
+            paper = (config["solver"], config["curvature"], config["cg_iterations"])
+            assert paper == ("cg", "hessian", 10)
+
+
+def test_a_setting_beats_the_preset(train, tmp_path):
+    arguments = ["--preset", "paper", "--set", "lam=7", "--set", "cg_iterations=2"]
+    run = train(tmp_path, "stddpg-al", *POINT[1:], *arguments)
+    config = yaml.safe_load((run / "config.yml").read_text())
+    assert (config["lam"], config["cg_iterations"], config["curvature_stop"]) == (7, 2, False)
 
 
 def test_completions(stac_bench, tmp_path):

@@ -88,11 +88,11 @@ fn distance(a: &dyn Agent, b: &dyn Agent) -> f32 {
     values(a).iter().zip(values(b)).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
 }
 
-const DDPG_FORMS: [&str; 3] = ["ddpg", "stddpg-al", "stddpg-cl"];
+const FORMS: [&str; 6] = ["ddpg", "stddpg-al", "stddpg-cl", "sac", "stsac-al", "stsac-cl"];
 
 #[test]
 fn the_same_seed_gives_identical_parameters_and_another_seed_does_not() {
-    for algo in DDPG_FORMS {
+    for algo in FORMS {
         let a = trained(algo, 3, 120, json!({}));
         let b = trained(algo, 3, 120, json!({}));
         let c = trained(algo, 4, 120, json!({}));
@@ -142,8 +142,10 @@ fn the_random_phase_covers_the_box_and_ends() {
 /// Proposition 2: as lambda grows, the leader's update becomes the baseline's.
 #[test]
 fn a_large_lambda_gives_the_simultaneous_baseline() {
-    let baseline = trained("ddpg", 1, 100, json!({"update_order": "simultaneous"}));
-    for algo in ["stddpg-al", "stddpg-cl"] {
+    for (algo, baseline) in
+        [("stddpg-al", "ddpg"), ("stddpg-cl", "ddpg"), ("stsac-al", "sac"), ("stsac-cl", "sac")]
+    {
+        let baseline = trained(baseline, 1, 100, json!({"update_order": "simultaneous"}));
         let led = |lam: f64| {
             trained(algo, 1, 100, json!({"lam": lam, "solver": "cg", "optimizer": "adam"}))
         };
@@ -165,6 +167,8 @@ fn each_option_changes_training() {
         json!({"cg_iterations": 1}),
         json!({"cg_tolerance": 0.9}),
         json!({"norm_ratio_clamp": 1e-3}),
+        json!({"lam_decay": "adaptive"}),
+        json!({"independent_minibatches": true}),
         json!({"solver": "woodbury"}),
         json!({"solver": "neumann"}),
         json!({"solver": "nystrom"}),
@@ -186,6 +190,16 @@ fn each_option_changes_training() {
         trained("stddpg-al", 1, 100, json!({"solver": "nystrom", "lam": 1.0, "solver_rank": rank}))
     };
     assert!(distance(&*nystrom(2), &*nystrom(20)) > 0.0, "solver_rank had no effect");
+    let sac = |ent_coef: serde_json::Value, target: serde_json::Value| {
+        trained("sac", 1, 100, json!({"ent_coef": ent_coef, "target_entropy": target}))
+    };
+    let fixed = sac(json!(0.2), json!("auto"));
+    for (ent_coef, target) in [(json!(0.3), json!("auto")), (json!("auto_0.2"), json!("auto"))] {
+        let networks = |agent: &dyn Agent| agent.parameters()[0].clone();
+        assert_ne!(networks(&*fixed), networks(&*sac(ent_coef.clone(), target)), "{ent_coef}");
+    }
+    let learnt = |target: f64| sac(json!("auto"), json!(target));
+    assert!(distance(&*learnt(-1.0), &*learnt(-3.0)) > 0.0, "target_entropy had no effect");
     let target = trained("ddpg", 1, 100, json!({"target_policy": "target"}));
     assert!(
         distance(&*trained("ddpg", 1, 100, json!({"target_policy": "current"})), &*target) > 0.0
@@ -194,8 +208,8 @@ fn each_option_changes_training() {
 
 #[test]
 fn every_solver_trains_with_either_leader() {
-    for algo in ["stddpg-al", "stddpg-cl"] {
-        let baseline = trained("ddpg", 1, 100, json!({}));
+    for (algo, baseline) in [("stddpg-al", "ddpg"), ("stddpg-cl", "ddpg"), ("stsac-al", "sac")] {
+        let baseline = trained(baseline, 1, 100, json!({}));
         for solver in ["cg", "neumann", "nystrom"] {
             let mut agent = trained(algo, 1, 100, json!({"solver": solver, "lam": 10.0}));
             assert!(distance(&*baseline, &*agent) > 1e-4, "{algo} {solver}");
@@ -208,14 +222,54 @@ fn every_solver_trains_with_either_leader() {
 }
 
 #[test]
-fn ddpg_and_its_stackelberg_forms_learn_to_stay_at_the_origin() {
+fn every_algorithm_learns_to_stay_at_the_origin() {
     let episode =
         |agent: &mut dyn Agent| evaluate(agent, &mut Point::new(), 1, Some(0)).unwrap().mean();
-    for algo in DDPG_FORMS {
+    for algo in FORMS {
         let before = episode(&mut *agent(algo, 0, json!({})));
         let after = episode(&mut *trained(algo, 0, 1500, json!({})));
         // Doing nothing costs sum 0.81^t = 4.2; the best policy stops within two steps.
         assert!(after > -1.0 && after > before, "{algo}: {before} -> {after}");
+    }
+}
+
+/// The coefficient falls while the policy's entropy is above its target, and rises below.
+#[test]
+fn a_learnt_entropy_coefficient_moves_entropy_towards_its_target() {
+    for (target, rises) in [(-50.0, false), (50.0, true)] {
+        let mut agent =
+            trained("sac", 0, 100, json!({"ent_coef": "auto_0.5", "target_entropy": target}));
+        let log_alpha = agent.parameters().pop().unwrap();
+        assert_eq!((&*log_alpha.name, log_alpha.values.len()), ("log_ent_coef", 1));
+        // Adam moves by its step size while the slope keeps its sign.
+        let updates = agent.updates() as f32;
+        let step = if rises { 1e-3 } else { -1e-3 };
+        let want = 0.5f32.ln() + step * updates;
+        assert!((log_alpha.values[0] - want).abs() < 1e-4, "{} {want}", log_alpha.values[0]);
+        let metrics = agent.metrics();
+        let get = |tag: &str| metrics.iter().find(|(t, _)| *t == tag).unwrap().1;
+        // The mean over updates of the coefficient in force.
+        let mean = (0..agent.updates()).map(|k| 0.5 * (f64::from(step) * k as f64).exp());
+        let mean = mean.sum::<f64>() / agent.updates() as f64;
+        assert!((get("train/ent_coef") - mean).abs() < 1e-4);
+        assert!(get("train/entropy").is_finite() && get("train/ent_coef_loss").is_finite());
+    }
+    let fixed = trained("sac", 0, 100, json!({}));
+    assert!(fixed.parameters().iter().all(|p| p.name != "log_ent_coef"));
+}
+
+/// By 1.01 per update: up where the implicit term outweighs the individual gradient or the solve
+/// fails, down elsewhere.
+#[test]
+fn adaptive_damping_follows_how_solves_go() {
+    for (lam, grows) in [(1e-9, true), (1e9, false)] {
+        let settings = json!({"solver": "cg", "lam": lam, "lam_decay": "adaptive", "unroll": 1});
+        let mut agent = trained("stddpg-al", 0, 60, settings);
+        let (_, lambda) = agent.metrics().into_iter().find(|(t, _)| *t == "game/lambda").unwrap();
+        let factor: f64 = if grows { 1.01 } else { 1.0 / 1.01 };
+        let mean = (0..agent.updates()).map(|k| lam * factor.powi(k as i32)).sum::<f64>()
+            / agent.updates() as f64;
+        assert!((lambda / mean - 1.0).abs() < 1e-9, "{lambda} {mean}");
     }
 }
 
@@ -245,7 +299,7 @@ fn metrics_hold_the_games_measures_and_are_drained() {
 
 #[test]
 fn diagnostics_give_both_ends_of_both_spectra() {
-    for algo in DDPG_FORMS {
+    for algo in FORMS {
         assert!(agent(algo, 0, json!({})).diagnostics().unwrap().is_empty(), "{algo}: no data yet");
         let diagnostics = trained(algo, 0, 100, json!({})).diagnostics().unwrap();
         for player in ["follower", "leader"] {
@@ -285,7 +339,7 @@ fn diagnostics_leave_training_as_it_is() {
             Ok(Flow::Continue)
         }
     }
-    for algo in DDPG_FORMS {
+    for algo in FORMS {
         let extra = json!({"lam": 10.0, "warm_start": true});
         let mut looked_at = agent(algo, 2, extra.clone());
         train(&mut *looked_at, &mut Point::new(), 80, 2, &mut Look).unwrap();
@@ -304,7 +358,7 @@ fn exponential_decay_lowers_lambda() {
 
 #[test]
 fn a_learning_rate_of_1e30_is_an_error_and_not_nan_weights() {
-    for algo in DDPG_FORMS {
+    for algo in FORMS {
         let mut agent = agent(algo, 0, json!({"learning_rate": 1e30}));
         let error = train(&mut *agent, &mut Point::new(), 200, 0, &mut Silent).unwrap_err();
         assert!(matches!(error, Error::Diverged { .. }), "{algo}: {error}");
@@ -322,6 +376,22 @@ fn parameters_survive_a_round_trip_and_strangers_are_refused() {
     let names: Vec<_> = a.parameters().into_iter().map(|p| p.name).collect();
     assert_eq!(names[0], "actor.mu.0.weight");
     assert!(names.contains(&"critic_target.qf0.4.bias".to_string()));
+
+    let sac = trained("sac", 0, 80, json!({"ent_coef": "auto"}));
+    let mut other = agent("sac", 9, json!({"ent_coef": "auto"}));
+    other.set_parameters(&sac.parameters()).unwrap();
+    assert_eq!(sac.parameters(), other.parameters());
+    let names: Vec<_> = sac.parameters().into_iter().map(|p| p.name).collect();
+    for name in
+        ["actor.latent_pi.2.bias", "actor.mu.weight", "actor.log_std.bias", "critic.qf1.0.weight"]
+    {
+        assert!(names.contains(&name.to_string()), "{name}: {names:?}");
+    }
+    assert!(names.iter().all(|name| !name.starts_with("actor_target")));
+    let fixed = agent("sac", 9, json!({})).set_parameters(&sac.parameters()).unwrap_err();
+    assert!(fixed.to_string().contains("log_ent_coef"), "{fixed}");
+    let missing = &sac.parameters()[..names.len() - 1];
+    assert!(matches!(other.set_parameters(missing), Err(Error::Parameters(_))));
 
     let mut wrong = a.parameters();
     wrong[0].shape = vec![1, 2];
@@ -357,6 +427,12 @@ fn values_out_of_range_are_refused_by_name() {
         ("leader", json!("critic")),
         ("target_policy", json!("target")),
         ("learning_starts", json!(-5)),
+        ("ent_coef", json!(-0.1)),
+        ("ent_coef", json!("automatic")),
+        ("ent_coef", json!("auto_-1")),
+        ("target_entropy", json!("low")),
+        ("lam_decay", json!("linear")),
+        ("independent_minibatches", json!(3)),
     ] {
         let mut settings = settings(json!({}));
         settings.insert(key.into(), value.clone());
@@ -368,6 +444,9 @@ fn values_out_of_range_are_refused_by_name() {
     let undamped = settings(json!({"solver": "nystrom", "lam": 0.0}));
     let error = algo::find("stddpg-cl").unwrap().check(&undamped).unwrap_err().to_string();
     assert!(error.contains("`lam` is 0") && error.contains("nystrom"), "{error}");
+    let shared = settings(json!({"independent_minibatches": true, "solver": "woodbury"}));
+    let error = algo::find("stsac-al").unwrap().check(&shared).unwrap_err().to_string();
+    assert!(error.contains("independent_minibatches") && error.contains("woodbury"), "{error}");
     for (key, value) in [("solver", "woodbury"), ("curvature", "gauss_newton")] {
         let settings = settings(json!({key: value}));
         assert!(algo::find("stddpg-cl").unwrap().check(&settings).is_err(), "{key}");

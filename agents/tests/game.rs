@@ -1,17 +1,19 @@
-//! The DDPG game of the autograd engine against finite differences and dense algebra, in float64.
+//! The games of DDPG and SAC, of the autograd engine, against finite differences and dense algebra, in
+//! float64.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use agents::algo::ddpg::Ddpg;
 use agents::algo::off_policy::Family;
+use agents::algo::sac::Sac;
 use agents::algo::{OffPolicyConfig, PolicyKwargs, TargetPolicy};
-use agents::engine::autograd::Autograd;
-use agents::engine::{Engine, Role};
+use agents::engine::autograd::{Autograd, Objectives};
+use agents::engine::{Engine, FrozenGame as _, Role};
 use agents::flat;
 use agents::game::solvers::SolverKind;
 use agents::game::{
-    Curvature, Game, LeaderGradient, Player, Solver, SolverConfig, total_derivative,
+    Curvature, Game, Independent, LeaderGradient, Player, Solver, SolverConfig, total_derivative,
 };
 use agents::nn::Activation;
 use common::*;
@@ -20,16 +22,41 @@ use tch::Device;
 const OBS: usize = 3;
 const ACT: usize = 2;
 
-fn setup(activation_fn: Activation, target_policy: TargetPolicy) -> (Autograd<f64, Ddpg>, Fixture) {
+fn config(activation_fn: Activation) -> OffPolicyConfig {
     let policy_kwargs = PolicyKwargs { net_arch: vec![7, 5], activation_fn };
-    let config = OffPolicyConfig { policy_kwargs, target_policy, ..OffPolicyConfig::default() };
-    let family = Ddpg::new(&config, OBS, ACT);
-    let dims = [family.actor().dim(), family.critic().dim()];
+    OffPolicyConfig { policy_kwargs, ..OffPolicyConfig::default() }
+}
+
+fn setup<F: Family + Objectives>(family: F) -> (Autograd<f64, F>, Fixture) {
+    let dims = [family.actor().dim(), family.critics() * family.critic().dim()];
     (Autograd::new(family, Device::Cpu), Fixture::new(1, dims, OBS, ACT, 8))
 }
 
-fn smooth() -> (Autograd<f64, Ddpg>, Fixture) {
-    setup(Activation::Tanh, TargetPolicy::Current)
+fn ddpg(activation: Activation) -> (Autograd<f64, Ddpg>, Fixture) {
+    setup(Ddpg::new(&config(activation), OBS, ACT))
+}
+
+fn sac(activation: Activation) -> (Autograd<f64, Sac>, Fixture) {
+    setup(Sac::new(&config(activation), OBS, ACT))
+}
+
+/// Tests of this name for every algorithm: `body(engine, point)` on networks of `activation`.
+macro_rules! for_both {
+    ($name:ident, $activation:expr) => {
+        mod $name {
+            use super::*;
+            #[test]
+            fn ddpg() {
+                let (mut engine, at) = super::ddpg($activation);
+                super::$name(&mut engine, &at);
+            }
+            #[test]
+            fn sac() {
+                let (mut engine, at) = super::sac($activation);
+                super::$name(&mut engine, &at);
+            }
+        }
+    };
 }
 
 fn solver(kind: SolverKind, curvature: Curvature) -> Solver<f64> {
@@ -44,8 +71,8 @@ fn solver(kind: SolverKind, curvature: Curvature) -> Solver<f64> {
 }
 
 /// The total derivative by `solver`, and its parts.
-fn led(
-    engine: &mut Autograd<f64, Ddpg>,
+fn led<O: Objectives>(
+    engine: &mut Autograd<f64, O>,
     at: &Fixture,
     leader: Role,
     mut solver: Solver<f64>,
@@ -59,30 +86,28 @@ fn led(
     out
 }
 
-#[test]
-fn gradients_match_finite_differences() {
-    for activation in [Activation::Tanh, Activation::Relu] {
-        let (mut engine, at) = setup(activation, TargetPolicy::Current);
-        for leader in [Role::Actor, Role::Critic] {
-            for (of, wrt) in [
-                (Player::Leader, Player::Leader),
-                (Player::Leader, Player::Follower),
-                (Player::Follower, Player::Leader),
-                (Player::Follower, Player::Follower),
-            ] {
-                let g = gradient(&mut engine, &at, leader, of, wrt);
-                let (of, wrt) = (role_of(leader, of), role_of(leader, wrt));
-                let v = at.random_vector(2, g.len());
-                let slope = directional(&at, wrt, &v, |p| vec![loss(&mut engine, p, of)]);
-                assert_close(&[flat::dot(&g, &v)], &slope, 1e-6);
-            }
+fn gradients_match_finite_differences<O: Objectives>(engine: &mut Autograd<f64, O>, at: &Fixture) {
+    for leader in [Role::Actor, Role::Critic] {
+        for (of, wrt) in [
+            (Player::Leader, Player::Leader),
+            (Player::Leader, Player::Follower),
+            (Player::Follower, Player::Leader),
+            (Player::Follower, Player::Follower),
+        ] {
+            let g = gradient(engine, at, leader, of, wrt);
+            let (of, wrt) = (role_of(leader, of), role_of(leader, wrt));
+            let v = at.random_vector(2, g.len());
+            let slope = directional(at, wrt, &v, |p| vec![loss(engine, p, of)]);
+            assert_close(&[flat::dot(&g, &v)], &slope, 1e-6);
         }
     }
 }
+for_both!(gradients_match_finite_differences, Activation::Relu);
 
-#[test]
-fn second_derivatives_match_finite_differences() {
-    let (mut engine, at) = smooth();
+fn second_derivatives_match_finite_differences<O: Objectives>(
+    engine: &mut Autograd<f64, O>,
+    at: &Fixture,
+) {
     for leader in [Role::Actor, Role::Critic] {
         let follower = leader.opponent();
         let dims = [Player::Leader, Player::Follower]
@@ -97,101 +122,98 @@ fn second_derivatives_match_finite_differences() {
             game.leader_hvp(&u, &mut own).unwrap();
         }
         let own_gradient = |player| {
-            move |e: &mut Autograd<f64, Ddpg>, p: &Fixture| gradient(e, p, leader, player, player)
+            move |e: &mut Autograd<f64, O>, p: &Fixture| gradient(e, p, leader, player, player)
         };
         let follower_gradient = own_gradient(Player::Follower);
         let leader_gradient = own_gradient(Player::Leader);
 
         // D22 f2 v and D11 f1 u as directional derivatives of gradients.
-        assert_close(
-            &hvp,
-            &directional(&at, follower, &v, |p| follower_gradient(&mut engine, p)),
-            1e-6,
-        );
-        assert_close(
-            &own,
-            &directional(&at, leader, &u, |p| leader_gradient(&mut engine, p)),
-            1e-6,
-        );
+        assert_close(&hvp, &directional(at, follower, &v, |p| follower_gradient(engine, p)), 1e-6);
+        assert_close(&own, &directional(at, leader, &u, |p| leader_gradient(engine, p)), 1e-6);
         // <D1 (D2 f2 . v), u> = < d/du D2 f2, v >
-        let along_u = directional(&at, leader, &u, |p| follower_gradient(&mut engine, p));
+        let along_u = directional(at, leader, &u, |p| follower_gradient(engine, p));
         assert_close(&[flat::dot(&cross, &u)], &[flat::dot(&along_u, &v)], 1e-6);
     }
 }
+for_both!(second_derivatives_match_finite_differences, Activation::Tanh);
 
-#[test]
-fn total_derivative_matches_dense_algebra_on_finite_difference_matrices() {
-    let (mut engine, at) = smooth();
+fn total_derivative_matches_dense_algebra_on_finite_difference_matrices<O: Objectives>(
+    engine: &mut Autograd<f64, O>,
+    at: &Fixture,
+) {
     let lambda = 0.3;
     for leader in [Role::Actor, Role::Critic] {
         let follower = leader.opponent();
-        let b = gradient(&mut engine, &at, leader, Player::Leader, Player::Follower);
-        let d1 = gradient(&mut engine, &at, leader, Player::Leader, Player::Leader);
-        let columns =
-            |role: Role, dim: usize, engine: &mut Autograd<f64, Ddpg>| -> faer::Mat<f64> {
-                let mut matrix = faer::Mat::zeros(b.len(), dim);
-                for j in 0..dim {
-                    let mut unit = vec![0.0; dim];
-                    unit[j] = 1.0;
-                    let own = |p: &Fixture| {
-                        gradient(engine, p, leader, Player::Follower, Player::Follower)
-                    };
-                    for (i, x) in directional(&at, role, &unit, own).into_iter().enumerate() {
-                        matrix[(i, j)] = x;
-                    }
+        let b = gradient(engine, at, leader, Player::Leader, Player::Follower);
+        let d1 = gradient(engine, at, leader, Player::Leader, Player::Leader);
+        let columns = |role: Role, dim: usize, engine: &mut Autograd<f64, O>| -> faer::Mat<f64> {
+            let mut matrix = faer::Mat::zeros(b.len(), dim);
+            for j in 0..dim {
+                let mut unit = vec![0.0; dim];
+                unit[j] = 1.0;
+                let own =
+                    |p: &Fixture| gradient(engine, p, leader, Player::Follower, Player::Follower);
+                for (i, x) in directional(at, role, &unit, own).into_iter().enumerate() {
+                    matrix[(i, j)] = x;
                 }
-                matrix
-            };
+            }
+            matrix
+        };
         // D22 f2 + lambda I, and D1 D2 f2 with rows of the follower.
-        let mut hessian = columns(follower, b.len(), &mut engine);
+        let mut hessian = columns(follower, b.len(), engine);
         for i in 0..b.len() {
             hessian[(i, i)] += lambda;
         }
-        let cross = columns(leader, d1.len(), &mut engine);
+        let cross = columns(leader, d1.len(), engine);
 
         use faer::linalg::solvers::Solve as _;
         let x = hessian.partial_piv_lu().solve(&faer::Mat::from_fn(b.len(), 1, |i, _| b[i]));
         let implicit = cross.transpose() * x;
         let total: Vec<f64> = d1.iter().enumerate().map(|(i, d)| d - implicit[(i, 0)]).collect();
 
-        let dense =
-            led(&mut engine, &at, leader, solver(SolverKind::Dense, Curvature::Hessian), lambda);
+        let dense = led(engine, at, leader, solver(SolverKind::Dense, Curvature::Hessian), lambda);
         assert_close(&dense.total, &total, 1e-5);
     }
 }
+for_both!(total_derivative_matches_dense_algebra_on_finite_difference_matrices, Activation::Tanh);
 
-#[test]
-fn woodbury_equals_the_dense_gauss_newton_solve() {
+fn woodbury_equals_the_dense_gauss_newton_solve<O: Objectives>(
+    engine: &mut Autograd<f64, O>,
+    at: &Fixture,
+) {
     for lambda in [1e-2, 1.0, 50.0] {
-        let (mut engine, at) = setup(Activation::Relu, TargetPolicy::Current);
-        let dense = led(
-            &mut engine,
-            &at,
-            Role::Actor,
-            solver(SolverKind::Dense, Curvature::GaussNewton),
-            lambda,
-        );
-        let fast = led(
-            &mut engine,
-            &at,
-            Role::Actor,
-            solver(SolverKind::Woodbury, Curvature::GaussNewton),
-            lambda,
-        );
+        let [dense, fast] = [SolverKind::Dense, SolverKind::Woodbury]
+            .map(|kind| led(engine, at, Role::Actor, solver(kind, Curvature::GaussNewton), lambda));
         assert_close(&fast.implicit, &dense.implicit, 1e-8);
     }
 }
+for_both!(woodbury_equals_the_dense_gauss_newton_solve, Activation::Relu);
 
-#[test]
-fn cg_equals_the_dense_solve_where_the_hessian_is_positive_definite() {
-    let (mut engine, at) = smooth();
+fn cg_equals_the_dense_solve_where_the_hessian_is_positive_definite<O: Objectives>(
+    engine: &mut Autograd<f64, O>,
+    at: &Fixture,
+) {
     for leader in [Role::Actor, Role::Critic] {
         // A lambda beyond the most negative eigenvalue makes the damped Hessian positive definite.
-        let dense =
-            led(&mut engine, &at, leader, solver(SolverKind::Dense, Curvature::Hessian), 20.0);
-        let cg = led(&mut engine, &at, leader, solver(SolverKind::Cg, Curvature::Hessian), 20.0);
+        let [dense, cg] = [SolverKind::Dense, SolverKind::Cg]
+            .map(|kind| led(engine, at, leader, solver(kind, Curvature::Hessian), 20.0));
         assert_close(&cg.implicit, &dense.implicit, 1e-8);
     }
+}
+for_both!(cg_equals_the_dense_solve_where_the_hessian_is_positive_definite, Activation::Tanh);
+
+/// The least-squares structure says `D22 f2 = G` where the outputs are linear in the parameters, so
+/// that products with `J` and `J'` have the Hessian itself as an oracle: twin critics without
+/// hidden layers.
+#[test]
+fn gauss_newton_is_the_hessian_of_linear_critics() {
+    let mut config = config(Activation::Relu);
+    config.policy_kwargs.net_arch = vec![];
+    let (mut engine, at) = setup(Sac::new(&config, OBS, ACT));
+    let [hessian, gauss_newton] = [Curvature::Hessian, Curvature::GaussNewton].map(|curvature| {
+        led(&mut engine, &at, Role::Actor, solver(SolverKind::Dense, curvature), 0.3)
+    });
+    assert_close(&gauss_newton.implicit, &hessian.implicit, 1e-9);
 }
 
 /// A detached target turns STDDPG into DDPG without anybody noticing. The averaged policy is such a
@@ -201,7 +223,8 @@ fn the_cross_derivative_is_zero_only_if_the_target_does_not_depend_on_the_actor(
     for (target_policy, expect_zero) in
         [(TargetPolicy::Current, false), (TargetPolicy::Target, true)]
     {
-        let (mut engine, at) = setup(Activation::Tanh, target_policy);
+        let config = OffPolicyConfig { target_policy, ..config(Activation::Tanh) };
+        let (mut engine, at) = setup(Ddpg::new(&config, OBS, ACT));
         let mut game = engine.freeze(at.point(), Role::Actor).unwrap();
         let x = at.random_vector(5, game.dim(Player::Follower));
         let mut cross = vec![f64::NAN; game.dim(Player::Leader)];
@@ -215,13 +238,146 @@ fn the_cross_derivative_is_zero_only_if_the_target_does_not_depend_on_the_actor(
     }
 }
 
+fn every_row_that_terminates_drops_out_of_the_cross_derivative<O: Objectives>(
+    engine: &mut Autograd<f64, O>,
+    at: &Fixture,
+) {
+    let mut cross_norm = |at: &Fixture| {
+        let mut game = engine.freeze(at.point(), Role::Actor).unwrap();
+        let x = at.random_vector(5, game.dim(Player::Follower));
+        let mut cross = vec![f64::NAN; game.dim(Player::Leader)];
+        game.cross_vjp(&x, &mut cross).unwrap();
+        flat::norm(&cross)
+    };
+    assert!(cross_norm(at) > 0.0);
+    let mut terminal = at.clone();
+    terminal.batch.dones.fill(1.0);
+    assert_eq!(cross_norm(&terminal), 0.0);
+}
+for_both!(every_row_that_terminates_drops_out_of_the_cross_derivative, Activation::Tanh);
+
+/// One affine layer and one sample, so that the objectives can be written out by hand.
+mod sac_by_hand {
+    use super::*;
+
+    const ETA: f64 = 0.3; // that of `Fixture::point`
+
+    struct Policy {
+        action: f64,
+        log_pi: f64,
+    }
+
+    /// The density of `tanh(u)`, `u ~ N(m, s)`, by the change of variables.
+    fn policy(weights: &[f64], s: f64, noise: f64) -> Policy {
+        // Rows: mean, log std; columns: s; then two biases.
+        let (mean, log_std) = (weights[0] * s + weights[2], weights[1] * s + weights[3]);
+        let std = log_std.clamp(-20.0, 2.0).exp();
+        let action = (mean + std * noise).tanh();
+        let density = (-0.5 * noise * noise).exp() / (std * std::f64::consts::TAU.sqrt());
+        Policy { action, log_pi: (density / (1.0 - action * action)).ln() }
+    }
+
+    fn q(w: &[f64], s: f64, a: f64) -> f64 {
+        w[0] * s + w[1] * a + w[2]
+    }
+
+    fn min_q(w: &[f64], s: f64, a: f64) -> f64 {
+        q(&w[..3], s, a).min(q(&w[3..], s, a))
+    }
+
+    fn one_sample(done: f64) -> (Autograd<f64, Sac>, Fixture) {
+        let mut config = config(Activation::Relu);
+        config.policy_kwargs.net_arch = vec![];
+        let (engine, _) = setup(Sac::new(&config, 1, 1));
+        let mut at = Fixture::new(7, [4, 6], 1, 1, 1);
+        at.batch.dones[0] = done;
+        (engine, at)
+    }
+
+    #[test]
+    fn losses_are_those_of_equations_9_and_10() {
+        for done in [0.0, 1.0] {
+            let (mut engine, at) = one_sample(done);
+            let b = &at.batch;
+            let (s, a, next) = (b.obs[0], b.actions[0], b.next_obs[0]);
+            let now = policy(&at.actor, s, b.noise[0]);
+            let actor = ETA * now.log_pi - min_q(&at.critic, s, now.action);
+            let then = policy(&at.actor, next, b.next_noise[0]);
+            let soft = min_q(&at.target_critic, next, then.action) - ETA * then.log_pi;
+            let y = b.rewards[0] + 0.99 * (1.0 - done) * soft;
+            let critic =
+                (q(&at.critic[..3], s, a) - y).powi(2) + (q(&at.critic[3..], s, a) - y).powi(2);
+
+            assert_close(&[loss(&mut engine, &at, Role::Actor)], &[actor], 1e-12);
+            assert_close(&[loss(&mut engine, &at, Role::Critic)], &[critic], 1e-12);
+            let mut game = engine.freeze(at.point(), Role::Actor).unwrap();
+            assert_close(&[game.entropy().unwrap().unwrap()], &[-now.log_pi], 1e-12);
+        }
+    }
+
+    /// `D_theta L` has two parts, through the action and through the entropy of the target. Without
+    /// entropy only the first is left.
+    #[test]
+    fn the_entropy_of_the_target_depends_on_the_actor() {
+        let (mut engine, mut at) = one_sample(0.0);
+        let b = at.batch.clone();
+        // A critic that does not see actions: all that is left of D_theta y is the entropy's part.
+        at.target_critic[1] = 0.0;
+        at.target_critic[4] = 0.0;
+        let got = gradient(&mut engine, &at, Role::Actor, Player::Follower, Player::Leader);
+        let error = [0, 3].map(|i| q(&at.critic[i..], b.obs[0], b.actions[0]));
+        let y = |weights: &[f64]| {
+            let then = policy(weights, b.next_obs[0], b.next_noise[0]);
+            let soft = min_q(&at.target_critic, b.next_obs[0], then.action) - ETA * then.log_pi;
+            b.rewards[0] + 0.99 * soft
+        };
+        let want: Vec<f64> = (0..4)
+            .map(|i| {
+                let shifted = |step: f64| {
+                    let mut weights = at.actor.clone();
+                    weights[i] += step;
+                    y(&weights)
+                };
+                let slope = (shifted(1e-6) - shifted(-1e-6)) / 2e-6;
+                -2.0 * error.iter().map(|q| q - y(&at.actor)).sum::<f64>() * slope
+            })
+            .collect();
+        assert_close(&got, &want, 1e-7);
+    }
+}
+
+/// Appendix D: independent minibatches give each factor of the implicit term its own.
 #[test]
-fn every_row_that_terminates_drops_out_of_the_cross_derivative() {
-    let (mut engine, mut at) = smooth();
-    at.batch.dones.fill(1.0);
-    let mut game = engine.freeze(at.point(), Role::Actor).unwrap();
-    let x = at.random_vector(5, game.dim(Player::Follower));
-    let mut cross = vec![f64::NAN; game.dim(Player::Leader)];
-    game.cross_vjp(&x, &mut cross).unwrap();
-    assert_eq!(flat::norm(&cross), 0.0);
+fn independent_minibatches_take_each_factor_from_its_own_batch() {
+    let (mut engine, at) = ddpg(Activation::Tanh);
+    let dims = [at.actor.len(), at.critic.len()];
+    let batches = [2, 3].map(|seed| Fixture::new(seed, dims, OBS, ACT, 8).batch);
+    let [second, third] = batches.map(|batch| Fixture { batch, ..at.clone() });
+    let (mut e2, mut e3) = (engine.clone(), engine.clone());
+    let mut independent = Independent {
+        gradients: &mut engine.freeze(at.point(), Role::Actor).unwrap(),
+        hessian: &mut e2.freeze(second.point(), Role::Actor).unwrap(),
+        cross: &mut e3.freeze(third.point(), Role::Actor).unwrap(),
+    };
+    let mut got = LeaderGradient::new(dims[0]);
+    let mut dense = solver(SolverKind::Dense, Curvature::Hessian);
+    total_derivative(&mut independent, &mut dense, 20.0, None, &mut got).unwrap();
+
+    let (mut e1, mut e2, mut e3) = (ddpg(Activation::Tanh).0, e2.clone(), e3.clone());
+    let b = gradient(&mut e1, &at, Role::Actor, Player::Leader, Player::Follower);
+    let mut hessian = e2.freeze(second.point(), Role::Actor).unwrap();
+    let mut matrix = faer::Mat::zeros(b.len(), b.len());
+    for j in 0..b.len() {
+        let (mut unit, mut column) = (vec![0.0; b.len()], vec![0.0; b.len()]);
+        unit[j] = 1.0;
+        hessian.follower_hvp(&unit, &mut column).unwrap();
+        column[j] += 20.0;
+        (0..b.len()).for_each(|i| matrix[(i, j)] = column[i]);
+    }
+    use faer::linalg::solvers::Solve as _;
+    let x = matrix.partial_piv_lu().solve(&faer::Mat::from_fn(b.len(), 1, |i, _| b[i]));
+    let x: Vec<f64> = (0..b.len()).map(|i| x[(i, 0)]).collect();
+    let mut want = vec![0.0; dims[0]];
+    e3.freeze(third.point(), Role::Actor).unwrap().cross_vjp(&x, &mut want).unwrap();
+    assert_close(&got.implicit, &want, 1e-9);
 }

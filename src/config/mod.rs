@@ -16,7 +16,27 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("ddpg", include_str!("../../configs/ddpg.yml")),
     ("stddpg-al", include_str!("../../configs/stddpg-al.yml")),
     ("stddpg-cl", include_str!("../../configs/stddpg-cl.yml")),
+    ("sac", include_str!("../../configs/sac.yml")),
+    ("stsac-al", include_str!("../../configs/stsac-al.yml")),
+    ("stsac-cl", include_str!("../../configs/stsac-cl.yml")),
 ];
+
+/// `configs/paper/<algo>.yml`, compiled in.
+const PAPER: &[(&str, &str)] = &[
+    ("ddpg", include_str!("../../configs/paper/ddpg.yml")),
+    ("stddpg-al", include_str!("../../configs/paper/stddpg-al.yml")),
+    ("stddpg-cl", include_str!("../../configs/paper/stddpg-cl.yml")),
+    ("sac", include_str!("../../configs/paper/sac.yml")),
+    ("stsac-al", include_str!("../../configs/paper/stsac-al.yml")),
+    ("stsac-cl", include_str!("../../configs/paper/stsac-cl.yml")),
+];
+
+/// Settings with a name of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Preset {
+    /// Those of the paper: full Hessian, ten conjugate gradient iterations
+    Paper,
+}
 
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +110,10 @@ pub struct RunSettings {
 /// The options of the command line that are settings too.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Overrides {
-    /// YAML file with settings, laid over the built-in ones
+    /// Named settings, laid over the built-in ones
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
+    /// YAML file with settings, laid over those
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// One setting, dotted where nested: `--set policy_kwargs.net_arch=[64,64]`
@@ -134,6 +157,10 @@ impl Config {
         overrides: &Overrides,
     ) -> Result<Self, ConfigError> {
         let mut layers = defaults(algorithm, env)?;
+        if let Some(Preset::Paper) = overrides.preset {
+            let name = format!("paper/{}", algorithm.name);
+            File::built_in(&name, text_of(PAPER, algorithm))?.lay_over(&mut layers, env)?;
+        }
         if let Some(path) = &overrides.config {
             File::read(path)?.lay_over(&mut layers, env)?;
         }
@@ -171,7 +198,11 @@ impl Overrides {
 
 /// The text of `configs/{algo}.yml`.
 pub fn default_text(algorithm: &Algorithm) -> &'static str {
-    DEFAULTS.iter().find(|(name, _)| *name == algorithm.name).map_or("", |(_, text)| text)
+    text_of(DEFAULTS, algorithm)
+}
+
+fn text_of(files: &[(&str, &'static str)], algorithm: &Algorithm) -> &'static str {
+    files.iter().find(|(name, _)| *name == algorithm.name).map_or("", |(_, text)| text)
 }
 
 fn defaults(algorithm: &Algorithm, env: &str) -> Result<Layers, ConfigError> {

@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::stackelberg::StackelbergConfig;
+use super::temperature::{self, NumberOrAuto};
 use crate::engine::Role;
 use crate::error::{Error, Result};
 use crate::nn::Activation;
@@ -102,6 +103,10 @@ pub struct OffPolicyConfig {
     pub gradient_steps: i64,
     /// Standard deviation of DDPG's exploration noise, in units of the action's half range.
     pub noise_std: f64,
+    /// Entropy coefficient of SAC: a number, or learnt from `auto` or `auto_0.1`.
+    pub ent_coef: NumberOrAuto,
+    /// Entropy that a learnt coefficient aims at; `auto` for minus the action dimension.
+    pub target_entropy: NumberOrAuto,
     /// Networks.
     pub policy_kwargs: PolicyKwargs,
     /// Which policy acts in the critic's target (DDPG).
@@ -136,6 +141,8 @@ impl Default for OffPolicyConfig {
             train_freq: 50,
             gradient_steps: 50,
             noise_std: 0.1,
+            ent_coef: NumberOrAuto::Number(0.2),
+            target_entropy: NumberOrAuto::auto(),
             policy_kwargs: PolicyKwargs::default(),
             target_policy: TargetPolicy::Current,
             update_order: UpdateOrder::Simultaneous,
@@ -171,6 +178,7 @@ impl OffPolicyConfig {
             return Err(Error::config("gradient_steps", self.gradient_steps, reason));
         }
         not_negative("noise_std", self.noise_std)?;
+        temperature::validate(self)?;
         self.stackelberg.validate()?;
         self.policy_kwargs.validate()?;
         if self.leader.is_some() && self.target_policy == TargetPolicy::Target {

@@ -95,7 +95,7 @@ impl Family for Ddpg {
     }
 
     fn actor_tensors(&self) -> Vec<TensorPlace> {
-        sequential_tensors(&self.actor.0, "mu", 0)
+        sequential_tensors(&self.actor.0.layers, "mu", 0)
     }
 
     fn has_target_actor(&self) -> bool {

@@ -76,7 +76,7 @@ impl Norms {
     }
 
     /// `|implicit| / |individual|`; 0 where a saturated policy makes both vanish.
-    fn ratio(&self) -> f64 {
+    pub(super) fn ratio(&self) -> f64 {
         if self.implicit == 0.0 { 0.0 } else { self.implicit / self.individual }
     }
 

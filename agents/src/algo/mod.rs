@@ -4,14 +4,17 @@ mod config;
 pub mod ddpg;
 mod measures;
 pub mod off_policy;
+pub mod sac;
 mod stackelberg;
+mod temperature;
 mod tensors;
 
 pub use config::{
     DeviceKind, EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy, UpdateOrder,
 };
 pub use stackelberg::{LambdaDecay, StackelbergConfig};
-pub use tensors::{TensorPlace, sequential_tensors};
+pub use temperature::NumberOrAuto;
+pub use tensors::{TensorPlace, linear_tensors, sequential_tensors};
 
 use crate::agent::Agent;
 use crate::engine::Role;
@@ -20,6 +23,7 @@ use crate::env::{ActionSpace, Spaces};
 use crate::error::{Error, Result};
 use ddpg::Ddpg;
 use off_policy::OffPolicy;
+use sac::Sac;
 use serde_json::{Map, Value};
 use tch::{Cuda, Device};
 
@@ -30,6 +34,7 @@ pub type Settings = Map<String, Value>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
     Ddpg,
+    Sac,
 }
 
 /// One entry of the registry.
@@ -64,6 +69,19 @@ pub const ALGORITHMS: &[Algorithm] = &[
         leader: Some(Role::Critic),
         family: Family::Ddpg,
     },
+    Algorithm { name: "sac", about: "soft actor-critic", leader: None, family: Family::Sac },
+    Algorithm {
+        name: "stsac-al",
+        about: "Stackelberg SAC, the actor leads",
+        leader: Some(Role::Actor),
+        family: Family::Sac,
+    },
+    Algorithm {
+        name: "stsac-cl",
+        about: "Stackelberg SAC, the critic leads",
+        leader: Some(Role::Critic),
+        family: Family::Sac,
+    },
 ];
 
 impl Algorithm {
@@ -87,6 +105,11 @@ impl Algorithm {
         match self.family {
             Family::Ddpg => {
                 let family = Ddpg::new(&config, spaces.obs_dim, low.len());
+                let engine = Autograd::new(family.clone(), device);
+                Ok(Box::new(OffPolicy::new(family, engine, config, spaces, seed)))
+            }
+            Family::Sac => {
+                let family = Sac::new(&config, spaces.obs_dim, low.len());
                 let engine = Autograd::new(family.clone(), device);
                 Ok(Box::new(OffPolicy::new(family, engine, config, spaces, seed)))
             }

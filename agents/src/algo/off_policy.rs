@@ -2,18 +2,24 @@
 
 use super::config::{OffPolicyConfig, UpdateOrder};
 use super::measures::{GameMeasures, Means, Norms, spectra};
+use super::stackelberg::{Damping, StackelbergConfig};
+use super::temperature::Temperature;
 use super::tensors::{TensorPlace, matching, sequential_tensors};
-use super::stackelberg::StackelbergConfig;
 use crate::agent::{Agent, GameGradients, Metrics, Mode, Moments, Parameter};
 use crate::engine::{Engine, FrozenGame, Point, Role};
 use crate::env::{ActionSpace, Spaces, Step};
 use crate::error::{Error, Result};
 use crate::flat;
-use crate::game::{Game as _, LeaderGradient, Player, Solver, total_derivative};
+use crate::game::{Game, Independent, LeaderGradient, Player, Solver, total_derivative};
 use crate::memory::{Batch, Normalizer, Replay};
 use crate::nn::Mlp;
 use crate::optim::Optimizer;
 use crate::rng::{Purpose, Rng};
+
+mod exchange;
+
+/// Name of the logarithm of a learnt entropy coefficient among the parameters.
+const LOG_ENT_COEF: &str = "log_ent_coef";
 
 /// What distinguishes one off-policy algorithm from another, besides its two objectives.
 pub trait Family: Send {
@@ -73,6 +79,8 @@ pub struct OffPolicy<F, E> {
 
     actor: Learner,
     critic: Learner,
+    temperature: Option<Temperature>,
+    damping: Damping,
     replay: Replay,
     normalizer: Option<Normalizer>,
     exploration: Rng,
@@ -87,6 +95,9 @@ pub struct OffPolicy<F, E> {
 
     solver: Solver<f32>,
     batch: Batch<f32>,
+    /// Engine and minibatch of the follower's Hessian and of the cross derivative, where they have
+    /// their own.
+    independent: Option<[(E, Batch<f32>); 2]>,
     leader_gradient: LeaderGradient<f32>,
     follower_gradient: Vec<f32>,
     scratch: [Vec<f32>; 2],
@@ -95,7 +106,7 @@ pub struct OffPolicy<F, E> {
     seen: Vec<f32>,
 }
 
-impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
+impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
     /// A fresh agent. `spaces` must have box actions.
     pub fn new(family: F, engine: E, config: OffPolicyConfig, spaces: Spaces, seed: u64) -> Self {
         let (low, half_range) = match &spaces.action {
@@ -113,9 +124,14 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
             Role::Actor => (actor.len(), critic.len()),
             Role::Critic => (critic.len(), actor.len()),
         };
+        let independent = config.leader.is_some() && config.stackelberg.independent_minibatches;
+        let factor = || (engine.clone(), Batch::default());
         Self {
             actor: Learner::new(actor, Role::Actor, &config),
             critic: Learner::new(critic, Role::Critic, &config),
+            temperature: family.stochastic().then(|| Temperature::new(&config, low.len())),
+            damping: Damping::new(&config.stackelberg),
+            independent: independent.then(|| [factor(), factor()]),
             replay: Replay::new(config.buffer_size, spaces.obs_dim, low.len()),
             normalizer: None,
             exploration: Rng::new(seed, Purpose::Exploration),
@@ -146,44 +162,60 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
 
     /// One update: a leader step and `unroll` follower steps on one minibatch (Algorithm 2).
     fn update(&mut self) -> Result<()> {
-        self.replay.sample(self.config.batch_size, &mut self.sampling, &mut self.batch);
-        if let Some(normalizer) = &self.normalizer {
-            normalizer.apply(&mut self.batch);
-        }
-        if self.family.stochastic() {
-            draw_policy_noise(&mut self.batch, self.low.len(), &mut self.policy_noise);
+        let own = self.independent.iter_mut().flatten().map(|(_, batch)| batch);
+        for batch in std::iter::once(&mut self.batch).chain(own) {
+            self.replay.sample(self.config.batch_size, &mut self.sampling, batch);
+            if let Some(normalizer) = &self.normalizer {
+                normalizer.apply(batch);
+            }
+            if self.family.stochastic() {
+                draw_policy_noise(batch, self.low.len(), &mut self.policy_noise);
+            }
         }
 
+        let ent_coef = self.ent_coef();
         let Self {
             engine,
             config,
             actor,
             critic,
+            damping,
             batch,
+            independent,
             solver,
             leader_gradient,
             follower_gradient,
             ..
         } = self;
         let role = config.leader.unwrap_or(Role::Actor);
-        let lambda = config.stackelberg.lambda(self.steps);
+        let lambda = damping.lambda(self.steps);
         let mut losses = [0.0; 2];
 
         // g2 = D2 f2(x1, x2)
-        let mut game = engine.freeze(point(actor, critic, batch), role)?;
+        let mut game = engine.freeze(point(actor, critic, ent_coef, batch), role)?;
         game.gradient(Player::Follower, Player::Follower, follower_gradient)?;
         losses[1] = game.loss(role.opponent())?;
         if config.update_order == UpdateOrder::Sequential {
             drop(game);
             learner(actor, critic, role.opponent()).step(follower_gradient);
-            game = engine.freeze(point(actor, critic, batch), role)?;
+            game = engine.freeze(point(actor, critic, ent_coef, batch), role)?;
         }
 
         // g1 = D f1(x1, x2) (11), (14); without a leader D1 f1 (5), (13)
         let solve = match config.leader {
             Some(_) => {
                 let clamp = config.stackelberg.norm_ratio_clamp.map(|c| c as f32);
-                Some(total_derivative(&mut game, solver, lambda as f32, clamp, leader_gradient)?)
+                let mut led = |game: &mut dyn Game<f32>| {
+                    total_derivative(game, solver, lambda as f32, clamp, leader_gradient)
+                };
+                Some(match independent {
+                    None => led(&mut game)?,
+                    Some([(e1, b1), (e2, b2)]) => led(&mut Independent {
+                        gradients: &mut game,
+                        hessian: &mut e1.freeze(point(actor, critic, ent_coef, b1), role)?,
+                        cross: &mut e2.freeze(point(actor, critic, ent_coef, b2), role)?,
+                    })?,
+                })
             }
             None => {
                 game.gradient(Player::Leader, Player::Leader, &mut leader_gradient.total)?;
@@ -211,13 +243,17 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
         }
         // x2 <- x2 - alpha2 D2 f2(x1, x2), m - 1 times
         for _ in 1..config.unroll {
-            let mut game = engine.freeze(point(actor, critic, batch), role)?;
+            let mut game = engine.freeze(point(actor, critic, ent_coef, batch), role)?;
             game.gradient(Player::Follower, Player::Follower, follower_gradient)?;
             drop(game);
             learner(actor, critic, role.opponent()).step(follower_gradient);
         }
         for player in [actor, critic] {
             flat::polyak(config.tau as f32, &player.params, &mut player.target);
+        }
+
+        if let Some(solve) = &solve {
+            damping.adapt(solve, &norms);
         }
 
         self.updates += 1;
@@ -229,23 +265,37 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
         self.means.add("train/actor_loss", actor_loss);
         self.means.add("train/critic_loss", critic_loss);
         self.means.add("train/learning_rate", self.config.learning_rate);
-        if let Some(entropy) = entropy {
+        if let (Some(entropy), Some(temperature)) = (entropy, &mut self.temperature) {
             self.means.add("train/entropy", entropy);
+            self.means.add("train/ent_coef", ent_coef);
+            if let Some(loss) = temperature.step(entropy) {
+                self.means.add("train/ent_coef_loss", loss);
+            }
         }
         self.means.add("game/policy_saturation", saturation);
         self.game.record(&mut self.means, self.updates, &norms, solve, lambda);
         Ok(())
     }
 
-    /// The part of a player's flat `vector` that each of its tensors holds, as parameters.
-    fn named(&self, role: Role, vector: &[f32]) -> Vec<Parameter> {
-        let own = self.tensors().into_iter().filter(|(_, r, target)| *r == role && !target);
-        own.map(|(place, ..)| Parameter {
-            values: vector[place.range].to_vec(),
-            name: place.name,
-            shape: place.shape,
-        })
-        .collect()
+    /// eta, 0 for policies without entropy.
+    fn ent_coef(&self) -> f64 {
+        self.temperature.as_ref().map_or(0.0, Temperature::alpha)
+    }
+
+    /// Takes `log alpha`, if there is one, from the parameters that are no network's.
+    fn set_log_alpha(&mut self, own: &[Parameter]) -> Result<()> {
+        let learnt = self.temperature.as_mut().filter(|t| t.log_alpha().is_some());
+        match (learnt, own) {
+            (None, []) => Ok(()),
+            (Some(temperature), [Parameter { values, .. }]) if values.len() == 1 => {
+                temperature.set_log_alpha(values[0]);
+                Ok(())
+            }
+            (Some(_), _) => Err(Error::Parameters(format!("`{LOG_ENT_COEF}` must be one number"))),
+            (None, _) => {
+                Err(Error::Parameters(format!("`{LOG_ENT_COEF}` is not one of this agent's")))
+            }
+        }
     }
 
     /// Every named tensor with its place: `(name, shape, actor or critic, target or not, range)`.
@@ -260,7 +310,9 @@ impl<F: Family, E: Engine<f32>> OffPolicy<F, E> {
         let critics = || {
             let network = self.family.critic();
             (0..self.family.critics())
-                .flat_map(|i| sequential_tensors(network, &format!("qf{i}"), i * network.dim()))
+                .flat_map(|i| {
+                    sequential_tensors(&network.layers, &format!("qf{i}"), i * network.dim())
+                })
                 .collect()
         };
         add("actor", self.family.actor_tensors(), Role::Actor, false);
@@ -280,13 +332,19 @@ fn draw_policy_noise(batch: &mut Batch<f32>, action_dim: usize, rng: &mut Rng) {
     }
 }
 
-fn point<'a>(actor: &'a Learner, critic: &'a Learner, batch: &'a Batch<f32>) -> Point<'a, f32> {
+fn point<'a>(
+    actor: &'a Learner,
+    critic: &'a Learner,
+    ent_coef: f64,
+    batch: &'a Batch<f32>,
+) -> Point<'a, f32> {
     Point {
         actor: &actor.params,
         critic: &critic.params,
         target_actor: &actor.target,
         target_critic: &critic.target,
         batch,
+        ent_coef,
     }
 }
 
@@ -297,7 +355,7 @@ fn learner<'a>(actor: &'a mut Learner, critic: &'a mut Learner, role: Role) -> &
     }
 }
 
-impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
+impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
     fn spaces(&self) -> &Spaces {
         &self.spaces
     }
@@ -376,6 +434,7 @@ impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
             return Ok(Metrics::new());
         }
         // A minibatch of its own: neither the draws nor the solver's memory of training change.
+        let ent_coef = self.ent_coef();
         let Self { engine, config, actor, critic, batch, diagnostics: rng, .. } = self;
         self.replay.sample(config.batch_size, rng, batch);
         if let Some(normalizer) = &self.normalizer {
@@ -385,7 +444,7 @@ impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
             draw_policy_noise(batch, self.low.len(), rng);
         }
         let role = config.leader.unwrap_or(Role::Actor);
-        spectra(&mut engine.freeze(point(actor, critic, batch), role)?, rng)
+        spectra(&mut engine.freeze(point(actor, critic, ent_coef, batch), role)?, rng)
     }
 
     fn parameters(&self) -> Vec<Parameter> {
@@ -395,21 +454,28 @@ impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
             (Role::Critic, false) => &self.critic.params,
             (Role::Critic, true) => &self.critic.target,
         };
-        self.tensors()
-            .into_iter()
-            .map(|(place, role, target)| Parameter {
-                values: vector(role, target)[place.range].to_vec(),
-                name: place.name,
-                shape: place.shape,
-            })
-            .collect()
+        let networks = self.tensors().into_iter().map(|(place, role, target)| Parameter {
+            values: vector(role, target)[place.range].to_vec(),
+            name: place.name,
+            shape: place.shape,
+        });
+        let log_alpha = self.temperature.as_ref().and_then(Temperature::log_alpha);
+        let log_alpha = log_alpha.map(|value| Parameter {
+            name: LOG_ENT_COEF.into(),
+            shape: vec![1],
+            values: vec![value],
+        });
+        networks.chain(log_alpha).collect()
     }
 
     fn set_parameters(&mut self, parameters: &[Parameter]) -> Result<()> {
+        let (own, networks): (Vec<_>, Vec<_>) =
+            parameters.iter().cloned().partition(|p| p.name == LOG_ENT_COEF);
         let tensors = self.tensors();
         let places = tensors.iter().map(|(place, ..)| place);
-        for (parameter, (place, role, target)) in matching(parameters, places)?.iter().zip(&tensors)
-        {
+        let networks = matching(&networks, places)?;
+        self.set_log_alpha(&own)?;
+        for (parameter, (place, role, target)) in networks.iter().zip(&tensors) {
             let learner = learner(&mut self.actor, &mut self.critic, *role);
             let vector = if *target { &mut learner.target } else { &mut learner.params };
             vector[place.range.clone()].copy_from_slice(&parameter.values);
@@ -418,44 +484,11 @@ impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
     }
 
     fn moments(&self) -> Vec<Moments> {
-        let own = self.tensors().into_iter().filter(|(.., target)| !target);
-        own.filter_map(|(place, role, _)| {
-            let learner = match role {
-                Role::Actor => &self.actor,
-                Role::Critic => &self.critic,
-            };
-            match &learner.optimizer {
-                Optimizer::Adam { m, v, t } if *t > 0 => Some(Moments {
-                    step: *t,
-                    mean: m[place.range.clone()].to_vec(),
-                    square: v[place.range].to_vec(),
-                    name: place.name,
-                }),
-                _ => None,
-            }
-        })
-        .collect()
+        self.read_moments()
     }
 
     fn set_moments(&mut self, moments: &[Moments]) -> Result<()> {
-        for player in [&mut self.actor, &mut self.critic] {
-            player.optimizer = Optimizer::new(self.config.optimizer, player.params.len());
-        }
-        let own = self.tensors().into_iter().filter(|(.., target)| !target);
-        for (place, role, _) in own {
-            let Some(given) = moments.iter().find(|m| m.name == place.name) else { continue };
-            if given.mean.len() != place.range.len() || given.square.len() != place.range.len() {
-                let message = format!("the moments of `{}` have another length", place.name);
-                return Err(Error::Parameters(message));
-            }
-            let learner = learner(&mut self.actor, &mut self.critic, role);
-            if let Optimizer::Adam { m, v, t } = &mut learner.optimizer {
-                *t = given.step;
-                m[place.range.clone()].copy_from_slice(&given.mean);
-                v[place.range].copy_from_slice(&given.square);
-            }
-        }
-        Ok(())
+        self.write_moments(moments)
     }
 
     fn replay(&mut self) -> Option<&mut Replay> {
@@ -471,6 +504,9 @@ impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
         for (player, role) in [(&mut self.actor, Role::Actor), (&mut self.critic, Role::Critic)] {
             player.learning_rate = self.config.learning_rate(role);
         }
+        if let Some(temperature) = &mut self.temperature {
+            temperature.set_learning_rate(learning_rate);
+        }
     }
 
     fn set_normalizer(&mut self, normalizer: Option<Normalizer>) {
@@ -482,22 +518,6 @@ impl<F: Family, E: Engine<f32>> Agent for OffPolicy<F, E> {
         batch: &Batch<f32>,
         stackelberg: &StackelbergConfig,
     ) -> Result<GameGradients> {
-        let role = self.config.leader.unwrap_or(Role::Actor);
-        let mut solver = Solver::new(&stackelberg.solver_config(0));
-        let mut leader = LeaderGradient::new(self.leader_gradient.total.len());
-        let mut follower = vec![0.0; self.follower_gradient.len()];
-        let lambda = stackelberg.lambda(self.steps) as f32;
-        let clamp = stackelberg.norm_ratio_clamp.map(|c| c as f32);
-        let Self { engine, actor, critic, .. } = self;
-        let mut game = engine.freeze(point(actor, critic, batch), role)?;
-        game.gradient(Player::Follower, Player::Follower, &mut follower)?;
-        total_derivative(&mut game, &mut solver, lambda, clamp, &mut leader)?;
-        drop(game);
-        Ok(GameGradients {
-            leader: self.named(role, &leader.individual),
-            implicit: self.named(role, &leader.implicit),
-            total: self.named(role, &leader.total),
-            follower: self.named(role.opponent(), &follower),
-        })
+        self.gradients_on(batch, stackelberg)
     }
 }

@@ -2,7 +2,9 @@
 
 use super::Settings;
 use super::config::{at_least_one, not_negative, parse, positive};
+use super::measures::Norms;
 use crate::error::{Error, Result};
+use crate::game::Solve;
 use crate::game::solvers::{Curvature, SolverConfig, SolverKind};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,9 @@ pub enum LambdaDecay {
     None,
     /// `lam exp(-t / 1e5)`
     Exponential,
+    /// It grows after updates whose solve went wrong or whose implicit term outweighs the individual
+    /// gradient, and shrinks after others.
+    Adaptive,
 }
 
 /// How the leader's total derivative is computed.
@@ -40,6 +45,8 @@ pub struct StackelbergConfig {
     pub warm_start: bool,
     /// Bound of the implicit term's norm, in units of the individual gradient's.
     pub norm_ratio_clamp: Option<f64>,
+    /// Whether each factor of the implicit term is estimated from a minibatch of its own.
+    pub independent_minibatches: bool,
 }
 
 impl Default for StackelbergConfig {
@@ -55,6 +62,7 @@ impl Default for StackelbergConfig {
             curvature_stop: true,
             warm_start: false,
             norm_ratio_clamp: None,
+            independent_minibatches: false,
         }
     }
 }
@@ -84,6 +92,10 @@ impl StackelbergConfig {
         if let Some(clamp) = self.norm_ratio_clamp {
             positive("norm_ratio_clamp", clamp)?;
         }
+        if self.independent_minibatches && self.solver == SolverKind::Woodbury {
+            let reason = "`woodbury` takes all factors from one Gram matrix; another solver can have them apart";
+            return Err(Error::config("independent_minibatches", true, reason));
+        }
         Ok(())
     }
 
@@ -99,17 +111,12 @@ impl StackelbergConfig {
         Err(Error::config(key, value, reason))
     }
 
-    /// Lambda after `t` environment steps.
-    pub fn lambda(&self, t: u64) -> f64 {
-        let lambda = self.lam.unwrap_or(match self.solver {
+    /// Lambda at the start.
+    fn initial_lambda(&self) -> f64 {
+        self.lam.unwrap_or(match self.solver {
             SolverKind::Woodbury => 0.1,
             _ => 100.0,
-        });
-        match self.lam_decay {
-            LambdaDecay::None => lambda,
-            // lambda_t = lambda exp(-t / 1e5)
-            LambdaDecay::Exponential => lambda * (-(t as f64) / 1e5).exp(),
-        }
+        })
     }
 
     /// The solver's share of the settings; `seed` is the run's.
@@ -124,5 +131,42 @@ impl StackelbergConfig {
             rank: self.solver_rank,
             seed,
         }
+    }
+}
+
+/// By how much an adaptive lambda changes per update, and how far it may go from its start.
+const ADAPTATION: f64 = 1.01;
+const ADAPTIVE_RANGE: [f64; 2] = [1e-3, 1e3];
+
+/// Lambda over the course of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Damping {
+    start: f64,
+    decay: LambdaDecay,
+    /// What an adaptive lambda has come to, in units of `start`.
+    factor: f64,
+}
+
+impl Damping {
+    pub(super) fn new(config: &StackelbergConfig) -> Self {
+        Self { start: config.initial_lambda(), decay: config.lam_decay, factor: 1.0 }
+    }
+
+    /// Lambda after `t` environment steps.
+    pub(super) fn lambda(&self, t: u64) -> f64 {
+        match self.decay {
+            LambdaDecay::None => self.start,
+            // lambda_t = lambda exp(-t / 1e5)
+            LambdaDecay::Exponential => self.start * (-(t as f64) / 1e5).exp(),
+            LambdaDecay::Adaptive => self.start * self.factor,
+        }
+    }
+
+    /// Adapts to how an update went, as Levenberg (1944) and Marquardt (1963) do to whether a step
+    /// was good: more damping where the follower's curvature cannot be trusted, less elsewhere.
+    pub(super) fn adapt(&mut self, solve: &Solve, norms: &Norms) {
+        let bad = solve.fallback || solve.negative_curvature || norms.ratio() > 1.0;
+        let factor = if bad { self.factor * ADAPTATION } else { self.factor / ADAPTATION };
+        self.factor = factor.clamp(ADAPTIVE_RANGE[0], ADAPTIVE_RANGE[1]);
     }
 }

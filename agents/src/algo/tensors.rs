@@ -2,7 +2,7 @@
 
 use crate::agent::Parameter;
 use crate::error::{Error, Result};
-use crate::nn::Mlp;
+use crate::nn::Layer;
 use std::ops::Range;
 
 /// Where a named tensor lies within a player's flat vector.
@@ -15,24 +15,39 @@ pub struct TensorPlace {
     pub range: Range<usize>,
 }
 
-/// The tensors of `network`, named `{prefix}.{2 l}.weight` and `.bias` as in a PyTorch `Sequential`
+/// The tensors of `layers`, named `{prefix}.{2 l}.weight` and `.bias` as in a PyTorch `Sequential`
 /// with activations in between, and shifted by `offset`.
-pub fn sequential_tensors(network: &Mlp, prefix: &str, offset: usize) -> Vec<TensorPlace> {
-    let place = |name: String, shape: Vec<usize>, range: &Range<usize>| TensorPlace {
-        name,
-        shape,
-        range: range.start + offset..range.end + offset,
+pub fn sequential_tensors(layers: &[Layer], prefix: &str, offset: usize) -> Vec<TensorPlace> {
+    let layers = layers.iter().enumerate();
+    let named =
+        layers.map(|(i, layer)| linear_tensors(layer, &[&format!("{prefix}.{}", 2 * i)], offset));
+    named.flatten().collect()
+}
+
+/// The tensors of one affine layer, shifted by `offset`, its outputs shared equally among `heads`
+/// as if each were a PyTorch `Linear` of its own: `{head}.weight`, `{head}.bias`.
+pub fn linear_tensors(layer: &Layer, heads: &[&str], offset: usize) -> Vec<TensorPlace> {
+    let rows = layer.outputs / heads.len().max(1);
+    let share = |whole: &Range<usize>, i: usize, len: usize| {
+        let start = whole.start + offset + i * len;
+        start..start + len
     };
-    let layers = network.layers.iter().enumerate();
-    layers
-        .flat_map(|(i, layer)| {
-            let shape = vec![layer.outputs, layer.inputs];
-            [
-                place(format!("{prefix}.{}.weight", 2 * i), shape, &layer.weight),
-                place(format!("{prefix}.{}.bias", 2 * i), vec![layer.outputs], &layer.bias),
-            ]
-        })
-        .collect()
+    let heads = heads.iter().enumerate();
+    let tensors = heads.flat_map(|(i, head)| {
+        [
+            TensorPlace {
+                name: format!("{head}.weight"),
+                shape: vec![rows, layer.inputs],
+                range: share(&layer.weight, i, rows * layer.inputs),
+            },
+            TensorPlace {
+                name: format!("{head}.bias"),
+                shape: vec![rows],
+                range: share(&layer.bias, i, rows),
+            },
+        ]
+    });
+    tensors.collect()
 }
 
 /// The parameter of each place, in order. Nothing may be missing, left over or of another shape.

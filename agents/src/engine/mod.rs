@@ -44,6 +44,8 @@ pub struct Point<'a, T> {
     pub target_critic: &'a [T],
     /// The minibatch.
     pub batch: &'a Batch<T>,
+    /// eta, the weight of the policy's entropy; 0 where there is none
+    pub ent_coef: f64,
 }
 
 /// The share of `|a|` above this is the policy's saturation.

@@ -3,10 +3,12 @@
 //! Nothing here knows what an actor or a critic is made of. Equation numbers are those of
 //! arXiv 2109.12286.
 
+mod independent;
 pub mod solvers;
 pub mod spectrum;
 mod total_derivative;
 
+pub use independent::Independent;
 pub use solvers::{Curvature, Solve, Solver, SolverConfig};
 pub use total_derivative::{LeaderGradient, total_derivative};
 

@@ -53,6 +53,7 @@ impl Fixture {
             target_actor: &self.target_actor,
             target_critic: &self.target_critic,
             batch: &self.batch,
+            ent_coef: 0.3,
         }
     }
 

@@ -36,6 +36,8 @@ pub struct TensorPoint {
     pub noise: Tensor,
     /// `B x action_dim`, or empty
     pub next_noise: Tensor,
+    /// eta
+    pub ent_coef: f64,
 }
 
 /// The two objectives of an algorithm at one point, as graphs. The critic's loss is
@@ -63,6 +65,7 @@ pub trait Objectives: Send {
 }
 
 /// The engine: objectives and a device.
+#[derive(Clone)]
 pub struct Autograd<T, O> {
     objectives: O,
     device: Device,
@@ -105,6 +108,7 @@ impl<T: Scalar, O: Objectives> Engine<T> for Autograd<T, O> {
             dones: self.tensor(&batch.dones)?,
             noise: self.rows(&batch.noise, batch.size)?,
             next_noise: self.rows(&batch.next_noise, batch.size)?,
+            ent_coef: point.ent_coef,
         };
         let losses = self.objectives.losses(&point);
         Ok(AutogradGame::new(point.actor, point.critic, losses, leader))

@@ -1,0 +1,147 @@
+//! Soft actor-critic (Haarnoja et al., 2018) and, with a leader, STSAC.
+
+use super::config::OffPolicyConfig;
+use super::off_policy::Family;
+use super::tensors::{TensorPlace, linear_tensors, sequential_tensors};
+use crate::agent::Mode;
+use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
+use crate::nn::Mlp;
+use crate::rng::Rng;
+use std::f64::consts::{LN_2, TAU};
+use tch::Tensor;
+
+/// Bounds of the logarithm of the policy's standard deviation.
+pub const LOG_STD: [f64; 2] = [-20.0, 2.0];
+
+/// Networks and objectives: a squashed Gaussian policy in the unit box and two critics `Q_b(s, a)`.
+///
+/// The actor's network puts out means and log standard deviations, one after the other.
+#[derive(Clone)]
+pub struct Sac {
+    actor: TensorMlp,
+    critic: TensorMlp,
+    gamma: f64,
+}
+
+/// How many critics.
+const TWINS: usize = 2;
+
+impl Sac {
+    /// For observations and actions of these dimensions.
+    pub fn new(config: &OffPolicyConfig, obs_dim: usize, action_dim: usize) -> Self {
+        let hidden = &config.policy_kwargs.net_arch;
+        let activation = config.policy_kwargs.activation_fn;
+        Self {
+            actor: TensorMlp(Mlp::new(obs_dim, hidden, 2 * action_dim, activation)),
+            critic: TensorMlp(Mlp::new(obs_dim + action_dim, hidden, 1, activation)),
+            gamma: config.gamma,
+        }
+    }
+
+    /// `a = tanh(m + sigma epsilon)` (`B x action_dim`) and `log pi(a | s)` (`B`).
+    fn sample(&self, params: &Tensor, obs: &Tensor, noise: &Tensor) -> (Tensor, Tensor) {
+        let output = self.actor.forward(params, obs.shallow_clone()).chunk(2, 1);
+        let [mean, log_std] = [&output[0], &output[1]];
+        let log_std = log_std.clamp(LOG_STD[0], LOG_STD[1]);
+        let u = mean + log_std.exp() * noise;
+
+        // log N(u; m, sigma) = -sum (epsilon^2 / 2 + log sigma + log(2 pi) / 2)
+        // log pi(a) = log N(u) - sum log(1 - tanh(u)^2),
+        // log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2 u))
+        let gaussian: Tensor = noise.square() * 0.5 + log_std + 0.5 * TAU.ln();
+        let squash: Tensor = (LN_2 - &u - (&u * -2.0).softplus()) * 2.0;
+        let log_pi = -(gaussian + squash).sum_dim_intlist(1, false, None);
+        (u.tanh(), log_pi)
+    }
+
+    /// `Q_b(s, a)` of both critics, with what their layers saw.
+    fn twins(
+        &self,
+        params: &Tensor,
+        obs: &Tensor,
+        actions: &Tensor,
+    ) -> Vec<(Tensor, Vec<(Tensor, Tensor)>)> {
+        let input = Tensor::cat(&[obs, actions], 1);
+        let one = |params: &Tensor| {
+            let (q, factors) = self.critic.forward_with_factors(params, input.shallow_clone());
+            (q.squeeze_dim(1), factors)
+        };
+        params.chunk(TWINS as i64, 0).iter().map(one).collect()
+    }
+
+    /// `min_b Q_b(s, a)`
+    fn smaller(&self, params: &Tensor, obs: &Tensor, actions: &Tensor) -> Tensor {
+        let twins = self.twins(params, obs, actions);
+        twins[0].0.minimum(&twins[1].0)
+    }
+}
+
+impl Objectives for Sac {
+    fn losses(&self, p: &TensorPoint) -> Losses {
+        let eta = p.ent_coef;
+
+        // -J(theta, w) = E[eta log pi(a) - min_b Q_b(s, a)],  a ~ pi_theta(s)                (9)
+        let (actions, log_pi) = self.sample(&p.actor, &p.obs, &p.noise);
+        let q = self.smaller(&p.critic, &p.obs, &actions);
+        let actor = (&log_pi * eta - q).mean(None);
+
+        // y = r + gamma (1 - d) (min_b Q_0b(s', a') - eta log pi(a')),  a' ~ pi_theta(s'),
+        // a function of theta through a' and through log pi                                 (10)
+        let (next_actions, next_log_pi) = self.sample(&p.actor, &p.next_obs, &p.next_noise);
+        let next_q = self.smaller(&p.target_critic, &p.next_obs, &next_actions);
+        let soft = next_q - next_log_pi * eta;
+        let targets = &p.rewards + self.gamma * (1.0 - &p.dones) * soft;
+
+        Losses {
+            actor,
+            outputs: self.twins(&p.critic, &p.obs, &p.actions),
+            targets,
+            weights: None,
+            actions,
+            entropy: Some(-log_pi.mean(None)),
+        }
+    }
+}
+
+impl Family for Sac {
+    fn actor(&self) -> &Mlp {
+        &self.actor.0
+    }
+
+    fn critic(&self) -> &Mlp {
+        &self.critic.0
+    }
+
+    fn critics(&self) -> usize {
+        TWINS
+    }
+
+    fn stochastic(&self) -> bool {
+        true
+    }
+
+    fn action(&self, output: &[f32], mode: Mode, rng: &mut Rng, action: &mut [f32]) {
+        // a = tanh(m + sigma epsilon);  without exploration tanh(m)
+        let (mean, log_std) = output.split_at(action.len());
+        for (a, (&mean, &log_std)) in action.iter_mut().zip(mean.iter().zip(log_std)) {
+            *a = match mode {
+                Mode::Explore => {
+                    let std = log_std.clamp(LOG_STD[0] as f32, LOG_STD[1] as f32).exp();
+                    (mean + std * rng.normal::<f32>()).tanh()
+                }
+                Mode::Deterministic => mean.tanh(),
+            };
+        }
+    }
+
+    fn actor_tensors(&self) -> Vec<TensorPlace> {
+        let Some((last, hidden)) = self.actor.0.layers.split_last() else { return Vec::new() };
+        let mut tensors = sequential_tensors(hidden, "latent_pi", 0);
+        tensors.extend(linear_tensors(last, &["mu", "log_std"], 0));
+        tensors
+    }
+
+    fn has_target_actor(&self) -> bool {
+        false
+    }
+}

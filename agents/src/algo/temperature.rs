@@ -1,0 +1,137 @@
+//! The entropy coefficient of SAC: fixed, or learnt (Haarnoja et al., 2018, "Algorithms and
+//! Applications", Section 5).
+
+use super::config::{OffPolicyConfig, not_negative};
+use crate::error::{Error, Result};
+use crate::optim::Optimizer;
+use serde::{Deserialize, Serialize};
+
+/// A number, or a word: `auto` or, for a coefficient and its start, `auto_0.1`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum NumberOrAuto {
+    /// A number.
+    Number(f64),
+    /// `auto`, or `auto_` and a number.
+    Auto(String),
+}
+
+impl NumberOrAuto {
+    /// What stands for `auto`.
+    pub fn auto() -> Self {
+        Self::Auto("auto".into())
+    }
+
+    /// `default` for `auto`, `x` for `auto_x`; `None` for other words.
+    fn start(word: &str, default: f64) -> Option<f64> {
+        match word.strip_prefix("auto")? {
+            "" => Some(default),
+            rest => rest.strip_prefix('_')?.parse().ok(),
+        }
+    }
+}
+
+/// Checks `ent_coef` and `target_entropy`.
+pub(super) fn validate(config: &OffPolicyConfig) -> Result<()> {
+    match &config.ent_coef {
+        NumberOrAuto::Number(coefficient) => not_negative("ent_coef", *coefficient)?,
+        NumberOrAuto::Auto(word) => match NumberOrAuto::start(word, 1.0) {
+            Some(start) if start > 0.0 && start.is_finite() => {}
+            _ => {
+                let reason = "it must be a number, `auto`, or `auto_` and the positive number it starts from";
+                return Err(Error::config("ent_coef", word, reason));
+            }
+        },
+    }
+    match &config.target_entropy {
+        NumberOrAuto::Number(entropy) if entropy.is_finite() => Ok(()),
+        NumberOrAuto::Auto(word) if word == "auto" => Ok(()),
+        NumberOrAuto::Number(entropy) => {
+            Err(Error::config("target_entropy", entropy, "it must be finite"))
+        }
+        NumberOrAuto::Auto(word) => {
+            let reason = "it must be a number or `auto`, which is minus the action dimension";
+            Err(Error::config("target_entropy", word, reason))
+        }
+    }
+}
+
+/// The entropy coefficient `alpha` (the paper's eta), and how it is learnt.
+pub(super) struct Temperature {
+    alpha: f64,
+    learnt: Option<Learnt>,
+}
+
+struct Learnt {
+    log_alpha: f32,
+    optimizer: Optimizer<f32>,
+    learning_rate: f64,
+    target_entropy: f64,
+}
+
+impl Temperature {
+    pub(super) fn new(config: &OffPolicyConfig, action_dim: usize) -> Self {
+        let word = match &config.ent_coef {
+            NumberOrAuto::Number(alpha) => return Self { alpha: *alpha, learnt: None },
+            NumberOrAuto::Auto(word) => word,
+        };
+        let alpha = NumberOrAuto::start(word, 1.0).unwrap_or(1.0);
+        let learnt = Learnt {
+            log_alpha: alpha.ln() as f32,
+            optimizer: Optimizer::new(config.optimizer, 1),
+            learning_rate: config.learning_rate,
+            target_entropy: match config.target_entropy {
+                NumberOrAuto::Number(entropy) => entropy,
+                NumberOrAuto::Auto(_) => -(action_dim as f64),
+            },
+        };
+        Self { alpha, learnt: Some(learnt) }
+    }
+
+    /// alpha
+    pub(super) fn alpha(&self) -> f64 {
+        self.alpha
+    }
+
+    /// `log alpha`, if it is learnt.
+    pub(super) fn log_alpha(&self) -> Option<f32> {
+        self.learnt.as_ref().map(|learnt| learnt.log_alpha)
+    }
+
+    /// Replaces `log alpha`.
+    pub(super) fn set_log_alpha(&mut self, log_alpha: f32) {
+        if let Some(learnt) = &mut self.learnt {
+            learnt.log_alpha = log_alpha;
+            self.alpha = f64::from(log_alpha).exp();
+        }
+    }
+
+    /// The optimiser, if alpha is learnt.
+    pub(super) fn optimizer(&self) -> Option<&Optimizer<f32>> {
+        self.learnt.as_ref().map(|learnt| &learnt.optimizer)
+    }
+
+    /// The optimiser, if alpha is learnt.
+    pub(super) fn optimizer_mut(&mut self) -> Option<&mut Optimizer<f32>> {
+        self.learnt.as_mut().map(|learnt| &mut learnt.optimizer)
+    }
+
+    /// Step size from now on.
+    pub(super) fn set_learning_rate(&mut self, learning_rate: f64) {
+        if let Some(learnt) = &mut self.learnt {
+            learnt.learning_rate = learning_rate;
+        }
+    }
+
+    /// One step on the policy's `entropy` on a minibatch. Returns the loss, if alpha is learnt.
+    pub(super) fn step(&mut self, entropy: f64) -> Option<f64> {
+        let learnt = self.learnt.as_mut()?;
+        // loss = -log alpha E[log pi + H] = log alpha (entropy - H);  H: the target
+        let slope = entropy - learnt.target_entropy;
+        let loss = f64::from(learnt.log_alpha) * slope;
+        let log_alpha = std::slice::from_mut(&mut learnt.log_alpha);
+        learnt.optimizer.step(learnt.learning_rate, &[slope as f32], log_alpha);
+        self.alpha = f64::from(learnt.log_alpha).exp();
+        Some(loss)
+    }
+}
