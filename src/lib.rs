@@ -9,3 +9,6 @@ pub mod model;
 pub mod observer;
 pub mod run_dir;
 pub mod sinks;
+
+/// The version of the libtorch that this was linked with.
+pub const LIBTORCH: &str = env!("STAC_BENCH_LIBTORCH");

@@ -42,7 +42,7 @@ fn algos() {
 fn version() -> Result<(), Failure> {
     bridge::initialize()?;
     println!("stac-bench {} ({})", env!("CARGO_PKG_VERSION"), env!("STAC_BENCH_COMMIT"));
-    println!("libtorch {}", env!("STAC_BENCH_LIBTORCH"));
+    println!("libtorch {}", crate::LIBTORCH);
     for (name, version) in bridge::versions()? {
         println!("{name} {version}");
     }

@@ -242,6 +242,13 @@ fn check(algorithm: &'static Algorithm, env: &str, layers: Layers) -> Result<Con
     if let Some((key, value)) = counts.into_iter().find(|(_, value)| *value == 0) {
         return Err(invalid(key.into(), value.to_string(), "it must be at least 1".into()));
     }
+    let number = |key: &str| layers.settings.get(key).and_then(Value::as_u64);
+    if let (Some(batch), Some(buffer)) = (number("batch_size"), number("buffer_size"))
+        && batch > buffer
+    {
+        let reason = format!("a batch cannot be larger than `buffer_size` ({buffer})");
+        return Err(invalid("batch_size".into(), batch.to_string(), reason));
+    }
     let config = Config { algorithm, env: env.to_owned(), settings: layers.settings.clone(), run };
     algorithm.check(&config.algorithm_settings()).map_err(|error| match error {
         agents::Error::Config { key, value, reason } => invalid(key, value, reason),

@@ -10,7 +10,8 @@ mod temperature;
 mod tensors;
 
 pub use config::{
-    DeviceKind, EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy, UpdateOrder,
+    DeviceKind, EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy, TrainFreq, Unit,
+    UpdateOrder,
 };
 pub use stackelberg::{LambdaDecay, StackelbergConfig};
 pub use temperature::NumberOrAuto;
@@ -104,6 +105,10 @@ impl Algorithm {
         let spaces = spaces.clone();
         match self.family {
             Family::Ddpg => {
+                if let Some(n) = config.policy_kwargs.n_critics.filter(|&n| n != 1) {
+                    let reason = "DDPG has one critic; SAC takes several";
+                    return Err(Error::config("policy_kwargs.n_critics", n, reason));
+                }
                 let family = Ddpg::new(&config, spaces.obs_dim, low.len());
                 let engine = Autograd::new(family.clone(), device);
                 Ok(Box::new(OffPolicy::new(family, engine, config, spaces, seed)))

@@ -89,6 +89,7 @@ pub struct OffPolicy<F, E> {
     diagnostics: Rng,
     steps: u64,
     steps_since_round: u64,
+    episodes_since_round: u64,
     updates: u64,
     game: GameMeasures,
     means: Means,
@@ -140,6 +141,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             diagnostics: Rng::new(seed, Purpose::Diagnostics),
             steps: 0,
             steps_since_round: 0,
+            episodes_since_round: 0,
             updates: 0,
             game: GameMeasures::default(),
             means: Means::default(),
@@ -408,12 +410,14 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
             self.steps += 1;
             self.steps_since_round += 1;
         }
-        if self.steps < self.config.learning_starts
-            || self.steps_since_round < self.config.train_freq
-        {
+        self.episodes_since_round +=
+            (0..step.rewards.len()).filter(|&i| step.ended(i)).count() as u64;
+        let due = self.config.train_freq.due(self.steps_since_round, self.episodes_since_round);
+        if self.steps < self.config.learning_starts || !due {
             return Ok(());
         }
         let since_round = std::mem::take(&mut self.steps_since_round);
+        self.episodes_since_round = 0;
         let rounds = u64::try_from(self.config.gradient_steps).unwrap_or(since_round);
         for _ in 0..rounds {
             self.update()?;
@@ -496,7 +500,7 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
     }
 
     fn set_steps(&mut self, steps: u64) {
-        (self.steps, self.steps_since_round) = (steps, 0);
+        (self.steps, self.steps_since_round, self.episodes_since_round) = (steps, 0, 0);
     }
 
     fn set_learning_rate(&mut self, learning_rate: f64) {
