@@ -6,7 +6,7 @@ use agents::{Env, Result, Spaces, Step};
 use numpy::{PyArrayMethods, PyReadonlyArray1};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What `VecEnv.step` took and returned last, as Python callbacks want to see it.
@@ -51,7 +51,7 @@ impl VecEnv {
             seen: Arc::default(),
         };
         let mut rows = std::mem::take(&mut new.first);
-        new.encode_into(first, &mut rows)?;
+        new.encode_into(first, false, &mut rows)?;
         new.first = rows;
         Ok(new)
     }
@@ -61,16 +61,23 @@ impl VecEnv {
         Arc::clone(&self.seen)
     }
 
-    fn encode_into(&self, observations: &Bound<'_, PyAny>, rows: &mut [f32]) -> PyResult<()> {
+    /// `single`: one observation instead of one per environment.
+    fn encode_into(
+        &self,
+        observations: &Bound<'_, PyAny>,
+        single: bool,
+        rows: &mut [f32],
+    ) -> PyResult<()> {
         match &self.encode {
             None => copy_observation(observations, rows),
             Some(encode) => {
-                copy_observation(&encode.bind(observations.py()).call1((observations,))?, rows)
+                let encoded = encode.bind(observations.py()).call1((observations, single))?;
+                copy_observation(&encoded, rows)
             }
         }
     }
 
-    /// The observation that ended episode `i`, before the environment reset itself.
+    /// The observation that ended an episode, before the environment reset itself.
     fn terminal(&self, info: &Bound<'_, PyDict>, row: &mut [f32]) -> PyResult<()> {
         let py = info.py();
         let Some(mut observation) = info.get_item(intern!(py, "terminal_observation"))? else {
@@ -80,11 +87,7 @@ impl VecEnv {
             let normalizer = normalizer.bind(py);
             observation = normalizer.call_method1(intern!(py, "unnormalize_obs"), (observation,))?;
         }
-        if self.encode.is_some() {
-            let one = PyList::new(py, [observation])?;
-            observation = py.import("numpy")?.call_method1("stack", (one,))?;
-        }
-        self.encode_into(&observation, row)
+        self.encode_into(&observation, true, row)
     }
 }
 
@@ -113,7 +116,7 @@ impl Env for VecEnv {
                 obs = normalizer.call_method0(intern!(py, "get_original_obs"))?;
                 rewards = normalizer.call_method0(intern!(py, "get_original_reward"))?;
             }
-            self.encode_into(&obs, &mut step.obs)?;
+            self.encode_into(&obs, false, &mut step.obs)?;
             step.next_obs.copy_from_slice(&step.obs);
             copy_rewards(&rewards, &mut step.rewards)?;
 
