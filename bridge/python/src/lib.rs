@@ -3,7 +3,7 @@
 use agents::algo;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use stac_bench::config::{Config, Overrides};
+use stac_bench::config::{self, Config, Overrides};
 
 /// The version of PyTorch whose libtorch this was linked with.
 #[pyfunction]
@@ -15,6 +15,13 @@ fn libtorch() -> &'static str {
 #[pyfunction]
 fn algorithms() -> Vec<&'static str> {
     algo::ALGORITHMS.iter().map(|algorithm| algorithm.name).collect()
+}
+
+/// The environments that `configs/{algo}.yml` has an entry for.
+#[pyfunction]
+fn environments(algo: &str) -> PyResult<Vec<String>> {
+    let algorithm = algo::find(algo).map_err(bridge::exception)?;
+    config::environments(algorithm).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 /// The settings of `configs/{algo}.yml` on `env`, those of the run too, as JSON.
@@ -39,6 +46,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<bridge::PyAgent>()?;
     module.add_function(wrap_pyfunction!(libtorch, module)?)?;
     module.add_function(wrap_pyfunction!(algorithms, module)?)?;
+    module.add_function(wrap_pyfunction!(environments, module)?)?;
     module.add_function(wrap_pyfunction!(settings, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)
 }

@@ -9,6 +9,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import ConstantSchedule
 from stable_baselines3.common.vec_env import VecNormalize
 
 from stac_bench import _native
@@ -282,7 +283,7 @@ class Rollouts:
         self.model, self.callback = model, callback
         self.total, self.log_interval = total, log_interval
         self.steps = self.episodes = 0
-        self.constant = isinstance(model.learning_rate, (int, float))
+        self.constant = isinstance(model.lr_schedule.value_schedule, ConstantSchedule)
         self.locals: dict[str, Any] = {
             "self": model,
             "env": model.env,

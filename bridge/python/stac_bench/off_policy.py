@@ -34,6 +34,7 @@ LEADER = {
 COMMON = {
     "critic_learning_rate": None,
     "random_steps": None,
+    "optimizer": "adam",
     "update_order": "sequential",
     "unroll": 1,
     "engine": "auto",
@@ -63,6 +64,7 @@ class OffPolicyKeywords(TypedDict, total=False):
     device: th.device | str
     critic_learning_rate: float | None
     random_steps: int | None
+    optimizer: str
     update_order: str
     unroll: int
     engine: str
@@ -316,6 +318,7 @@ class DDPG(RustOffPolicy, sb3.DDPG):
     :param noise_std: standard deviation of exploration noise that the Rust loop draws, in units of
         the action's half range; `action_noise` is added besides
     :param random_steps: steps with uniformly random actions, `learning_starts` if not given
+    :param optimizer: `adam` or `sgd`
     :param update_order: `sequential` (the critic first) or `simultaneous`
     :param target_policy: whose actions the critic's target has, the `target` network's or the
         `current` ones
