@@ -15,6 +15,7 @@ Examples:
   stac-bench --env Walker2d-v4 --algo stddpg-al --set solver=cg --set lam=100
   stac-bench --env MyEnv-v0 --env-import my_package --algo ddpg
   stac-bench eval runs/stddpg-al/Walker2d-v4_0 --episodes 10
+  stac-bench toy
   tensorboard --logdir runs";
 
 /// Stackelberg actor-critic algorithms on Gymnasium environments.
@@ -49,6 +50,8 @@ pub enum Command {
     Train(Box<TrainArgs>),
     /// Run a trained agent and print its returns
     Eval(EvalArgs),
+    /// Draw the paper's motivating examples (no environment, no training)
+    Toy(ToyArgs),
     /// List the algorithms
     Algos,
     /// Print a completion script for a shell
@@ -132,6 +135,44 @@ pub struct EvalArgs {
     /// Python module that registers your environments, besides those the run names
     #[arg(long, value_name = "MODULE")]
     pub env_import: Vec<String>,
+}
+
+/// Options of `toy`.
+#[derive(Clone, Debug, Args)]
+pub struct ToyArgs {
+    /// Where pictures and tables go
+    #[arg(long, value_name = "DIR", default_value = "runs/toy")]
+    pub out: PathBuf,
+    /// Updates of every play [default: 50000, with entropy 2000]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub iterations: Option<u64>,
+    /// Step size of both players
+    #[arg(long, value_name = "A", default_value_t = 0.01, allow_negative_numbers = true, value_parser = positive)]
+    pub learning_rate: f64,
+    /// Damping λ of the regularised Stackelberg gradient
+    #[arg(long, value_name = "L", default_value_t = 0.04, allow_negative_numbers = true, value_parser = not_negative)]
+    pub lam: f64,
+    /// Seed of the samples of the actor with entropy
+    #[arg(long, value_name = "S", default_value_t = 0, allow_negative_numbers = true)]
+    pub seed: u64,
+    /// Replace pictures and tables that are there
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    number(text, "a finite number above 0", |x| x > 0.0)
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    number(text, "a finite number, 0 or above", |x| x >= 0.0)
+}
+
+fn number(text: &str, wanted: &str, fits: fn(f64) -> bool) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|&x: &f64| x.is_finite() && fits(x))
+        .ok_or(format!("it must be {wanted}"))
 }
 
 /// Which of a run's models.

@@ -7,6 +7,7 @@ pub mod display;
 pub mod failure;
 pub mod model;
 pub mod observer;
+pub mod picture;
 pub mod run_dir;
 pub mod sinks;
 

@@ -197,6 +197,14 @@ def test_a_reward_that_is_nan(stac_bench, tmp_path):
     wrong(stac_bench(tmp_path, *POINT, *DDPG, *QUICK, *fault), "reward of NaN", status=1)
 
 
+def test_a_reward_that_is_nan_in_evaluation_is_no_best_model(stac_bench, tmp_path):
+    """Evaluation has an environment of its own; NaN would have counted as the best return."""
+    fault = ["--set", "env_kwargs={fault: nan, after: 50}", "--eval-freq", 40, "--steps", 40]
+    done = stac_bench(tmp_path, *POINT, *DDPG, *QUICK, *fault)
+    wrong(done, "reward of NaN", status=1)
+    assert not (tmp_path / "runs/ddpg/Point-v0_0/best_model").exists()
+
+
 @pytest.mark.parametrize("algo", ["ddpg", "stddpg-al", "stddpg-cl", "sac", "stsac-al", "stsac-cl"])
 def test_divergence_never_reaches_a_saved_model(stac_bench, tmp_path, algo):
     rate = ["--set", "learning_rate=1.0e+30"]

@@ -83,6 +83,7 @@ def test_quiet_says_nothing(stac_bench, tmp_path):
 def test_deprecated_ids_are_warned_about_once(stac_bench, tmp_path):
     done = stac_bench(tmp_path, "--env", "InvertedPendulum-v4", "--algo", "ddpg", *QUICK)
     assert done.stderr.count("out of date") == 1
+    assert "\x1b" not in done.stderr, "colours of a terminal that is not there"
     seeds = ["--seeds", 2, "--out", "others"]
     done = stac_bench(tmp_path, "--env", "InvertedPendulum-v4", "--algo", "ddpg", *QUICK, *seeds)
     assert done.stderr.count("out of date") == 1

@@ -121,10 +121,13 @@ pub fn evaluate(
     let mut finished = Vec::with_capacity(n);
     let mut evaluation = Evaluation::default();
 
+    let mut steps = 0;
     env.reset(seed, &mut obs)?;
     while evaluation.returns.len() < episodes {
         agent.act(&obs, Mode::Deterministic, &mut actions)?;
         env.step(&actions, &mut step)?;
+        steps += n as u64;
+        check_finite(&step, steps)?;
         finished_episodes(&step, &mut running, &mut finished);
         for episode in finished.iter().take(episodes - evaluation.returns.len()) {
             evaluation.returns.push(episode.total_reward);

@@ -41,8 +41,8 @@ pub fn initialize() -> Result<()> {
         if !path.contains("")? {
             path.insert(0, "")?;
         }
-        // One line per warning, without the place in somebody else's code.
-        let format = c"lambda message, category, *_: f'{category.__name__}: {message}\\n'";
+        // One line per warning, without the place in somebody else's code and without its colours.
+        let format = c"lambda message, category, *_: __import__('re').sub('\x1b.*?m', '', f'{category.__name__}: {message}\\n')";
         py.import("warnings")?.setattr("formatwarning", py.eval(format, None, None)?)?;
         py.import("gymnasium").map(drop)
     })?;

@@ -3,6 +3,7 @@
 mod eval;
 mod manifest;
 mod seeds;
+mod toy;
 mod train;
 
 use crate::cli::{Cli, Command, TrainArgs};
@@ -17,6 +18,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         None => train(&cli.train)?,
         Some(Command::Train(arguments)) => train(arguments)?,
         Some(Command::Eval(arguments)) => eval::run(arguments)?,
+        Some(Command::Toy(arguments)) => toy::run(arguments)?,
         Some(Command::Algos) => algos(),
         Some(Command::Completions { shell }) => {
             let mut command = Cli::command();
