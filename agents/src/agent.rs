@@ -98,7 +98,7 @@ pub trait Agent: Send {
         None
     }
 
-    /// Counts environment steps on from `steps`, with a new round of `train_freq`.
+    /// Counts environment steps on from `steps`, with a new round or batch.
     fn set_steps(&mut self, _steps: u64) {}
 
     /// Follows a schedule: the step size from now on. A `critic_learning_rate` of its own stays.

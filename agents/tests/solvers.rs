@@ -411,14 +411,37 @@ fn woodbury_equals_every_solver_on_the_whole_gauss_newton_matrix() {
     }
 }
 
+/// The outputs `u = J x` have a limit as lambda vanishes even where the matrix is singular: through samples
+/// without influence, or through more samples than parameters, or the other way round.
 #[test]
-fn woodbury_falls_back_where_the_gram_matrix_is_singular_or_not_finite() {
-    // A sample without influence on its output, undamped; then a NaN in the Jacobian.
+fn woodbury_without_damping_is_the_limit() {
     let mut dead = LinearFit::random(1, 2, 1, 4);
     dead.jacobians[0].row_mut(1).fill(0.0);
+    let mut redundant = LinearFit::random(1, 9, 1, 4);
+    redundant.jacobians[0].col_mut(1).fill(0.0);
+    for mut game in [dead, redundant, LinearFit::random(1, 3, 2, 7)] {
+        let mut by = |kind, lambda| {
+            let config =
+                SolverConfig { curvature: Curvature::GaussNewton, ..exact(kind, game.c.len()) };
+            let (gradient, solve) = led(&mut game, &mut Solver::new(&config), lambda);
+            assert!(!solve.fallback, "{kind:?}: {solve:?}");
+            gradient.implicit
+        };
+        let limit = by(SolverKind::Woodbury, 0.0);
+        assert_close(&limit, &by(SolverKind::Dense, 1e-8), 1e-6);
+    }
+}
+
+#[test]
+fn woodbury_falls_back_where_the_matrix_is_zero_or_not_finite() {
+    // Nothing has influence, undamped; then a NaN in the Jacobian, in the space of samples and parameters.
+    let mut dead = LinearFit::random(1, 2, 1, 4);
+    dead.jacobians[0].fill(0.0);
     let mut poisoned = LinearFit::random(1, 3, 2, 4);
     poisoned.jacobians[1][(0, 0)] = f64::NAN;
-    for (mut game, lambda) in [(dead, 0.0), (poisoned, 0.1)] {
+    let mut tall = LinearFit::random(1, 5, 1, 4);
+    tall.jacobians[0][(0, 0)] = f64::NAN;
+    for (mut game, lambda) in [(dead, 0.0), (poisoned, 0.1), (tall, 0.1)] {
         let mut solver = Solver::new(&exact(SolverKind::Woodbury, 0));
         let (gradient, solve) = led(&mut game, &mut solver, lambda);
         assert!(solve.fallback, "{solve:?}");

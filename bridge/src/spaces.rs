@@ -112,8 +112,7 @@ fn shaped<'py>(
     dtype: Option<&Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let flat = PyArray1::from_slice(py, values);
-    let array =
-        if shape.len() == 1 { flat.into_any() } else { flat.reshape(shape)?.into_any() };
+    let array = if shape.len() == 1 { flat.into_any() } else { flat.reshape(shape)?.into_any() };
     match dtype {
         None => Ok(array),
         Some(dtype) => array.call_method1("astype", (dtype,)),

@@ -85,7 +85,8 @@ impl VecEnv {
         };
         if let Some(normalizer) = &self.normalizer {
             let normalizer = normalizer.bind(py);
-            observation = normalizer.call_method1(intern!(py, "unnormalize_obs"), (observation,))?;
+            observation =
+                normalizer.call_method1(intern!(py, "unnormalize_obs"), (observation,))?;
         }
         self.encode_into(&observation, true, row)
     }

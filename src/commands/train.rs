@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::model::ModelCard;
 use crate::observer::{RunObserver, Score};
 use crate::run_dir::{self, write_whole};
+use agents::parallel::ParallelEnv;
 use agents::{Agent, Env, algo, train};
 use bridge::{EnvOptions, GymEnv};
 use serde::Serialize;
@@ -30,7 +31,7 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
         imports: arguments.env_import.clone(),
         video: None,
     };
-    let mut env = GymEnv::make(&options)?;
+    let mut env = make(&options, config.run.n_envs)?;
     let eval_env = GymEnv::make(&options)?;
     let settings = config.algorithm_settings();
     let mut agent = algorithm.build(&settings, env.spaces(), seed)?;
@@ -55,11 +56,11 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
             &folder,
             config.run.clone(),
             card,
-            &env,
+            env.as_ref(),
             Box::new(eval_env),
             display,
         )?;
-        let trained = drive(agent.as_mut(), &mut env, &config, seed, &mut observer);
+        let trained = drive(agent.as_mut(), env.as_mut(), &config, seed, &mut observer);
         steps = observer.steps();
         trained.map(|()| observer)
     })();
@@ -76,6 +77,15 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
         println!("tensorboard --logdir {}", arguments.out.display());
     }
     Ok(())
+}
+
+/// `n` environments: one on this thread, several on one thread each.
+fn make(options: &EnvOptions, n: usize) -> Result<Box<dyn Env>, Failure> {
+    if n == 1 {
+        return Ok(Box::new(GymEnv::make(options)?));
+    }
+    let envs = (0..n).map(|_| Ok(Box::new(GymEnv::make(options)?) as Box<dyn Env + Send>));
+    Ok(Box::new(ParallelEnv::new(envs.collect::<agents::Result<_>>()?)?))
 }
 
 /// Trains to the end; a run that fails or is interrupted on the way keeps its last model too.
@@ -111,6 +121,7 @@ fn write_description(
         "eval_freq": config.run.eval_freq,
         "gym_packages": arguments.env_import,
         "log_folder": arguments.out,
+        "n_envs": config.run.n_envs,
         "n_timesteps": config.run.n_timesteps,
         "seed": seed,
         "threads": arguments.threads,

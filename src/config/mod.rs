@@ -13,6 +13,8 @@ use std::path::PathBuf;
 
 /// `configs/<algo>.yml`, compiled in.
 const DEFAULTS: &[(&str, &str)] = &[
+    ("ac", include_str!("../../configs/ac.yml")),
+    ("stac", include_str!("../../configs/stac.yml")),
     ("ddpg", include_str!("../../configs/ddpg.yml")),
     ("stddpg-al", include_str!("../../configs/stddpg-al.yml")),
     ("stddpg-cl", include_str!("../../configs/stddpg-cl.yml")),
@@ -23,6 +25,8 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 /// `configs/paper/<algo>.yml`, compiled in.
 const PAPER: &[(&str, &str)] = &[
+    ("ac", include_str!("../../configs/paper/ac.yml")),
+    ("stac", include_str!("../../configs/paper/stac.yml")),
     ("ddpg", include_str!("../../configs/paper/ddpg.yml")),
     ("stddpg-al", include_str!("../../configs/paper/stddpg-al.yml")),
     ("stddpg-cl", include_str!("../../configs/paper/stddpg-cl.yml")),
@@ -97,6 +101,8 @@ pub enum ConfigError {
 pub struct RunSettings {
     /// Environment steps.
     pub n_timesteps: u64,
+    /// Environments that are stepped at once, one thread each.
+    pub n_envs: usize,
     /// Environment steps between evaluations.
     pub eval_freq: u64,
     /// Episodes per evaluation.
@@ -122,6 +128,9 @@ pub struct Overrides {
     /// Environment steps [default: n_timesteps of the configuration]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub steps: Option<u64>,
+    /// Environments that are stepped at once, one thread each
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    pub n_envs: Option<u64>,
     /// Where gradients are computed: cpu or cuda
     #[arg(long)]
     pub device: Option<String>,
@@ -186,6 +195,7 @@ impl Overrides {
     fn options(&self) -> impl Iterator<Item = (&'static str, &'static str, Value)> {
         [
             ("--steps", "n_timesteps", self.steps.map(Value::from)),
+            ("--n-envs", "n_envs", self.n_envs.map(Value::from)),
             ("--device", "device", self.device.clone().map(Value::from)),
             ("--engine", "engine", self.engine.clone().map(Value::from)),
             ("--eval-freq", "eval_freq", self.eval_freq.map(Value::from)),
@@ -199,6 +209,12 @@ impl Overrides {
 /// The text of `configs/{algo}.yml`.
 pub fn default_text(algorithm: &Algorithm) -> &'static str {
     text_of(DEFAULTS, algorithm)
+}
+
+/// The environments that `configs/{algo}.yml` has an entry for.
+pub fn environments(algorithm: &Algorithm) -> Result<Vec<String>, ConfigError> {
+    let file = File::built_in(algorithm.name, default_text(algorithm))?;
+    Ok(file.entries().filter(|entry| *entry != "default").map(str::to_owned).collect())
 }
 
 fn text_of(files: &[(&str, &'static str)], algorithm: &Algorithm) -> &'static str {
@@ -235,6 +251,7 @@ fn check(algorithm: &'static Algorithm, env: &str, layers: Layers) -> Result<Con
     };
     let counts = [
         ("n_timesteps", run.n_timesteps),
+        ("n_envs", run.n_envs as u64),
         ("eval_freq", run.eval_freq),
         ("eval_episodes", run.eval_episodes as u64),
         ("log_freq", run.log_freq),

@@ -1,9 +1,14 @@
 //! The algorithms, by name.
 
+pub mod ac;
 mod config;
 pub mod ddpg;
 mod measures;
+mod moments;
 pub mod off_policy;
+pub mod on_policy;
+mod on_policy_config;
+pub mod policy;
 pub mod sac;
 mod stackelberg;
 mod temperature;
@@ -13,18 +18,22 @@ pub use config::{
     DeviceKind, EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy, TrainFreq, Unit,
     UpdateOrder,
 };
+pub use on_policy_config::{CriticKind, OnPolicyConfig, OnPolicyKwargs, Surrogate};
 pub use stackelberg::{LambdaDecay, StackelbergConfig};
 pub use temperature::NumberOrAuto;
 pub use tensors::{TensorPlace, linear_tensors, sequential_tensors};
 
 use crate::agent::Agent;
 use crate::engine::Role;
-use crate::engine::autograd::Autograd;
+use crate::engine::autograd::{Autograd, Objectives};
 use crate::env::{ActionSpace, Spaces};
 use crate::error::{Error, Result};
 use ddpg::Ddpg;
 use off_policy::OffPolicy;
+use on_policy::OnPolicy;
 use sac::Sac;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tch::{Cuda, Device};
 
@@ -34,6 +43,7 @@ pub type Settings = Map<String, Value>;
 /// What networks and objectives an algorithm has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
+    ActorCritic,
     Ddpg,
     Sac,
 }
@@ -52,6 +62,18 @@ pub struct Algorithm {
 
 /// Every algorithm, in the order of `stac-bench algos`.
 pub const ALGORITHMS: &[Algorithm] = &[
+    Algorithm {
+        name: "ac",
+        about: "actor-critic on trajectories",
+        leader: None,
+        family: Family::ActorCritic,
+    },
+    Algorithm {
+        name: "stac",
+        about: "Stackelberg actor-critic, the actor leads",
+        leader: Some(Role::Actor),
+        family: Family::ActorCritic,
+    },
     Algorithm {
         name: "ddpg",
         about: "deep deterministic policy gradient",
@@ -88,51 +110,86 @@ pub const ALGORITHMS: &[Algorithm] = &[
 impl Algorithm {
     /// Checks the names, types and ranges of `settings` without an environment.
     pub fn check(&self, settings: &Settings) -> Result<()> {
-        self.off_policy(settings).map(drop)
+        match self.family {
+            Family::ActorCritic => self.on_policy(settings).map(drop),
+            Family::Ddpg | Family::Sac => self.off_policy(settings).map(drop),
+        }
     }
 
     /// Builds the agent for an environment with these spaces, all its randomness from `seed`.
     pub fn build(&self, settings: &Settings, spaces: &Spaces, seed: u64) -> Result<Box<dyn Agent>> {
-        let config = self.off_policy(settings)?;
-        let ActionSpace::Box { low, .. } = &spaces.action else {
-            return Err(Error::Spaces {
-                algo: self.name,
-                needs: "Box actions",
-                has: spaces.clone(),
-            });
-        };
-        let device = device(config.device)?;
-        let spaces = spaces.clone();
         match self.family {
-            Family::Ddpg => {
-                if let Some(n) = config.policy_kwargs.n_critics.filter(|&n| n != 1) {
-                    let reason = "DDPG has one critic; SAC takes several";
-                    return Err(Error::config("policy_kwargs.n_critics", n, reason));
-                }
-                let family = Ddpg::new(&config, spaces.obs_dim, low.len());
-                let engine = Autograd::new(family.clone(), device);
-                Ok(Box::new(OffPolicy::new(family, engine, config, spaces, seed)))
+            Family::ActorCritic => {
+                let config = self.on_policy(settings)?;
+                let device = device(config.device)?;
+                Ok(Box::new(OnPolicy::new(config, spaces.clone(), device, seed)))
             }
-            Family::Sac => {
-                let family = Sac::new(&config, spaces.obs_dim, low.len());
-                let engine = Autograd::new(family.clone(), device);
-                Ok(Box::new(OffPolicy::new(family, engine, config, spaces, seed)))
-            }
+            Family::Ddpg => self.build_off_policy(settings, spaces, seed, Ddpg::new),
+            Family::Sac => self.build_off_policy(settings, spaces, seed, Sac::new),
         }
     }
 
+    fn build_off_policy<F: off_policy::Family + Objectives + Clone + 'static>(
+        &self,
+        settings: &Settings,
+        spaces: &Spaces,
+        seed: u64,
+        family: fn(&OffPolicyConfig, usize, usize) -> F,
+    ) -> Result<Box<dyn Agent>> {
+        let config = self.off_policy(settings)?;
+        let ActionSpace::Box { low, .. } = &spaces.action else {
+            let has = spaces.clone();
+            return Err(Error::Spaces { algo: self.name, needs: "Box actions", has });
+        };
+        let family = family(&config, spaces.obs_dim, low.len());
+        let engine = Autograd::new(family.clone(), device(config.device)?);
+        Ok(Box::new(OffPolicy::new(family, engine, config, spaces.clone(), seed)))
+    }
+
     fn off_policy(&self, settings: &Settings) -> Result<OffPolicyConfig> {
-        let mut own = settings.clone();
-        let stackelberg = StackelbergConfig::take(&StackelbergConfig::default(), &mut own)?;
-        let config: OffPolicyConfig = config::parse(&OffPolicyConfig::default(), &own)?;
-        if settings.contains_key("leader") && config.leader != self.leader {
-            let reason =
-                format!("`{}` fixes who leads; another algorithm has another leader", self.name);
-            return Err(Error::config("leader", settings["leader"].clone(), reason));
-        }
+        let (config, stackelberg) = self.parse(&OffPolicyConfig::default(), settings)?;
+        self.refuse_another_leader(settings, config.leader)?;
         let config = OffPolicyConfig { leader: self.leader, stackelberg, ..config };
         config.validate()?;
+        if let (Family::Ddpg, Some(n)) = (self.family, config.policy_kwargs.n_critics)
+            && n != 1
+        {
+            let reason = "DDPG has one critic; SAC takes several";
+            return Err(Error::config("policy_kwargs.n_critics", n, reason));
+        }
         Ok(config)
+    }
+
+    fn on_policy(&self, settings: &Settings) -> Result<OnPolicyConfig> {
+        let (config, stackelberg) = self.parse(&OnPolicyConfig::default(), settings)?;
+        self.refuse_another_leader(settings, config.leader)?;
+        let config = OnPolicyConfig { leader: self.leader, stackelberg, ..config };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The family's settings over `defaults`, and those of the leader's update.
+    fn parse<C: DeserializeOwned + Serialize>(
+        &self,
+        defaults: &C,
+        settings: &Settings,
+    ) -> Result<(C, StackelbergConfig)> {
+        let mut own = settings.clone();
+        let stackelberg = StackelbergConfig::take(&StackelbergConfig::default(), &mut own)?;
+        Ok((config::parse(defaults, &own)?, stackelberg))
+    }
+
+    fn refuse_another_leader(&self, settings: &Settings, leader: Option<Role>) -> Result<()> {
+        match settings.get("leader") {
+            Some(value) if leader != self.leader => {
+                let reason = format!(
+                    "`{}` fixes who leads; another algorithm has another leader",
+                    self.name
+                );
+                Err(Error::config("leader", value, reason))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -53,10 +53,10 @@ pub trait Game<T: Scalar> {
 
 /// A follower that fits targets: `f2 = sum_b (1/B) sum_i omega_i (q_bi - y_i)^2`.
 ///
-/// Importance weights `omega_i` are 1, but depend on a leader that draws the samples. Outputs `q_b` depend on block `b` of the follower's parameters alone (twin critics are two
-/// blocks, laid out one after the other), targets `y` on the leader's alone. With `J` the block
-/// diagonal `(blocks B) x P` Jacobian of the outputs, the Gauss-Newton Hessian of `f2` is
-/// `G = (2/B) J'J`.
+/// Importance weights `omega_i` are 1, but depend on a leader that draws the samples. Outputs `q_b`
+/// depend on block `b` of the follower's parameters alone (twin critics are two blocks, laid out one
+/// after the other), targets `y` on the leader's alone. With `J` the block diagonal `(blocks B) x P`
+/// Jacobian of the outputs, the Gauss-Newton Hessian of `f2` is `G = (2/B) J'J`.
 pub trait LeastSquares<T: Scalar> {
     /// `B`, the number of samples.
     fn samples(&self) -> usize;
@@ -66,6 +66,24 @@ pub trait LeastSquares<T: Scalar> {
 
     /// `K = J_b J_b'` (`B x B`, row-major) of block `b`.
     fn gram(&mut self, block: usize, k: &mut [T]) -> Result<()>;
+
+    /// `N = J_b'J_b` of block `b`, symmetric, of the size of its parameters.
+    fn normal(&mut self, block: usize, n: &mut [T]) -> Result<()> {
+        // Column by column: N e_j = J'(J e_j).
+        let width = n.len().isqrt();
+        let first = block * width;
+        let mut unit = vec![T::zero(); self.blocks() * width];
+        let mut product = unit.clone();
+        let mut outputs = vec![T::zero(); self.blocks() * self.samples()];
+        for (j, column) in n.chunks_exact_mut(width).enumerate() {
+            unit[first + j] = T::one();
+            self.jacobian(&unit, &mut outputs)?;
+            self.jacobian_transpose(&outputs, &mut product)?;
+            unit[first + j] = T::zero();
+            column.copy_from_slice(&product[first..first + width]);
+        }
+        Ok(())
+    }
 
     /// `J D2 f1`, length `blocks B`.
     fn jacobian_leader_gradient(&mut self, out: &mut [T]) -> Result<()>;

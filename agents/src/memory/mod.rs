@@ -2,6 +2,8 @@
 
 mod normalizer;
 mod replay;
+mod rollout;
 
 pub use normalizer::Normalizer;
 pub use replay::{Batch, Replay};
+pub use rollout::{Rollout, Trajectories};

@@ -2,11 +2,12 @@
 
 use super::{LOG_ENT_COEF, Learner, OffPolicy, learner, point};
 use crate::agent::{GameGradients, Moments, Parameter};
+use crate::algo::moments;
 use crate::algo::off_policy::Family;
 use crate::algo::stackelberg::{Damping, StackelbergConfig};
 use crate::algo::tensors::TensorPlace;
 use crate::engine::{Engine, Role};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::game::{Game as _, LeaderGradient, Player, Solver, total_derivative};
 use crate::memory::Batch;
 use crate::optim::Optimizer;
@@ -19,15 +20,15 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
                 Role::Actor => &self.actor,
                 Role::Critic => &self.critic,
             };
-            moments_of(optimizer, place)
+            moments::read(optimizer, place)
         });
         let place = TensorPlace { name: LOG_ENT_COEF.into(), shape: vec![1], range: 0..1 };
         let temperature = self.temperature.as_ref().and_then(|t| t.optimizer());
-        networks.chain(temperature.and_then(|optimizer| moments_of(optimizer, place))).collect()
+        networks.chain(temperature.and_then(|optimizer| moments::read(optimizer, place))).collect()
     }
 
-    /// Fresh optimisers, then what `moments` says of theirs.
-    pub(super) fn write_moments(&mut self, moments: &[Moments]) -> Result<()> {
+    /// Fresh optimisers, then what is `given` of theirs.
+    pub(super) fn write_moments(&mut self, given: &[Moments]) -> Result<()> {
         let kind = self.config.optimizer;
         for player in [&mut self.actor, &mut self.critic] {
             player.optimizer = Optimizer::new(kind, player.params.len());
@@ -35,12 +36,12 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         let trained: Vec<_> = self.trained().collect();
         for (place, role) in trained {
             let learner = learner(&mut self.actor, &mut self.critic, role);
-            restore(&mut learner.optimizer, &place, moments)?;
+            moments::write(&mut learner.optimizer, &place, given)?;
         }
         if let Some(optimizer) = self.temperature.as_mut().and_then(|t| t.optimizer_mut()) {
             *optimizer = Optimizer::new(kind, 1);
             let place = TensorPlace { name: LOG_ENT_COEF.into(), shape: vec![1], range: 0..1 };
-            restore(optimizer, &place, moments)?;
+            moments::write(optimizer, &place, given)?;
         }
         Ok(())
     }
@@ -92,30 +93,4 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         })
         .collect()
     }
-}
-
-/// The part of an optimiser's state that belongs to one tensor; none before the first step.
-fn moments_of(optimizer: &Optimizer<f32>, place: TensorPlace) -> Option<Moments> {
-    match optimizer {
-        Optimizer::Adam { m, v, t } if *t > 0 => Some(Moments {
-            step: *t,
-            mean: m[place.range.clone()].to_vec(),
-            square: v[place.range].to_vec(),
-            name: place.name,
-        }),
-        _ => None,
-    }
-}
-
-fn restore(optimizer: &mut Optimizer<f32>, place: &TensorPlace, moments: &[Moments]) -> Result<()> {
-    let Optimizer::Adam { m, v, t } = optimizer else { return Ok(()) };
-    let Some(given) = moments.iter().find(|given| given.name == place.name) else { return Ok(()) };
-    if given.mean.len() != place.range.len() || given.square.len() != place.range.len() {
-        let message = format!("the moments of `{}` have another length", place.name);
-        return Err(Error::Parameters(message));
-    }
-    *t = given.step;
-    m[place.range.clone()].copy_from_slice(&given.mean);
-    v[place.range.clone()].copy_from_slice(&given.square);
-    Ok(())
 }

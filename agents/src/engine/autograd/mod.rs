@@ -124,6 +124,8 @@ pub struct AutogradGame<T> {
     leader: Role,
     /// `D_p f_p` of leader and follower with its own graph, for second derivatives.
     differentiable: [Option<Tensor>; 2],
+    /// The factors of each output block's Jacobian.
+    jacobians: Vec<Option<Factors>>,
     scalar: PhantomData<T>,
 }
 
@@ -139,8 +141,17 @@ impl<T: Scalar> AutogradGame<T> {
             }
         };
         let critic_loss: Tensor = losses.outputs.iter().map(|(q, _)| squared(q)).sum();
-        let differentiable = [None, None];
-        Self { actor, critic, losses, critic_loss, leader, differentiable, scalar: PhantomData }
+        let jacobians = losses.outputs.iter().map(|_| None).collect();
+        Self {
+            actor,
+            critic,
+            losses,
+            critic_loss,
+            leader,
+            differentiable: [None, None],
+            jacobians,
+            scalar: PhantomData,
+        }
     }
 
     fn role(&self, player: Player) -> Role {
@@ -232,6 +243,15 @@ pub(crate) fn grad(output: &Tensor, input: &Tensor, create_graph: bool) -> Resul
     }
     let gradient = Tensor::f_run_backward(&[output], &[input], true, create_graph)?.swap_remove(0);
     if gradient.defined() { Ok(gradient) } else { Ok(input.f_zeros_like()?) }
+}
+
+/// `D_input output` for several inputs in one pass; zeros where `output` does not depend on one.
+fn grads(output: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let gradients = Tensor::f_run_backward(&[output], inputs, true, false)?;
+    let defined = gradients.into_iter().zip(inputs).map(|(gradient, input)| {
+        if gradient.defined() { Ok(gradient) } else { Ok(input.f_zeros_like()?) }
+    });
+    defined.collect()
 }
 
 /// Copies a tensor of any device into `out`.

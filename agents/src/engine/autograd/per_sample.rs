@@ -2,7 +2,7 @@
 //! products `D_li [A_li, 1]'`, with `A_l` the inputs of layer `l` and `D_l = dq/dz_l`, so that `J`
 //! itself is never formed.
 
-use super::{AutogradGame, Losses, copy_to, grad};
+use super::{AutogradGame, Factors, Losses, copy_to, grad, grads};
 use crate::error::{Error, Result};
 use crate::flat::Scalar;
 use crate::game::{Game, LeastSquares, Player};
@@ -10,7 +10,7 @@ use tch::Tensor;
 
 impl<T: Scalar> AutogradGame<T> {
     /// `(A_l, D_l)` of every layer of output block `block`.
-    fn jacobian_factors(&self, block: usize) -> Result<Vec<(Tensor, Tensor)>> {
+    fn jacobian_factors(&mut self, block: usize) -> Result<&Factors> {
         let Some((q, layers)) = self.losses.outputs.get(block) else {
             return Err(Error::config(
                 "solver",
@@ -18,9 +18,15 @@ impl<T: Scalar> AutogradGame<T> {
                 "there is no such block of follower outputs",
             ));
         };
-        // Rows of a batch do not interact, so one backward pass of the sum gives every dq_i/dz_li.
-        let total = q.sum(None);
-        layers.iter().map(|(a, z)| Ok((a.detach(), grad(&total, z, false)?))).collect()
+        let slot = &mut self.jacobians[block];
+        if slot.is_none() {
+            // Rows of a batch do not interact, so one backward pass of the sum gives every dq_i/dz_li.
+            let outputs: Vec<&Tensor> = layers.iter().map(|(_, z)| z).collect();
+            let derivatives = grads(&q.sum(None), &outputs)?;
+            let inputs = layers.iter().map(|(a, _)| a.detach());
+            *slot = Some(inputs.zip(derivatives).collect());
+        }
+        Ok(slot.get_or_insert_default())
     }
 
     fn device_tensor(&self, values: &[T]) -> Result<Tensor> {
@@ -43,6 +49,16 @@ impl<T: Scalar> LeastSquares<T> for AutogradGame<T> {
         let gram: Tensor =
             terms.iter().map(|(a, d)| (a.matmul(&a.tr()) + 1.0) * d.matmul(&d.tr())).sum();
         copy_to(&gram, k)
+    }
+
+    fn normal(&mut self, block: usize, n: &mut [T]) -> Result<()> {
+        // J, layer by layer: the rows of D_l o A_l and of D_l
+        let parts = self.jacobian_factors(block)?.iter().flat_map(|(a, d)| {
+            let weights = d.unsqueeze(2) * a.unsqueeze(1);
+            [weights.flatten(1, -1), d.shallow_clone()]
+        });
+        let jacobian = Tensor::cat(&parts.collect::<Vec<_>>(), 1);
+        copy_to(&jacobian.tr().matmul(&jacobian), n)
     }
 
     fn jacobian_leader_gradient(&mut self, out: &mut [T]) -> Result<()> {
@@ -85,9 +101,9 @@ impl<T: Scalar> LeastSquares<T> for AutogradGame<T> {
         {
             // (J' u)_l = [(u o D_l)' A_l, (u o D_l)' 1]
             let u = self.device_tensor(u)?.unsqueeze(1);
-            let parts = self.jacobian_factors(block)?.into_iter().flat_map(|(a, d)| {
+            let parts = self.jacobian_factors(block)?.iter().flat_map(|(a, d)| {
                 let weighted = d * &u;
-                [weighted.tr().matmul(&a).flatten(0, -1), weighted.sum_dim_intlist(0, false, None)]
+                [weighted.tr().matmul(a).flatten(0, -1), weighted.sum_dim_intlist(0, false, None)]
             });
             copy_to(&Tensor::cat(&parts.collect::<Vec<_>>(), 0), out)?;
         }

@@ -1,0 +1,328 @@
+//! Actor-critic on trajectories and, with the actor as leader, STAC: networks and objectives.
+//! `docs/stac.md` derives what stands here.
+
+use super::on_policy_config::{CriticKind, OnPolicyConfig, Surrogate};
+use super::policy::Policy;
+use super::tensors::{TensorPlace, linear_tensors, sequential_tensors};
+use crate::engine::Role;
+use crate::engine::autograd::{AutogradGame, Losses, TensorMlp};
+use crate::env::Spaces;
+use crate::error::Result;
+use crate::flat::Scalar;
+use crate::memory::Trajectories;
+use crate::nn::Mlp;
+use crate::rng::Rng;
+use tch::{Device, Kind, Tensor};
+
+/// A policy `pi_theta(a|s)` and a critic `V_w(s)` or `Q_w(s, a)`.
+#[derive(Clone, Debug)]
+pub struct ActorCritic {
+    /// The policy's distribution.
+    pub policy: Policy,
+    actor: TensorMlp,
+    critic: TensorMlp,
+    kind: CriticKind,
+    surrogate: Surrogate,
+    gamma: f64,
+    ent_coef: f64,
+    normalize: bool,
+    log_std_init: f64,
+    device: Device,
+}
+
+/// [`Trajectories`] as tensors, ready for the objectives.
+#[derive(Debug)]
+pub struct Data {
+    /// Number of rows, `B`.
+    pub size: usize,
+    obs: Tensor,
+    actions: Tensor,
+    /// What the critic takes.
+    inputs: Tensor,
+    returns: Tensor,
+    /// Coefficients of the scores in the actor's loss, normalised.
+    advantages: Tensor,
+    /// What advantages were divided by.
+    scale: f64,
+    /// Coefficients of the scores in the gradients of returns.
+    scores: Tensor,
+    remaining: Tensor,
+    longest: usize,
+}
+
+impl ActorCritic {
+    /// For these spaces, on `device`.
+    pub fn new(config: &OnPolicyConfig, spaces: &Spaces, device: Device) -> Self {
+        let hidden = &config.policy_kwargs.net_arch;
+        let activation = config.policy_kwargs.activation_fn;
+        let policy = Policy::new(&spaces.action);
+        let critic_inputs = match config.critic {
+            CriticKind::V => spaces.obs_dim,
+            CriticKind::Q => spaces.obs_dim + policy.outputs(),
+        };
+        Self {
+            actor: TensorMlp(Mlp::new(spaces.obs_dim, hidden, policy.outputs(), activation)),
+            critic: TensorMlp(Mlp::new(critic_inputs, hidden, 1, activation)),
+            policy,
+            kind: config.critic,
+            surrogate: config.surrogate,
+            gamma: config.gamma,
+            ent_coef: config.ent_coef,
+            normalize: config.normalize_advantage,
+            log_std_init: config.policy_kwargs.log_std_init,
+            device,
+        }
+    }
+
+    /// Number of parameters of `role`.
+    pub fn dim(&self, role: Role) -> usize {
+        match role {
+            Role::Actor => self.actor.0.dim() + self.policy.log_stds(),
+            Role::Critic => self.critic.0.dim(),
+        }
+    }
+
+    /// Initial parameters of `role`; the policy's log-deviations lie behind its network's.
+    pub fn init<T: Scalar>(&self, role: Role, rng: &mut Rng) -> Vec<T> {
+        match role {
+            Role::Actor => {
+                let mut params = self.actor.0.init(rng);
+                params.resize(self.dim(role), T::of(self.log_std_init));
+                params
+            }
+            Role::Critic => self.critic.0.init(rng),
+        }
+    }
+
+    /// The output `z` of the policy's network for one observation.
+    pub fn forward(&self, actor: &[f32], obs: &[f32], scratch: &mut [Vec<f32>; 2], z: &mut [f32]) {
+        self.actor.0.forward(actor, obs, scratch, z);
+    }
+
+    /// `log sigma` within the actor's parameters.
+    pub fn log_std<'a>(&self, actor: &'a [f32]) -> &'a [f32] {
+        &actor[self.actor.0.dim()..]
+    }
+
+    /// The baseline of one state: `V_w(s)`; of a critic `Q_w`, its mean under a policy over choices and
+    /// its value at the mean of a Gaussian one.
+    pub fn value(
+        &self,
+        actor: &[f32],
+        critic: &[f32],
+        obs: &[f32],
+        scratch: &mut [Vec<f32>; 2],
+    ) -> f64 {
+        let mut evaluate = |input: &[f32]| {
+            let mut out = [0.0];
+            self.critic.0.forward(critic, input, scratch, &mut out);
+            f64::from(out[0])
+        };
+        if self.kind == CriticKind::V {
+            return evaluate(obs);
+        }
+        let mut z = vec![0.0; self.policy.outputs()];
+        self.forward(actor, obs, &mut Default::default(), &mut z);
+        let at = |action: &[f32]| [obs, action].concat();
+        match &self.policy {
+            Policy::Gaussian { .. } => evaluate(&at(&z)),
+            Policy::Categorical { n } => {
+                // sum_k pi(k|s) Q_w(s, k)
+                let largest = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let weights: Vec<f64> = z.iter().map(|z| f64::from(z - largest).exp()).collect();
+                let mut choice = vec![0.0; *n];
+                let mut sum = 0.0;
+                for (k, weight) in weights.iter().enumerate() {
+                    choice[k] = 1.0;
+                    sum += weight * evaluate(&at(&choice));
+                    choice[k] = 0.0;
+                }
+                sum / weights.iter().sum::<f64>()
+            }
+        }
+    }
+
+    /// Brings a batch to the device.
+    pub fn data<T: Scalar>(&self, batch: &Trajectories<T>) -> Result<Data> {
+        let rows = batch.size as i64;
+        let vector = |values: &[T]| -> Result<Tensor> {
+            Ok(Tensor::f_from_slice(values)?.f_to_device(self.device)?)
+        };
+        let obs = vector(&batch.obs)?.f_view([rows, -1])?;
+        let actions = vector(&batch.actions)?.f_view([rows, -1])?;
+        let inputs = match self.kind {
+            CriticKind::V => obs.shallow_clone(),
+            CriticKind::Q => Tensor::cat(&[&obs, &self.policy.encode(&actions)], 1),
+        };
+        let remaining: Vec<i64> = batch.remaining.iter().map(|&steps| steps as i64).collect();
+
+        // (A - mean A) / (sigma_A + 1e-8)
+        let advantages = vector(&batch.advantages)?;
+        let (centred, scale) = if self.normalize {
+            let scale = f64::try_from(advantages.std(false))? + 1e-8;
+            (&advantages - advantages.mean(None), scale)
+        } else {
+            (advantages.shallow_clone(), 1.0)
+        };
+        Ok(Data {
+            size: batch.size,
+            obs,
+            actions,
+            inputs,
+            returns: vector(&batch.returns)?,
+            advantages: &centred / scale,
+            scale,
+            scores: match self.surrogate {
+                Surrogate::Proposition1 => advantages,
+                Surrogate::Reference => centred,
+            },
+            remaining: Tensor::f_from_slice(&remaining)?.f_to_device(self.device)?,
+            longest: batch.remaining.iter().copied().max().unwrap_or(0),
+        })
+    }
+
+    /// Both objectives on `data`, as graphs over flat `actor` and `critic`.
+    pub fn losses(&self, actor: &Tensor, critic: &Tensor, data: &Data) -> Losses {
+        let log_std = actor.slice(0, self.actor.0.dim() as i64, None, 1);
+        let z = self.actor.forward(actor, data.obs.shallow_clone());
+        let log_prob = self.policy.log_prob(&z, &log_std, &data.actions);
+        let entropy = self.policy.entropy(&z, &log_std);
+        let (value, factors) = self.value_with_factors(critic, data);
+
+        // -J(theta, w) = -E[log pi(a|s) A + V_w(s)] / sigma_A - ent_coef H                   (2), (3)
+        // V counts for its derivative in w alone.
+        let policy_gain = (&log_prob * &data.advantages).mean(None);
+        let value_gain = (&value - value.detach()).mean(None) / data.scale;
+        let actor = -policy_gain - value_gain - self.ent_coef * &entropy;
+
+        // log pi(a|s) minus itself: no value, but the score as its derivative.
+        let score = &log_prob - log_prob.detach();
+        let gains = &score * &data.scores;
+        let targets = &data.returns
+            + match (self.kind, self.surrogate) {
+                // D V(s_t) = E sum_{l >= 0} gamma^l D log pi(a_{t+l}|s_{t+l}) Q(s_{t+l}, a_{t+l})   (21)
+                (CriticKind::V, Surrogate::Proposition1) => data.discounted_sum(&gains, self.gamma),
+                // D Q(s_t, a_t): the same from l = 1 on                                          (19)
+                (CriticKind::Q, _) => data.discounted_sum(&gains, self.gamma) - &gains,
+                (CriticKind::V, Surrogate::Reference) => data.at_first_row(gains.sum(None)),
+            };
+        // E_{a ~ pi}: the score of the action that Q_w is fitted at              (Theorem 1)
+        let weights = (self.kind == CriticKind::Q).then(|| score.exp());
+
+        Losses {
+            actor,
+            outputs: vec![(value, factors)],
+            targets,
+            weights,
+            actions: data.actions.shallow_clone(),
+            entropy: Some(entropy),
+        }
+    }
+
+    fn value_with_factors(
+        &self,
+        critic: &Tensor,
+        data: &Data,
+    ) -> (Tensor, crate::engine::autograd::Factors) {
+        let (value, factors) =
+            self.critic.forward_with_factors(critic, data.inputs.shallow_clone());
+        (value.squeeze_dim(1), factors)
+    }
+
+    /// The game at these parameters, the actor leading.
+    pub fn game<T: Scalar>(
+        &self,
+        actor: &[T],
+        critic: &[T],
+        data: &Data,
+    ) -> Result<AutogradGame<T>> {
+        let (actor, critic) = (self.parameter(actor)?, self.parameter(critic)?);
+        let losses = self.losses(&actor, &critic, data);
+        Ok(AutogradGame::new(actor, critic, losses, Role::Actor))
+    }
+
+    /// The follower's side of [`ActorCritic::game`] alone: all that further critic steps need.
+    pub fn critic_game<T: Scalar>(&self, critic: &[T], data: &Data) -> Result<AutogradGame<T>> {
+        let (actor, critic) = (self.parameter::<T>(&[])?, self.parameter(critic)?);
+        let losses = Losses {
+            actor: data.returns.new_zeros([] as [i64; 0], (data.returns.kind(), self.device)),
+            outputs: vec![self.value_with_factors(&critic, data)],
+            targets: data.returns.shallow_clone(),
+            weights: None,
+            actions: data.actions.shallow_clone(),
+            entropy: None,
+        };
+        Ok(AutogradGame::new(actor, critic, losses, Role::Actor))
+    }
+
+    fn parameter<T: Scalar>(&self, values: &[T]) -> Result<Tensor> {
+        Ok(Tensor::f_from_slice(values)?.f_to_device(self.device)?.set_requires_grad(true))
+    }
+
+    /// Names, shapes and places of `role`'s tensors, as in Stable-Baselines3's `ActorCriticPolicy`.
+    pub fn tensors(&self, role: Role) -> Vec<TensorPlace> {
+        let (network, hidden, last) = match role {
+            Role::Actor => (&self.actor.0, "mlp_extractor.policy_net", "action_net"),
+            Role::Critic => (&self.critic.0, "mlp_extractor.value_net", "value_net"),
+        };
+        let (layers, rest) = network.layers.split_at(network.layers.len() - 1);
+        let mut places = sequential_tensors(layers, hidden, 0);
+        places.extend(rest.iter().flat_map(|layer| linear_tensors(layer, &[last], 0)));
+        let log_stds = self.policy.log_stds();
+        if role == Role::Actor && log_stds > 0 {
+            places.push(TensorPlace {
+                name: "log_std".into(),
+                shape: vec![log_stds],
+                range: network.dim()..network.dim() + log_stds,
+            });
+        }
+        places
+    }
+}
+
+impl Data {
+    /// `y_t = sum_l gamma^l x_{t+l}` to the end of each trajectory, by doubling: after `k` rounds the
+    /// first `2^k` terms are in.
+    fn discounted_sum(&self, x: &Tensor, gamma: f64) -> Tensor {
+        let (mut sum, mut terms) = (x.shallow_clone(), 1);
+        while terms < self.longest {
+            let further = terms as i64;
+            let rest = sum.narrow(0, further, self.size as i64 - further);
+            let inside = self.remaining.gt(further).to_kind(x.kind());
+            sum = &sum + rest.constant_pad_nd([0, further]) * inside * gamma.powi(terms as i32);
+            terms *= 2;
+        }
+        sum
+    }
+
+    /// `x` in the first row, zeros below.
+    fn at_first_row(&self, x: Tensor) -> Tensor {
+        x.view([1]).constant_pad_nd([0, self.size as i64 - 1])
+    }
+
+    /// These rows, each a trajectory of its own: enough for each player's own Hessian.
+    pub fn select(&self, rows: &[i64]) -> Self {
+        let rows = Tensor::from_slice(rows).to_device(self.obs.device());
+        let take = |x: &Tensor| x.index_select(0, &rows);
+        Self {
+            size: rows.numel(),
+            obs: take(&self.obs),
+            actions: take(&self.actions),
+            inputs: take(&self.inputs),
+            returns: take(&self.returns),
+            advantages: take(&self.advantages),
+            scale: self.scale,
+            scores: take(&self.scores),
+            remaining: rows.ones_like(),
+            longest: 1,
+        }
+    }
+
+    /// `1 - Var(R - V) / Var(R)` of the critic's `values`; NaN where returns do not vary.
+    pub fn explained_variance<T: Scalar>(&self, values: &[T]) -> Result<f64> {
+        let residuals =
+            &self.returns - Tensor::f_from_slice(values)?.f_to_device(self.obs.device())?;
+        let variance = |x: &Tensor| f64::try_from(x.var(false).to_kind(Kind::Double));
+        Ok(1.0 - variance(&residuals)? / variance(&self.returns)?)
+    }
+}
