@@ -21,6 +21,7 @@ if _torch.__version__.split("+")[0].rsplit(".", 1)[0] != _TORCH:
 
 from stac_bench.gradients import game_gradients  # noqa: E402
 from stac_bench.off_policy import DDPG, SAC, STDDPG, STSAC  # noqa: E402
+from stac_bench.on_policy import AC, STAC  # noqa: E402
 
 __version__ = "0.1.0"
-__all__ = ["DDPG", "SAC", "STDDPG", "STSAC", "game_gradients"]
+__all__ = ["AC", "DDPG", "SAC", "STAC", "STDDPG", "STSAC", "game_gradients"]

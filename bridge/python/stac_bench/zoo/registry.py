@@ -25,6 +25,8 @@ def led(base: Any, leader: str) -> type[BaseAlgorithm]:
 
 #: RL Zoo's name of each algorithm: its class, and its name in `configs/`.
 ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], str]] = {
+    "ac-rs": (stac_bench.AC, "ac"),
+    "stac": (stac_bench.STAC, "stac"),
     "ddpg-rs": (stac_bench.DDPG, "ddpg"),
     "stddpg-al": (led(stac_bench.STDDPG, "actor"), "stddpg-al"),
     "stddpg-cl": (led(stac_bench.STDDPG, "critic"), "stddpg-cl"),
