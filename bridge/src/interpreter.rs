@@ -4,6 +4,7 @@ use crate::error::attached;
 use agents::Result;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +17,14 @@ static HOSTED: AtomicBool = AtomicBool::new(false);
 /// Says that this code is an extension module: [`initialize`] then leaves the host's path alone.
 pub fn host() {
     HOSTED.store(true, Ordering::Relaxed);
+}
+
+/// What runs this program: itself, or the Python that has loaded it.
+pub fn executable() -> Result<PathBuf> {
+    if !HOSTED.load(Ordering::Relaxed) {
+        return std::env::current_exe().map_err(|error| agents::Error::Observer(Box::new(error)));
+    }
+    attached("the start of Python", |py| py.import("sys")?.getattr("executable")?.extract())
 }
 
 /// Adds the project's Python packages, and the current folder, to the interpreter's path. Calling it

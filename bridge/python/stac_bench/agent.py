@@ -79,12 +79,14 @@ class RustAgent(BaseAlgorithm):
 
     def _take_own(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Takes the keywords that are ours out of `kwargs`."""
-        policy_kwargs = kwargs.get("policy_kwargs") or {}
-        activation = policy_kwargs.get("activation_fn")
-        if isinstance(activation, str):
-            if activation not in ACTIVATIONS:
-                raise ValueError(f"activation_fn={activation!r}: it must be relu or tanh")
-            kwargs["policy_kwargs"] = {**policy_kwargs, "activation_fn": ACTIVATIONS[activation]}
+        if kwargs.get("policy_kwargs") is not None:
+            # A copy: Stable-Baselines3 writes into it.
+            policy_kwargs = kwargs["policy_kwargs"] = dict(kwargs["policy_kwargs"])
+            activation = policy_kwargs.get("activation_fn")
+            if isinstance(activation, str):
+                if activation not in ACTIVATIONS:
+                    raise ValueError(f"activation_fn={activation!r}: it must be relu or tanh")
+                policy_kwargs["activation_fn"] = ACTIVATIONS[activation]
         return {name: kwargs.pop(name, value) for name, value in self.own_defaults.items()}
 
     def _setup_model(self) -> None:

@@ -157,7 +157,6 @@ class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
             own["random_steps"] = self.learning_starts
         return {
             **own,
-            "learning_rate": self.lr_schedule(1.0),
             "gamma": self.gamma,
             "tau": self.tau,
             "batch_size": self.batch_size,

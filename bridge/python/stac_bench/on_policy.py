@@ -141,7 +141,6 @@ class AC(RustAgent, sb3.A2C):
             own["solver"] = "cg"
         return {
             **own,
-            "learning_rate": self.lr_schedule(1.0),
             "gamma": self.gamma,
             "gae_lambda": self.gae_lambda,
             "n_steps": self.n_steps * self.n_envs,
