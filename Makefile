@@ -27,7 +27,12 @@ test: .venv/setup-test ## set up, then check everything: format, lints, Rust tes
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	cargo build --release --locked
 	cargo test --release --workspace --locked
+	$(MAKE) wheel
+	.venv/bin/python -m pip install --quiet --no-deps --force-reinstall --no-index --find-links dist stac-bench
 	.venv/bin/python -m pytest tests
+
+wheel: setup ## build the Python package into dist/
+	.venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 install: setup ## put stac-bench on the PATH
 	cargo install --path . --locked
@@ -48,4 +53,4 @@ clean: ## remove what set-up and build made; runs stay
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.10 ($(PYTHON)): apt install python3 python3-venv python3-dev" >&2; exit 1; }
 
-.PHONY: help train test install setup clean python FORCE
+.PHONY: help train test wheel install setup clean python FORCE
