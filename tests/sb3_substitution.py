@@ -1,10 +1,9 @@
 """A pytest plugin: Stable-Baselines3's own tests meet our classes under its names.
 
-    pytest -p sb3_substitution tests/test_run.py …
+pytest -p sb3_substitution tests/test_run.py …
 """
 
 import stable_baselines3 as sb3
-
 import stac_bench
 
 # Parametrised tests are named after the class, and so are TensorBoard's folders.

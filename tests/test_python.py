@@ -9,12 +9,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import stable_baselines3 as sb3
+import stac_bench
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
-
-import stac_bench
 from stac_bench import AC, DDPG, SAC, STAC, STDDPG, STSAC, game_gradients
 
 QUICK = {
@@ -222,13 +221,16 @@ def oracle(model, batch, lam, gamma=0.99):
     def unflatten(vector, player):
         sizes = [state[k].numel() for k in names[player]]
         parts = th.split(vector, sizes)
-        return {
-            k: part.view_as(state[k]) for k, part in zip(names[player], parts, strict=True)
-        }
+        return {k: part.view_as(state[k]) for k, part in zip(names[player], parts, strict=True)}
 
     def layers(parameters, prefix, x):
-        indices = sorted({int(k[len(prefix) + 1 :].split(".")[0]) for k in parameters
-                          if k.startswith(prefix + ".")})
+        indices = sorted(
+            {
+                int(k[len(prefix) + 1 :].split(".")[0])
+                for k in parameters
+                if k.startswith(prefix + ".")
+            }
+        )
         for i in indices:
             x = x @ parameters[f"{prefix}.{i}.weight"].T + parameters[f"{prefix}.{i}.bias"]
             x = th.relu(x) if i != indices[-1] else x

@@ -12,6 +12,4 @@ mod vec_env;
 pub use agent::PyAgent;
 pub use env::{EnvOptions, GymEnv};
 pub use error::exception;
-pub use interpreter::{
-    check_signals, executable, handle_interrupts, host, initialize, versions,
-};
+pub use interpreter::{check_signals, executable, handle_interrupts, host, initialize, versions};

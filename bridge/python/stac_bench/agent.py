@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch as th
@@ -50,7 +50,7 @@ class RustAgent(BaseAlgorithm):
     """
 
     #: Keywords that Stable-Baselines3's class does not have, with their defaults.
-    own_defaults: dict[str, Any] = {}
+    own_defaults: ClassVar[dict[str, Any]] = {}
     _agent: "_native.Agent | None" = None
     _built_with: tuple[Any, ...] = ()
     _seen_updates = 0
@@ -359,4 +359,3 @@ class Rollouts:
         self.steps = self.episodes = 0
         self.callback.on_rollout_start()
         return True
-

@@ -1,20 +1,19 @@
 """DDPG, SAC and their Stackelberg forms."""
 
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 import stable_baselines3 as sb3
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TrainFreq
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit as Unit
 from typing_extensions import Self, Unpack
 
-from stac_bench.agent import RustAgent, Rollouts, alias, lent
+from stac_bench.agent import Rollouts, RustAgent, alias, lent
 
 #: Keys of the leader's update, and of every off-policy agent, with their defaults.
 LEADER = {
@@ -261,9 +260,11 @@ class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
         buffer.timeouts[places] = 0.0
         for name, values in columns.items():
             store = getattr(buffer, name)
-            for target, source in [(store[k], values[k]) for k in store] if isinstance(
-                store, dict
-            ) else [(store, values)]:
+            for target, source in (
+                [(store[k], values[k]) for k in store]
+                if isinstance(store, dict)
+                else [(store, values)]
+            ):
                 target[places] = source.reshape(steps, *target.shape[1:])
 
     def _push_replay(self) -> None:
@@ -326,7 +327,7 @@ class DDPG(RustOffPolicy, sb3.DDPG):
     :param threads: of libtorch, while the model learns
     """
 
-    own_defaults = {**COMMON, "noise_std": 0.0, "target_policy": "target"}
+    own_defaults: ClassVar[dict[str, Any]] = {**COMMON, "noise_std": 0.0, "target_policy": "target"}
     actor_target = alias("actor_target")
 
     def __init__(
@@ -357,7 +358,7 @@ class SAC(RustOffPolicy, sb3.SAC):
     `target_policy`.
     """
 
-    own_defaults = dict(COMMON)
+    own_defaults: ClassVar[dict[str, Any]] = dict(COMMON)
     log_ent_coef = lent("log_ent_coef")
 
     def __init__(
@@ -430,7 +431,7 @@ class STDDPG(Leads, DDPG):
     :param independent_minibatches: whether each factor has a minibatch of its own
     """
 
-    own_defaults = {
+    own_defaults: ClassVar[dict[str, Any]] = {
         **DDPG.own_defaults,
         **LEADER,
         "update_order": "simultaneous",
@@ -441,4 +442,8 @@ class STDDPG(Leads, DDPG):
 class STSAC(Leads, SAC):
     """Stackelberg SAC. Takes the keywords of `SAC`, and those of a leader as `STDDPG` does."""
 
-    own_defaults = {**SAC.own_defaults, **LEADER, "update_order": "simultaneous"}
+    own_defaults: ClassVar[dict[str, Any]] = {
+        **SAC.own_defaults,
+        **LEADER,
+        "update_order": "simultaneous",
+    }

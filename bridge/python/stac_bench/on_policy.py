@@ -1,6 +1,6 @@
 """Actor-critic on trajectories, and STAC."""
 
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import stable_baselines3 as sb3
 import torch as th
@@ -93,7 +93,7 @@ class AC(RustAgent, sb3.A2C):
     and those of a leader as `STDDPG` does.
     """
 
-    own_defaults = {
+    own_defaults: ClassVar[dict[str, Any]] = {
         **{key: value for key, value in LEADER.items() if key != "leader"},
         "critic_learning_rate": None,
         "critic_steps": 1,
@@ -192,7 +192,7 @@ class AC(RustAgent, sb3.A2C):
 class STAC(AC):
     """Stackelberg actor-critic, the actor leads. Takes the keywords of `AC`."""
 
-    own_defaults = {**AC.own_defaults, "leader": "actor"}
+    own_defaults: ClassVar[dict[str, Any]] = {**AC.own_defaults, "leader": "actor"}
 
     def _algorithm(self) -> str:
         if self.leader != "actor":
