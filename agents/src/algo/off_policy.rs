@@ -4,7 +4,7 @@ use super::config::{OffPolicyConfig, UpdateOrder};
 use super::measures::{GameMeasures, Means, Norms, spectra};
 use super::stackelberg::{Damping, StackelbergConfig};
 use super::temperature::Temperature;
-use super::tensors::{TensorPlace, matching, sequential_tensors};
+use super::tensors::TensorPlace;
 use crate::agent::{Agent, GameGradients, Metrics, Mode, Moments, Parameter};
 use crate::engine::{Engine, FrozenGame, Point, Role};
 use crate::env::{ActionSpace, Spaces, Step};
@@ -17,9 +17,6 @@ use crate::optim::Optimizer;
 use crate::rng::{Purpose, Rng};
 
 mod exchange;
-
-/// Name of the logarithm of a learnt entropy coefficient among the parameters.
-const LOG_ENT_COEF: &str = "log_ent_coef";
 
 /// What distinguishes one off-policy algorithm from another, besides its two objectives.
 pub trait Family: Send {
@@ -283,48 +280,6 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
     fn ent_coef(&self) -> f64 {
         self.temperature.as_ref().map_or(0.0, Temperature::alpha)
     }
-
-    /// Takes `log alpha`, if there is one, from the parameters that are no network's.
-    fn set_log_alpha(&mut self, own: &[Parameter]) -> Result<()> {
-        let learnt = self.temperature.as_mut().filter(|t| t.log_alpha().is_some());
-        match (learnt, own) {
-            (None, []) => Ok(()),
-            (Some(temperature), [Parameter { values, .. }]) if values.len() == 1 => {
-                temperature.set_log_alpha(values[0]);
-                Ok(())
-            }
-            (Some(_), _) => Err(Error::Parameters(format!("`{LOG_ENT_COEF}` must be one number"))),
-            (None, _) => {
-                Err(Error::Parameters(format!("`{LOG_ENT_COEF}` is not one of this agent's")))
-            }
-        }
-    }
-
-    /// Every named tensor with its place: `(name, shape, actor or critic, target or not, range)`.
-    fn tensors(&self) -> Vec<(TensorPlace, Role, bool)> {
-        let mut tensors = Vec::new();
-        let mut add = |prefix: &str, places: Vec<TensorPlace>, role: Role, target: bool| {
-            tensors.extend(places.into_iter().map(|place| {
-                let name = format!("{prefix}.{}", place.name);
-                (TensorPlace { name, ..place }, role, target)
-            }));
-        };
-        let critics = || {
-            let network = self.family.critic();
-            (0..self.family.critics())
-                .flat_map(|i| {
-                    sequential_tensors(&network.layers, &format!("qf{i}"), i * network.dim())
-                })
-                .collect()
-        };
-        add("actor", self.family.actor_tensors(), Role::Actor, false);
-        if self.family.has_target_actor() {
-            add("actor_target", self.family.actor_tensors(), Role::Actor, true);
-        }
-        add("critic", critics(), Role::Critic, false);
-        add("critic_target", critics(), Role::Critic, true);
-        tensors
-    }
 }
 
 fn draw_policy_noise(batch: &mut Batch<f32>, action_dim: usize, rng: &mut Rng) {
@@ -452,39 +407,11 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let vector = |role, target| match (role, target) {
-            (Role::Actor, false) => &self.actor.params,
-            (Role::Actor, true) => &self.actor.target,
-            (Role::Critic, false) => &self.critic.params,
-            (Role::Critic, true) => &self.critic.target,
-        };
-        let networks = self.tensors().into_iter().map(|(place, role, target)| Parameter {
-            values: vector(role, target)[place.range].to_vec(),
-            name: place.name,
-            shape: place.shape,
-        });
-        let log_alpha = self.temperature.as_ref().and_then(Temperature::log_alpha);
-        let log_alpha = log_alpha.map(|value| Parameter {
-            name: LOG_ENT_COEF.into(),
-            shape: vec![1],
-            values: vec![value],
-        });
-        networks.chain(log_alpha).collect()
+        self.read_parameters()
     }
 
     fn set_parameters(&mut self, parameters: &[Parameter]) -> Result<()> {
-        let (own, networks): (Vec<_>, Vec<_>) =
-            parameters.iter().cloned().partition(|p| p.name == LOG_ENT_COEF);
-        let tensors = self.tensors();
-        let places = tensors.iter().map(|(place, ..)| place);
-        let networks = matching(&networks, places)?;
-        self.set_log_alpha(&own)?;
-        for (parameter, (place, role, target)) in networks.iter().zip(&tensors) {
-            let learner = learner(&mut self.actor, &mut self.critic, *role);
-            let vector = if *target { &mut learner.target } else { &mut learner.params };
-            vector[place.range.clone()].copy_from_slice(&parameter.values);
-        }
-        Ok(())
+        self.write_parameters(parameters)
     }
 
     fn moments(&self) -> Vec<Moments> {

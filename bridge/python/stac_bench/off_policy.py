@@ -402,7 +402,7 @@ class SAC(RustOffPolicy, sb3.SAC):
         return [*super()._excluded_save_params(), "_log_ent_coef"]
 
 
-class Leads:
+class Leads(RustOffPolicy):
     """Mixed in before a baseline, gives it a leader (Zheng et al., 2022)."""
 
     def _algorithm(self) -> str:
