@@ -34,13 +34,17 @@ test: .venv/setup-test ## set up, then check everything: format, lints, Rust tes
 wheel: setup ## build the Python package into dist/
 	.venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
+bench: setup .venv-bench/setup ## install the peers at their pinned versions, then measure against them (25 minutes)
+	cargo build --release --locked --workspace --bins --examples
+	.venv-bench/bin/python benchmarks/bench.py $(ARGS)
+
 install: setup ## put stac-bench on the PATH
 	cargo install --path . --locked
 
 setup: .venv/setup-train ## Python packages, libtorch and cargo's settings, nothing built
 
 clean: ## remove what set-up and build made; runs stay
-	rm -rf .venv .cargo target
+	rm -rf .venv .venv-bench .cargo target
 
 .venv/setup-train: $(SETUP_INPUTS) | python
 	@$(SETUP) train
@@ -50,7 +54,13 @@ clean: ## remove what set-up and build made; runs stay
 	@$(SETUP) test
 	@touch $@
 
+.venv-bench/setup: benchmarks/requirements.txt | python
+	@echo 'Installing the peers, PyTorch with CUDA among them (5.7 GB)'
+	@$(PYTHON) -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --requirement benchmarks/requirements.txt
+	@touch $@
+
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.10 ($(PYTHON)): apt install python3 python3-venv python3-dev" >&2; exit 1; }
 
-.PHONY: help train test wheel install setup clean python FORCE
+.PHONY: help train test wheel bench install setup clean python FORCE

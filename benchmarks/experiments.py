@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -55,10 +56,10 @@ def is_done(folder, words):
     return same and json.loads(manifest.read_text())["status"] == "done"
 
 
-def train(task):
+def train(program, task):
     label, _, folder, words = task
     if not is_done(folder, words):
-        done = subprocess.run([PROGRAM, *words, "--quiet"], capture_output=True, text=True)
+        done = subprocess.run([program, *words, "--quiet"], capture_output=True, text=True)
         print(f"{label}: {folder.name} ends with {done.returncode}", flush=True)
         if done.returncode:
             print(done.stderr, flush=True)
@@ -198,6 +199,7 @@ def main():
     parser.add_argument("experiment", choices=experiments)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/experiments"))
+    parser.add_argument("--program", type=Path, default=PROGRAM, help="another build of stac-bench")
     parser.add_argument("--report-only", action="store_true", help="train nothing")
     arguments = parser.parse_args()
 
@@ -205,7 +207,7 @@ def main():
     tasks = list(plan(name, experiment, arguments.out))
     if not arguments.report_only:
         with ThreadPoolExecutor(arguments.jobs) as pool:
-            list(pool.map(train, tasks))
+            list(pool.map(partial(train, arguments.program), tasks))
     curves, runs = read(tasks)
     (HERE / "results").mkdir(exist_ok=True)
     draw(curves, HERE / "results" / f"{name}.png")

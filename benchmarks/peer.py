@@ -1,9 +1,10 @@
-"""Trains one peer for a while and prints the wall time at which each measured step was reached.
+"""Trains one peer for a while and prints how fast it was, as one line of JSON.
 
-    python peer.py sb3 ddpg Walker2d-v4 --warm-up 2000 --steps 3000
+    .venv-bench/bin/python benchmarks/peer.py sbx ddpg Walker2d-v4 --warm-up 1500 --seconds 3
 
-One line of JSON: seconds spent in the steps from `warm-up` on, updates included.
-Hyperparameters are those of `configs/{ddpg,sac}.yml`.
+Measured are whole rounds (50 steps and their 50 updates) from step `warm-up` on, until `seconds`
+have passed: what is compiled at the first update is not among them. Hyperparameters are those of
+`configs/{ddpg,sac}.yml`.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
 
+ROUND = 50
 COMMON = {
     "learning_rate": 1e-3,
     "buffer_size": 1_000_000,
@@ -23,29 +25,33 @@ COMMON = {
     "batch_size": 100,
     "tau": 0.005,
     "gamma": 0.99,
-    "train_freq": 50,
-    "gradient_steps": 50,
+    "train_freq": ROUND,
+    "gradient_steps": ROUND,
 }
 
 
 class Stopwatch(BaseCallback):
-    """Notes the time at the first and the last measured step."""
+    """Notes the time at the start of each round from `warm_up` on, for `seconds`."""
 
-    def __init__(self, first, last):
+    def __init__(self, warm_up, seconds):
         super().__init__()
-        self.first, self.last, self.times = first, last, {}
+        self.warm_up, self.enough, self.times = warm_up, seconds, []
 
     def _on_step(self):
-        if self.num_timesteps in (self.first, self.last):
-            self.times[self.num_timesteps] = time.perf_counter()
-        return True
+        if self.num_timesteps >= self.warm_up and self.num_timesteps % ROUND == 0:
+            self.times.append(time.perf_counter())
+        return self.seconds < self.enough
 
     @property
     def seconds(self):
-        return self.times[self.last] - self.times[self.first]
+        return self.times[-1] - self.times[0] if self.times else 0.0
+
+    @property
+    def steps(self):
+        return ROUND * (len(self.times) - 1)
 
 
-def make(peer, algo, env):
+def make(peer, algo, env, seed):
     shape = env.action_space.shape
     noise = NormalActionNoise(np.zeros(shape), np.full(shape, 0.1))
     special = {"ddpg": {"action_noise": noise}, "sac": {"ent_coef": 0.2}}[algo]
@@ -61,17 +67,18 @@ def make(peer, algo, env):
         activation = jax.nn.relu
     policy_kwargs = {"net_arch": [256, 256], "activation_fn": activation}
     model = getattr(library, algo.upper())
-    return model("MlpPolicy", env, policy_kwargs=policy_kwargs, seed=0, **special, **COMMON)
+    return model("MlpPolicy", env, policy_kwargs=policy_kwargs, seed=seed, **special, **COMMON)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("peer", choices=["sb3", "sbx"])
     parser.add_argument("algo", choices=["ddpg", "sac"])
     parser.add_argument("env")
-    parser.add_argument("--warm-up", type=int, default=2_000)
-    parser.add_argument("--steps", type=int, default=3_000)
+    parser.add_argument("--warm-up", type=int, default=1_500)
+    parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
     warnings.simplefilter("ignore")
@@ -79,10 +86,10 @@ def main():
         import torch
 
         torch.set_num_threads(arguments.threads)
-    model = make(arguments.peer, arguments.algo, gym.make(arguments.env))
-    watch = Stopwatch(arguments.warm_up, arguments.warm_up + arguments.steps)
-    model.learn(watch.last, callback=watch)
-    print(json.dumps({"seconds": watch.seconds, "steps": arguments.steps}))
+    model = make(arguments.peer, arguments.algo, gym.make(arguments.env), arguments.seed)
+    watch = Stopwatch(arguments.warm_up, arguments.seconds)
+    model.learn(1_000_000, callback=watch)
+    print(json.dumps({"steps": watch.steps, "seconds": watch.seconds}))
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ pub struct TrainArgs {
     /// Where runs go
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,
-    /// Threads of libtorch
+    /// Threads that compute gradients
     #[arg(long, value_name = "T", default_value_t = 1, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: u16,
     /// Python module that registers your environments; may be given several times

@@ -9,11 +9,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # A run of a second: small networks, few steps.
-QUICK = [
+SHORT = [
     *("--steps", "400", "--eval-freq", "200", "--eval-episodes", "3"),
-    *("--set", "learning_starts=100", "--set", "random_steps=100", "--set", "log_freq=100"),
-    *("--set", "batch_size=16", "--set", "policy_kwargs.net_arch=[16, 16]"),
+    *("--set", "log_freq=100", "--set", "policy_kwargs.net_arch=[16, 16]"),
 ]
+QUICK = [
+    *(*SHORT, "--set", "batch_size=16"),
+    *("--set", "learning_starts=100", "--set", "random_steps=100"),
+]
+QUICK_ON_POLICY = [*SHORT, "--set", "n_steps=100"]
 
 
 @pytest.fixture(scope="session")
@@ -59,8 +63,9 @@ def train(stac_bench):
     """Trains quickly in `folder`, expecting success; returns the folder of the run."""
 
     def run(folder, algo, env, *arguments, seed=0):
+        quick = QUICK_ON_POLICY if algo in ("ac", "stac") else QUICK
         done = stac_bench(
-            folder, "--algo", algo, "--env", env, "--seed", seed, *QUICK, "--quiet", *arguments
+            folder, "--algo", algo, "--env", env, "--seed", seed, *quick, "--quiet", *arguments
         )
         assert done.returncode == 0, done.stderr
         return folder / "runs" / algo / f"{env}_{seed}"

@@ -9,6 +9,7 @@ pub trait Scalar:
     + Sum
     + tch::kind::Element
     + faer::traits::RealField
+    + Default
     + 'static
 {
     /// Converts a constant or a setting.
@@ -35,20 +36,57 @@ impl Scalar for f64 {
     }
 }
 
-/// Independent partial sums: the compiler can keep them in one vector register.
-const LANES: usize = 16;
+/// Runs a loop as compiled for the widest vectors of this processor. What it computes does not depend
+/// on their width: the compiler may not reorder sums.
+#[inline(always)]
+pub(crate) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
+/// Independent partial sums: the compiler can keep them in a few vector registers.
+const LANES: usize = 64;
 
 /// `<a, b>`. The order of summation is fixed, so the result is the same on every run.
 pub fn dot<T: Scalar>(a: &[T], b: &[T]) -> T {
-    let mut lanes = [T::zero(); LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail: T = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(&x, &y)| x * y).sum();
-    for (x, y) in a_chunks.zip(b_chunks) {
-        for (lane, (&x, &y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
-            *lane += x * y;
+    let [dot] = dots([a, b], |[x, y]| [x * y]);
+    dot
+}
+
+/// `sum_i f(x_i, y_i, ..)` of several sums at once, in one pass.
+pub(crate) fn dots<T: Scalar, const N: usize, const M: usize>(
+    vectors: [&[T]; N],
+    f: impl Fn([T; N]) -> [T; M],
+) -> [T; M] {
+    let len = vectors.iter().map(|v| v.len()).min().unwrap_or(0);
+    let vectors = vectors.map(|v| &v[..len]);
+    vectorised(|| {
+        let mut lanes = [[T::zero(); LANES]; M];
+        let mut add = |start: usize, count: usize| {
+            let chunks = vectors.map(|v| &v[start..start + count]);
+            for lane in 0..count {
+                for (lanes, term) in lanes.iter_mut().zip(f(chunks.map(|chunk| chunk[lane]))) {
+                    lanes[lane] += term;
+                }
+            }
+        };
+        let whole = len - len % LANES;
+        (0..whole).step_by(LANES).for_each(|start| add(start, LANES));
+        add(whole, len - whole);
+        lanes.map(fold)
+    })
+}
+
+/// The sum, by halves.
+#[inline(always)]
+fn fold<T: Scalar>(mut lanes: [T; LANES]) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
         }
+        half /= 2;
     }
-    lanes.into_iter().sum::<T>() + tail
+    lanes[0]
 }
 
 /// `|a|`, the Euclidean norm.
@@ -58,16 +96,20 @@ pub fn norm<T: Scalar>(a: &[T]) -> T {
 
 /// `y += alpha x`
 pub fn axpy<T: Scalar>(alpha: T, x: &[T], y: &mut [T]) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y += alpha * x;
-    }
+    vectorised(|| {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y += alpha * x;
+        }
+    });
 }
 
 /// `a *= alpha`
 pub fn scale<T: Scalar>(alpha: T, a: &mut [T]) {
-    for x in a {
-        *x *= alpha;
-    }
+    vectorised(|| {
+        for x in a {
+            *x *= alpha;
+        }
+    });
 }
 
 /// Cosine of the angle between `a` and `b`; 0 if either is zero.
@@ -79,12 +121,15 @@ pub fn cosine<T: Scalar>(a: &[T], b: &[T]) -> T {
 /// Whether every number is finite.
 pub fn all_finite<T: Scalar>(a: &[T]) -> bool {
     // 0 * x is 0 for every finite x and NaN otherwise; unlike a chain of comparisons it vectorises.
-    a.iter().fold(T::zero(), |sum, &x| sum + x * T::zero()) == T::zero()
+    let [sum] = dots([a], |[x]| [x * T::zero()]);
+    sum == T::zero()
 }
 
 /// `target <- (1 - tau) target + tau source`
 pub fn polyak<T: Scalar>(tau: T, source: &[T], target: &mut [T]) {
-    for (target, &source) in target.iter_mut().zip(source) {
-        *target += tau * (source - *target);
-    }
+    vectorised(|| {
+        for (target, &source) in target.iter_mut().zip(source) {
+            *target += tau * (source - *target);
+        }
+    });
 }

@@ -14,6 +14,7 @@ pub mod optim;
 pub mod parallel;
 pub mod rng;
 pub mod sink;
+pub mod threads;
 pub mod toy;
 pub mod train;
 

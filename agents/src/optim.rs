@@ -58,11 +58,13 @@ impl<T: Scalar> Optimizer<T> {
                 let alpha = T::of(learning_rate / (1.0 - BETA1.powi(*t)));
                 let scale = T::of(1.0 / (1.0 - BETA2.powi(*t)).sqrt());
                 let epsilon = T::of(EPSILON);
-                for (((x, m), v), &g) in params.iter_mut().zip(m).zip(v).zip(gradient) {
-                    *m = b1 * *m + c1 * g;
-                    *v = b2 * *v + c2 * g * g;
-                    *x -= alpha * *m / (num_traits::Float::sqrt(*v) * scale + epsilon);
-                }
+                flat::vectorised(|| {
+                    for (((x, m), v), &g) in params.iter_mut().zip(m).zip(v).zip(gradient) {
+                        *m = b1 * *m + c1 * g;
+                        *v = b2 * *v + c2 * g * g;
+                        *x -= alpha * *m / (num_traits::Float::sqrt(*v) * scale + epsilon);
+                    }
+                });
             }
         }
     }

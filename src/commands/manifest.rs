@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::run_dir::write_whole;
-use agents::algo::Settings;
+use agents::algo::{EngineKind, Settings};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub struct Manifest {
     machine: Machine,
     /// Where gradients are computed, and by what.
     device: String,
-    engine: String,
+    engine: &'static str,
     threads: u16,
     /// Seconds since 1970.
     started: f64,
@@ -45,8 +45,13 @@ struct Machine {
 }
 
 impl Manifest {
-    /// Writes the manifest of a run that starts now in `folder`.
-    pub fn start(folder: &Path, settings: &Settings, threads: u16) -> Result<Self, Failure> {
+    /// Writes the manifest of a run that starts now in `folder`; `engine` is the one that runs.
+    pub fn start(
+        folder: &Path,
+        settings: &Settings,
+        engine: EngineKind,
+        threads: u16,
+    ) -> Result<Self, Failure> {
         let setting =
             |key: &str| settings.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
         let mut versions: BTreeMap<_, _> = bridge::versions()?.into_iter().collect();
@@ -64,7 +69,7 @@ impl Manifest {
                 cores: std::thread::available_parallelism().ok().map(Into::into),
             },
             device: setting("device"),
-            engine: setting("engine"),
+            engine: engine.name(),
             threads,
             started: SystemTime::UNIX_EPOCH.elapsed().as_ref().map_or(0.0, Duration::as_secs_f64),
             seconds: 0.0,

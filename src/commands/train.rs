@@ -22,7 +22,7 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
     let folder = run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed);
     run_dir::refuse_existing(&folder, arguments.overwrite)?;
 
-    tch::set_num_threads(arguments.threads.into());
+    agents::threads::set(arguments.threads.into())?;
     bridge::initialize()?;
     bridge::handle_interrupts()?;
     let options = EnvOptions {
@@ -38,7 +38,8 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
 
     run_dir::create(&folder, arguments.overwrite)?;
     write_description(&folder, &config, arguments, seed)?;
-    let manifest = Manifest::start(&folder, &settings, arguments.threads)?;
+    let manifest =
+        Manifest::start(&folder, &settings, algorithm.engine(&settings)?, arguments.threads)?;
     let card = ModelCard {
         algo: algorithm.name.to_owned(),
         env: config.env.clone(),

@@ -101,6 +101,35 @@ pub enum EngineKind {
     Auto,
     /// libtorch's automatic differentiation.
     Autograd,
+    /// Closed-form kernels on the CPU.
+    Fused,
+}
+
+impl EngineKind {
+    /// What runs on `device`; never [`EngineKind::Auto`]. `covered`: whether `fused` has the algorithm.
+    pub(super) fn resolve(self, device: DeviceKind, covered: bool) -> Result<Self> {
+        let refused = |reason| Err(Error::config("engine", "fused", reason));
+        match (self, device) {
+            (Self::Fused, DeviceKind::Cuda) => {
+                refused("it runs on the CPU alone; take `device: cpu` or `engine: autograd`")
+            }
+            (Self::Fused, DeviceKind::Cpu) if !covered => {
+                refused("it does not cover this algorithm; take `autograd`")
+            }
+            (Self::Auto, DeviceKind::Cpu) if covered => Ok(Self::Fused),
+            (Self::Auto, _) => Ok(Self::Autograd),
+            (kind, _) => Ok(kind),
+        }
+    }
+
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Autograd => "autograd",
+            Self::Fused => "fused",
+        }
+    }
 }
 
 /// The device that gradients are computed on.

@@ -5,6 +5,7 @@ use super::off_policy::Family;
 use super::tensors::{TensorPlace, sequential_tensors};
 use crate::agent::Mode;
 use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
+use crate::engine::fused::Spec;
 use crate::nn::Mlp;
 use crate::rng::Rng;
 use tch::Tensor;
@@ -68,6 +69,17 @@ impl Objectives for Ddpg {
 }
 
 impl Family for Ddpg {
+    fn spec(&self) -> Spec {
+        Spec {
+            actor: self.actor.0.clone(),
+            critic: self.critic.0.clone(),
+            critics: 1,
+            gamma: self.gamma,
+            stochastic: false,
+            current_policy: self.target_policy == TargetPolicy::Current,
+        }
+    }
+
     fn actor(&self) -> &Mlp {
         &self.actor.0
     }

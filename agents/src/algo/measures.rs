@@ -64,15 +64,21 @@ pub(super) struct Norms {
 impl Norms {
     /// `led`: whether all parts of `leader` were computed, not the total alone.
     pub(super) fn of(leader: &LeaderGradient<f32>, follower: &[f32], led: bool) -> Self {
-        let individual = if led { &leader.individual } else { &leader.total };
-        let norm = |v: &[f32]| f64::from(flat::norm(v));
-        Self {
-            individual: norm(individual),
-            implicit: if led { norm(&leader.implicit) } else { 0.0 },
-            leader: norm(&leader.total),
-            follower: norm(follower),
-            cosine: if led { flat::cosine(individual, &leader.total).into() } else { 1.0 },
+        let follower = f64::from(flat::norm(follower));
+        let LeaderGradient { individual, implicit, total } = leader;
+        if !led {
+            let leader = f64::from(flat::norm(total));
+            return Self { individual: leader, implicit: 0.0, leader, follower, cosine: 1.0 };
         }
+        // Every sum in one pass: together the vectors are larger than the cache.
+        let sums = flat::dots([individual, implicit, total], |[d1, implicit, total]| {
+            [d1 * d1, implicit * implicit, total * total, d1 * total]
+        });
+        let [individual, implicit, leader, product] = sums.map(f64::from);
+        let [individual, implicit, leader] = [individual, implicit, leader].map(f64::sqrt);
+        let length = individual * leader;
+        let cosine = if length > 0.0 { product / length } else { 0.0 };
+        Self { individual, implicit, leader, follower, cosine }
     }
 
     /// `|implicit| / |individual|`; 0 where a saturated policy makes both vanish.

@@ -26,6 +26,7 @@ pub use tensors::{TensorPlace, linear_tensors, sequential_tensors};
 use crate::agent::Agent;
 use crate::engine::Role;
 use crate::engine::autograd::{Autograd, Objectives};
+use crate::engine::fused::Fused;
 use crate::env::{ActionSpace, Spaces};
 use crate::error::{Error, Result};
 use ddpg::Ddpg;
@@ -110,9 +111,20 @@ pub const ALGORITHMS: &[Algorithm] = &[
 impl Algorithm {
     /// Checks the names, types and ranges of `settings` without an environment.
     pub fn check(&self, settings: &Settings) -> Result<()> {
+        self.engine(settings).map(drop)
+    }
+
+    /// The engine that runs with `settings`: what `auto` stands for.
+    pub fn engine(&self, settings: &Settings) -> Result<EngineKind> {
         match self.family {
-            Family::ActorCritic => self.on_policy(settings).map(drop),
-            Family::Ddpg | Family::Sac => self.off_policy(settings).map(drop),
+            Family::ActorCritic => {
+                let config = self.on_policy(settings)?;
+                config.engine.resolve(config.device, false)
+            }
+            Family::Ddpg | Family::Sac => {
+                let config = self.off_policy(settings)?;
+                config.engine.resolve(config.device, true)
+            }
         }
     }
 
@@ -141,9 +153,18 @@ impl Algorithm {
             let has = spaces.clone();
             return Err(Error::Spaces { algo: self.name, needs: "Box actions", has });
         };
-        let family = family(&config, spaces.obs_dim, low.len());
-        let engine = Autograd::new(family.clone(), device(config.device)?);
-        Ok(Box::new(OffPolicy::new(family, engine, config, spaces.clone(), seed)))
+        let (family, spaces) = (family(&config, spaces.obs_dim, low.len()), spaces.clone());
+        let device = device(config.device)?;
+        Ok(match config.engine.resolve(config.device, true)? {
+            EngineKind::Fused => {
+                let engine = Fused::new(family.spec());
+                Box::new(OffPolicy::new(family, engine, config, spaces, seed))
+            }
+            EngineKind::Auto | EngineKind::Autograd => {
+                let engine = Autograd::new(family.clone(), device);
+                Box::new(OffPolicy::new(family, engine, config, spaces, seed))
+            }
+        })
     }
 
     fn off_policy(&self, settings: &Settings) -> Result<OffPolicyConfig> {

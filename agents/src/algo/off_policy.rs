@@ -6,6 +6,7 @@ use super::stackelberg::{Damping, StackelbergConfig};
 use super::temperature::Temperature;
 use super::tensors::TensorPlace;
 use crate::agent::{Agent, GameGradients, Metrics, Mode, Moments, Parameter};
+use crate::engine::fused::Spec;
 use crate::engine::{Engine, FrozenGame, Point, Role};
 use crate::env::{ActionSpace, Spaces, Step};
 use crate::error::{Error, Result};
@@ -20,6 +21,9 @@ mod exchange;
 
 /// What distinguishes one off-policy algorithm from another, besides its two objectives.
 pub trait Family: Send {
+    /// Networks and constants of its objectives, for the fused engine.
+    fn spec(&self) -> Spec;
+
     /// The actor's network.
     fn actor(&self) -> &Mlp;
 

@@ -4,16 +4,16 @@ use super::config::OffPolicyConfig;
 use super::off_policy::Family;
 use super::tensors::{TensorPlace, linear_tensors, sequential_tensors};
 use crate::agent::Mode;
+use crate::engine::LOG_STD;
 use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
+use crate::engine::fused::Spec;
 use crate::nn::Mlp;
 use crate::rng::Rng;
 use std::f64::consts::{LN_2, TAU};
 use tch::Tensor;
 
-/// Bounds of the logarithm of the policy's standard deviation.
-pub const LOG_STD: [f64; 2] = [-20.0, 2.0];
-
-/// Networks and objectives: a squashed Gaussian policy in the unit box and critics (two by default) `Q_b(s, a)`.
+/// Networks and objectives: a squashed Gaussian policy in the unit box and critics `Q_b(s, a)`, two
+/// unless told otherwise.
 ///
 /// The actor's network puts out means and log standard deviations, one after the other.
 #[derive(Clone)]
@@ -106,6 +106,17 @@ impl Objectives for Sac {
 }
 
 impl Family for Sac {
+    fn spec(&self) -> Spec {
+        Spec {
+            actor: self.actor.0.clone(),
+            critic: self.critic.0.clone(),
+            critics: self.critics,
+            gamma: self.gamma,
+            stochastic: true,
+            current_policy: true,
+        }
+    }
+
     fn actor(&self) -> &Mlp {
         &self.actor.0
     }

@@ -1,9 +1,11 @@
 //! Engines compute what a [`Game`] needs of actor and critic.
 //!
 //! `autograd` is the specification: libtorch differentiates the two objectives as an algorithm
-//! states them, on any device.
+//! states them, on any device. `fused` computes the same on the CPU in closed form, for networks and
+//! objectives that it knows.
 
 pub mod autograd;
+pub mod fused;
 
 use crate::error::Result;
 use crate::flat::Scalar;
@@ -50,6 +52,9 @@ pub struct Point<'a, T> {
 
 /// The share of `|a|` above this is the policy's saturation.
 pub const SATURATED: f64 = 0.99;
+
+/// Bounds of the logarithm of a Gaussian policy's standard deviation.
+pub const LOG_STD: [f64; 2] = [-20.0, 2.0];
 
 /// A game that also reports its losses.
 pub trait FrozenGame<T: Scalar>: Game<T> {

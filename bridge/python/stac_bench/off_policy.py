@@ -323,7 +323,7 @@ class DDPG(RustOffPolicy, sb3.DDPG):
     :param target_policy: whose actions the critic's target has, the `target` network's or the
         `current` ones
     :param unroll: follower steps per leader step
-    :param engine: `auto` or `autograd`
+    :param engine: `auto`, `autograd` or `fused`
     :param threads: of libtorch, while the model learns
     """
 

@@ -228,7 +228,7 @@ impl<T: Scalar> FrozenGame<T> for AutogradGame<T> {
 
     fn policy_saturation(&mut self) -> Result<f64> {
         let saturated = self.losses.actions.abs().gt(SATURATED);
-        Ok(f64::try_from(saturated.to_kind(Kind::Float).mean(None))?)
+        Ok(f64::try_from(saturated.to_kind(Kind::Double).mean(None))?)
     }
 
     fn entropy(&mut self) -> Result<Option<f64>> {

@@ -99,11 +99,14 @@ impl<T: Scalar> LeastSquares<T> for AutogradGame<T> {
         for ((block, u), out) in
             (0..blocks).zip(u.chunks_exact(samples)).zip(out.chunks_exact_mut(per_block))
         {
-            // (J' u)_l = [(u o D_l)' A_l, (u o D_l)' 1]
+            // (J' u)_l = [(A_l' (u o D_l))', (u o D_l)' 1]: libtorch is slow at few columns on the right
             let u = self.device_tensor(u)?.unsqueeze(1);
             let parts = self.jacobian_factors(block)?.iter().flat_map(|(a, d)| {
                 let weighted = d * &u;
-                [weighted.tr().matmul(a).flatten(0, -1), weighted.sum_dim_intlist(0, false, None)]
+                [
+                    a.tr().matmul(&weighted).tr().flatten(0, -1),
+                    weighted.sum_dim_intlist(0, false, None),
+                ]
             });
             copy_to(&Tensor::cat(&parts.collect::<Vec<_>>(), 0), out)?;
         }

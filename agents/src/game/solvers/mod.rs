@@ -103,6 +103,8 @@ pub struct Solver<T> {
     curvature: Curvature,
     b: Vec<T>,
     x: Vec<T>,
+    /// `J v` of Gauss-Newton products.
+    outputs: Vec<T>,
 }
 
 enum Method<T> {
@@ -120,7 +122,8 @@ impl<T: Scalar> Solver<T> {
             SolverKind::Dense => Method::Linear(Box::new(dense::Dense)),
             SolverKind::Woodbury => Method::Woodbury(woodbury::Woodbury::default()),
         };
-        Self { method, curvature: config.curvature, b: Vec::new(), x: Vec::new() }
+        let (b, x, outputs) = Default::default();
+        Self { method, curvature: config.curvature, b, x, outputs }
     }
 
     /// Writes `D12 f2 (D22 f2 + lambda I)^-1 D2 f1` to `out`; zeros if the solve failed.
@@ -140,11 +143,10 @@ impl<T: Scalar> Solver<T> {
 
         // b = D2 f1;  (D22 f2 + lambda I) x = b;  D12 f2 x
         game.gradient(Player::Leader, Player::Follower, &mut self.b)?;
-        let curvature = self.curvature;
-        let mut gauss_newton = Vec::new();
+        let (curvature, outputs) = (self.curvature, &mut self.outputs);
         let mut product = |v: &[T], out: &mut [T]| match curvature {
             Curvature::Hessian => game.follower_hvp(v, out),
-            Curvature::GaussNewton => gauss_newton_product(game, v, &mut gauss_newton, out),
+            Curvature::GaussNewton => gauss_newton_product(game, v, outputs, out),
         };
         let mut solve = solver.solve(&mut product, &self.b, lambda, &mut self.x)?;
         solve.fallback |= !(solve.residual.is_finite() && flat::all_finite(&self.x));

@@ -1,0 +1,104 @@
+//! Products of matrices that lie in slices. They run in faer's kernels, chosen at run time for this
+//! processor, and take no memory.
+
+use crate::flat::Scalar;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
+use std::cell::Cell;
+
+/// Products of matrices on one thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Products {
+    /// How many.
+    pub count: u64,
+    /// Their floating-point operations, `2 m n k` each.
+    pub flop: u64,
+}
+
+/// A width that kernels take without a remainder.
+const BLOCK: usize = 16;
+
+thread_local! {
+    static PRODUCTS: Cell<Products> = const { Cell::new(Products { count: 0, flop: 0 }) };
+}
+
+/// The products of this thread so far.
+pub fn products() -> Products {
+    PRODUCTS.get()
+}
+
+/// `data` as rows of length `columns`.
+pub(super) fn rows<T>(data: &[T], columns: usize) -> MatRef<'_, T> {
+    MatRef::from_row_major_slice(data, data.len() / columns, columns)
+}
+
+/// `out = a b`, or `out += a b` with [`Accum::Add`]; `out` is row-major.
+pub(super) fn product<T: Scalar>(
+    out: &mut [T],
+    accumulate: Accum,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+) {
+    let (m, n) = (a.nrows(), b.ncols());
+    count(2 * m * n * a.ncols());
+    let out = MatMut::from_row_major_slice_mut(out, m, n);
+    matmul(out, accumulate, a, b, T::one(), Par::Seq);
+}
+
+/// `out = sum x' y` over the pairs `(x, y)` in `parts`, with the rows of `out` split between `threads`.
+/// Who computes which row is fixed, and so is the order of each sum.
+pub(super) fn sum_of_products<'p, T: Scalar>(
+    threads: usize,
+    out: &mut [T],
+    parts: impl Iterator<Item = [MatRef<'p, T>; 2]> + Clone + Sync,
+) {
+    let Some([x, y]) = parts.clone().next() else {
+        out.fill(T::zero());
+        return;
+    };
+    let (m, n) = (x.ncols(), y.ncols());
+    let share = if m < threads * BLOCK { m } else { m.div_ceil(threads) };
+    let sum = |(number, out): (usize, &mut [T])| {
+        let mut add = Accum::Replace;
+        for [x, y] in parts.clone() {
+            product(out, add, x.subcols(number * share, out.len() / n).transpose(), y);
+            add = Accum::Add;
+        }
+    };
+    if share == m {
+        sum((0, out));
+    } else {
+        out.par_chunks_mut(share * n).enumerate().for_each(sum);
+    }
+}
+
+/// `out = a a'`, right on and below the diagonal; what lies above may be written or not.
+pub(super) fn symmetric<T: Scalar>(out: &mut [T], a: MatRef<'_, T>) {
+    // In two blocks of columns, the second of which starts at the diagonal.
+    let n = a.nrows();
+    let left = n / 2 / BLOCK * BLOCK;
+    let mut out = MatMut::from_row_major_slice_mut(out, n, n);
+    for (start, width) in [(0, left), (left, n - left)] {
+        let (rows, columns) = (a.subrows(start, n - start), a.subrows(start, width).transpose());
+        count(2 * rows.nrows() * width * a.ncols());
+        let out = out.as_mut().submatrix_mut(start, start, n - start, width);
+        matmul(out, Accum::Replace, rows, columns, T::one(), Par::Seq);
+    }
+}
+
+fn count(flop: usize) {
+    let before = PRODUCTS.get();
+    PRODUCTS.set(Products { count: before.count + 1, flop: before.flop + flop as u64 });
+}
+
+/// `out += sum_i a_i`, the sum of the rows of `a`.
+pub(super) fn add_rows<T: Scalar>(a: &[T], out: &mut [T]) {
+    crate::flat::vectorised(|| {
+        for row in a.chunks_exact(out.len()) {
+            for (out, &x) in out.iter_mut().zip(row) {
+                *out += x;
+            }
+        }
+    });
+}

@@ -1,0 +1,220 @@
+//! A policy on some observations, and what critics think of its actions: the scalar
+//!
+//! ```text
+//! V(s) = min_b Q_b(s, pi(s)) - eta log pi(pi(s) | s)
+//! ```
+//!
+//! per row, its derivatives, and their tangents. With current critics its mean is `J`; with target
+//! critics it is the bootstrap of `y`. A deterministic policy has no `log pi`, a single critic is
+//! its own minimum.
+
+use super::Spec;
+use super::pass::{Net, Pass};
+use super::policy::Policy;
+use crate::flat::Scalar;
+
+/// How far a valuation has come since its inputs were set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// Nothing is known.
+    #[default]
+    Fresh,
+    /// The actions.
+    Chosen,
+    /// `V`.
+    Valued,
+    /// Critics' derivatives `d_l` of `Q_b`.
+    Criticised,
+    /// The actor's derivatives `d_l` of `V`.
+    Differentiated,
+}
+
+/// Parameters and inputs of a valuation.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs<'a, T> {
+    pub spec: &'a Spec,
+    pub actor: &'a [T],
+    pub critics: &'a [T],
+    pub obs: &'a [T],
+    pub noise: &'a [T],
+    /// Weight of the policy's entropy.
+    pub eta: T,
+}
+
+impl<'a, T: Scalar> Inputs<'a, T> {
+    pub fn actor(&self) -> Net<'a, T> {
+        Net { shape: &self.spec.actor, params: self.actor }
+    }
+
+    pub fn critic(&self, block: usize) -> Net<'a, T> {
+        self.spec.critic_net(block, self.critics)
+    }
+}
+
+/// Work space for a fixed number of rows.
+#[derive(Clone, Default)]
+pub(super) struct Valuation<T> {
+    stage: Stage,
+    pub actor: Pass<T>,
+    pub policy: Policy<T>,
+    pub critics: Vec<Pass<T>>,
+    /// `V`
+    pub value: Vec<T>,
+    /// Which critic is the minimum.
+    least: Vec<usize>,
+    /// `D_a Q` of the least critic, and its tangent.
+    by_action: Vec<T>,
+    by_action_t: Vec<T>,
+    scratch: Vec<T>,
+}
+
+impl<T: Scalar> Valuation<T> {
+    /// For `count` rows.
+    pub fn new(spec: &Spec, count: usize) -> Self {
+        let actions = vec![T::zero(); count * spec.action_dim()];
+        Self {
+            stage: Stage::Fresh,
+            actor: Pass::new(&spec.actor, count),
+            policy: Policy::new(count, spec.action_dim(), spec.stochastic),
+            critics: vec![Pass::new(&spec.critic, count); spec.critics],
+            value: vec![T::zero(); count],
+            least: vec![0; count],
+            by_action_t: actions.clone(),
+            scratch: actions.clone(),
+            by_action: actions,
+        }
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        self.stage = Stage::Fresh;
+    }
+
+    /// Rows in which critic `block` is the least: those that its passes are over, from
+    /// [`Stage::Criticised`] on.
+    pub fn least_rows(&self, block: usize) -> usize {
+        self.least.iter().filter(|&&least| least == block).count()
+    }
+
+    /// Computes what `stage` needs and is not there yet.
+    pub fn reach(&mut self, stage: Stage, inputs: &Inputs<'_, T>) {
+        if self.stage < Stage::Chosen && stage >= Stage::Chosen {
+            self.choose(inputs);
+        }
+        if self.stage < Stage::Valued && stage >= Stage::Valued {
+            self.evaluate(inputs);
+        }
+        if self.stage < Stage::Criticised && stage >= Stage::Criticised {
+            // Only the least critic of a row matters to V.
+            for (b, critic) in self.critics.iter_mut().enumerate() {
+                if inputs.spec.critics > 1 {
+                    critic.keep(&inputs.spec.critic, |row| self.least[row] == b);
+                }
+                critic.differentiate_output(inputs.critic(b));
+            }
+        }
+        if self.stage < Stage::Differentiated && stage >= Stage::Differentiated {
+            self.differentiate(inputs);
+        }
+        self.stage = self.stage.max(stage);
+    }
+
+    /// a = pi(s)
+    fn choose(&mut self, inputs: &Inputs<'_, T>) {
+        self.actor.a[0].copy_from_slice(inputs.obs);
+        self.actor.forward(inputs.actor());
+        self.policy.choose(self.actor.output(), inputs.noise);
+    }
+
+    /// V = min_b Q_b(s, a) - eta log pi
+    fn evaluate(&mut self, inputs: &Inputs<'_, T>) {
+        for (b, critic) in self.critics.iter_mut().enumerate() {
+            critic.resize(&inputs.spec.critic, self.least.len());
+            join(inputs.spec, inputs.obs, &self.policy.actions, &mut critic.a[0]);
+            critic.forward(inputs.critic(b));
+        }
+        for (i, (value, least)) in self.value.iter_mut().zip(&mut self.least).enumerate() {
+            (*least, *value) = (0, self.critics[0].output()[i]);
+            for (b, critic) in self.critics.iter().enumerate().skip(1) {
+                if critic.output()[i] < *value {
+                    (*least, *value) = (b, critic.output()[i]);
+                }
+            }
+        }
+        let eta = inputs.eta;
+        for (value, &log_prob) in self.value.iter_mut().zip(&self.policy.log_prob) {
+            *value -= eta * log_prob;
+        }
+    }
+
+    /// D_a Q, then D_z V, then back through the actor.
+    fn differentiate(&mut self, inputs: &Inputs<'_, T>) {
+        let Self { critics, least, by_action, scratch, .. } = self;
+        let columns = inputs.spec.action_columns();
+        for (b, critic) in critics.iter().enumerate() {
+            let scratch = &mut scratch[..critic.output().len() * columns.len()];
+            critic.by_inputs(inputs.critic(b), columns.clone(), scratch);
+            scatter(scratch, least, b, by_action);
+        }
+        if let Some(d) = self.actor.d.last_mut() {
+            self.policy.backward(inputs.eta, by_action, d);
+        }
+        self.actor.backward(inputs.actor());
+    }
+
+    /// Tangents of the actions and of the critics along `direction` in the actor's parameters, after
+    /// [`Stage::Criticised`].
+    pub fn tangent(&mut self, inputs: &Inputs<'_, T>, direction: &[T]) {
+        let direction = Net { shape: &inputs.spec.actor, params: direction };
+        self.actor.tangent(inputs.actor(), Some(direction), false);
+        self.policy.tangent(self.actor.output_t());
+        for (b, critic) in self.critics.iter_mut().enumerate() {
+            let (n, m) = (inputs.spec.obs_dim(), inputs.spec.action_dim());
+            let rows = critic.inputs_t().chunks_exact_mut(n + m);
+            let actions_t = self.policy.actions_t.chunks_exact(m).zip(&self.least);
+            let own = actions_t.filter(|(_, least)| **least == b);
+            for (row, (action_t, _)) in rows.zip(own) {
+                row[n..].copy_from_slice(action_t);
+            }
+            critic.tangent(inputs.critic(b), None, true);
+            critic.tangent_backward(inputs.critic(b), None, false);
+        }
+    }
+
+    /// The tangent of [`Stage::Differentiated`], after it and [`Valuation::tangent`].
+    pub fn tangent_backward(&mut self, inputs: &Inputs<'_, T>, direction: &[T]) {
+        let columns = inputs.spec.action_columns();
+        self.by_action_t.fill(T::zero());
+        for (b, critic) in self.critics.iter().enumerate() {
+            let scratch = &mut self.scratch[..critic.output().len() * columns.len()];
+            if critic.by_inputs_tangent(inputs.critic(b), columns.clone(), scratch) {
+                scatter(scratch, &self.least, b, &mut self.by_action_t);
+            }
+        }
+        let Self { actor, policy, by_action, by_action_t, .. } = self;
+        if let (Some(z_t), Some(d_t)) = (actor.a_t.last(), actor.d_t.last_mut()) {
+            policy.tangent_backward(inputs.eta, [by_action, by_action_t, z_t], d_t);
+        }
+        let direction = Net { shape: &inputs.spec.actor, params: direction };
+        actor.tangent_backward(inputs.actor(), Some(direction), true);
+    }
+}
+
+/// `[obs, actions]`, row by row.
+pub(super) fn join<T: Scalar>(spec: &Spec, obs: &[T], actions: &[T], out: &mut [T]) {
+    let (n, m) = (spec.obs_dim(), spec.action_dim());
+    let rows = obs.chunks_exact(n).zip(actions.chunks_exact(m));
+    for (out, (obs, action)) in out.chunks_exact_mut(n + m).zip(rows) {
+        out[..n].copy_from_slice(obs);
+        out[n..].copy_from_slice(action);
+    }
+}
+
+/// The rows of `from`, in order, to those of `to` where `least` is `block`.
+fn scatter<T: Scalar>(from: &[T], least: &[usize], block: usize, to: &mut [T]) {
+    let width = to.len() / least.len();
+    let own = to.chunks_exact_mut(width).zip(least).filter(|(_, least)| **least == block);
+    for ((to, _), from) in own.zip(from.chunks_exact(width)) {
+        to.copy_from_slice(from);
+    }
+}

@@ -1,0 +1,139 @@
+"""Floating-point operations that the matrix products of one update need, from the networks' shapes.
+
+A layer of n_in inputs and n_out outputs on a batch of B rows makes three products of 2 B n_in n_out
+operations: outputs Z = X W', gradients of the weights D' X, gradients of the inputs D W. Nothing is
+counted that an update can do without: no gradient of observations, no weight gradient of a critic
+that only passes the actor's gradient on, one half of a symmetric Gram matrix, one of the twin
+critics per row where only the smaller is differentiated. Element-wise work, Adam and Polyak
+averaging are not products and count nothing, so the floor is below what any program needs.
+
+For ReLU networks: their second derivatives vanish between kinks, so a Hessian has no term from
+activations.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Of one problem."""
+
+    obs: int
+    actions: int
+    hidden: tuple[int, ...] = (256, 256)
+    batch: int = 100
+
+
+WALKER = Shapes(obs=17, actions=6)
+
+
+@dataclass(frozen=True)
+class Net:
+    """Operations of the passes through one network of these layer widths, on `batch` rows."""
+
+    widths: tuple[int, ...]
+    batch: int
+    actions: int = 0
+    """How many inputs are actions (a critic's last ones)."""
+
+    @property
+    def layers(self):
+        return [2 * self.batch * n * m for n, m in pairwise(self.widths)]
+
+    @property
+    def forward(self):
+        """Outputs, or gradients of all weights from the layers' output gradients."""
+        return sum(self.layers)
+
+    weights = forward
+
+    @property
+    def hidden(self):
+        """Gradients of the hidden units, or tangents through them: all layers but the first."""
+        return sum(self.layers[1:])
+
+    @property
+    def to_actions(self):
+        """The actions' gradient from the outputs', or the outputs' tangent from the actions'."""
+        return self.hidden + 2 * self.batch * self.actions * self.widths[1]
+
+    @property
+    def hvp(self):
+        """Full Hessian times V by the R-operator, gradients' forward and backward pass at hand.
+
+        Rz = V a + W Ra;  Rd = V' d' + W' Rd';  out = Rd' a + d' Ra.  The first layer's inputs have
+        neither tangent nor gradient, so only V a and Rd' a are left of it.
+        """
+        return 2 * self.forward + 4 * self.hidden
+
+    @property
+    def gram(self):
+        """J1 J2' of two Jacobians: sum_l (A1 A2' + 1) o (D1 D2'), full B x B products."""
+        return sum(2 * self.batch**2 * (n + m) for n, m in pairwise(self.widths))
+
+
+class Update:
+    """Operations of one update: `twins` critics, `heads` outputs of the actor per action."""
+
+    def __init__(self, shapes, twins, heads):
+        widths = (*shapes.hidden,)
+        self.batch, self.twins = shapes.batch, twins
+        self.actor = Net((shapes.obs, *widths, heads * shapes.actions), shapes.batch)
+        self.critic = Net(
+            (shapes.obs + shapes.actions, *widths, 1), shapes.batch, actions=shapes.actions
+        )
+
+    @property
+    def actor_backward(self):
+        return self.actor.weights + self.actor.hidden
+
+    def baseline(self):
+        """A critic step towards y(s', mu(s')), an actor step through the (smaller) critic."""
+        targets = self.actor.forward + self.twins * self.critic.forward
+        critic = self.twins * (self.critic.forward + self.critic.weights + self.critic.hidden)
+        policy = self.actor.forward + self.twins * self.critic.forward
+        return targets + critic + policy + self.critic.to_actions + self.actor_backward
+
+    @property
+    def through_targets(self):
+        """sum_i u_i D_theta y_i: back through the (smaller) target critic and the actor."""
+        return self.critic.to_actions + self.actor_backward
+
+    def woodbury(self):
+        """The actor leads, Gauss-Newton: half of K = J J' and a Cholesky factor per critic, J J~'
+        of the smaller critic per row, the pass through y."""
+        k = self.twins * self.critic.gram * (self.batch + 1) // (2 * self.batch)
+        return k + self.critic.gram + self.twins * self.batch**3 // 3 + self.through_targets
+
+    def actor_leads_cg(self, iterations):
+        """The actor leads, full Hessian of the critics' loss: D2 f1 (weight gradients of the
+        smaller critic at mu(s)), a Hessian product per iteration and u = J x of each critic, the
+        pass through y."""
+        hessian = iterations * self.twins * self.critic.hvp
+        return (
+            self.critic.weights + hessian + self.twins * self.critic.forward + self.through_targets
+        )
+
+    def critic_leads_cg(self, iterations):
+        """The critic leads, full Hessian of -J: Q is linear in the actions between kinks, so that
+        a product stays in the actor's network. D2 f1 is the pass through y; D12 f2 x the weights'
+        gradient of Q's derivative along the tangent J_mu x of the actions: forward, then d Ra."""
+        hessian = iterations * self.actor.hvp
+        tangent = self.actor.forward + self.actor.hidden + self.critic.to_actions
+        return self.through_targets + hessian + tangent + self.critic.to_actions
+
+
+def operations(algo, solver=None, iterations=10, shapes=WALKER):
+    """Of one update of this algorithm with this solver: `woodbury` or `cg`."""
+    sac = "sac" in algo
+    update = Update(shapes, twins=2 if sac else 1, heads=2 if sac else 1)
+    if algo in ("ddpg", "sac"):
+        return update.baseline()
+    if algo.endswith("-al") and solver == "woodbury":
+        return update.baseline() + update.woodbury()
+    if algo.endswith("-al") and solver == "cg":
+        return update.baseline() + update.actor_leads_cg(iterations)
+    if algo.endswith("-cl") and solver == "cg":
+        return update.baseline() + update.critic_leads_cg(iterations)
+    raise ValueError(f"no formula for {algo} with {solver}")

@@ -1,0 +1,109 @@
+//! One update per algorithm and solver, on a replay buffer of random transitions with the dimensions of
+//! Walker2d-v4: `cargo bench -p stac-agents --bench update [-- FILTER]`.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use agents::algo::{self, Settings};
+use agents::rng::{Purpose, Rng};
+use agents::{ActionSpace, Agent, Spaces, Step};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use serde_json::json;
+
+const OBS: usize = 17;
+const ACT: usize = 6;
+
+fn spaces() -> Spaces {
+    Spaces { obs_dim: OBS, action: ActionSpace::Box { low: vec![-1.0; ACT], high: vec![1.0; ACT] } }
+}
+
+/// Feeds random transitions.
+struct Feed {
+    rng: Rng,
+    obs: Vec<f32>,
+    step: Step,
+}
+
+impl Feed {
+    fn new() -> Self {
+        Self {
+            rng: Rng::new(0, Purpose::Diagnostics),
+            obs: vec![0.0; OBS],
+            step: Step::new(1, OBS),
+        }
+    }
+
+    fn observe(&mut self, agent: &mut dyn Agent) {
+        let actions: Vec<f32> = (0..ACT).map(|_| self.rng.uniform(-1.0, 1.0)).collect();
+        self.step.next_obs.fill_with(|| self.rng.normal());
+        self.step.rewards[0] = self.rng.normal();
+        agent.observe(&self.obs, &actions, &self.step).unwrap();
+        self.obs.copy_from_slice(&self.step.next_obs);
+    }
+}
+
+/// An agent whose every observation from now on makes one update due.
+fn agent(algo: &str, settings: serde_json::Value, filled: u64) -> (Box<dyn Agent>, Feed) {
+    let mut all = json!({"train_freq": 1, "gradient_steps": 1, "learning_starts": filled});
+    all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    let settings: Settings = all.as_object().unwrap().clone();
+    let mut agent = algo::find(algo).unwrap().build(&settings, &spaces(), 0).unwrap();
+    let mut feed = Feed::new();
+    for _ in 0..filled + 20 {
+        feed.observe(&mut *agent);
+    }
+    (agent, feed)
+}
+
+fn updates(criterion: &mut Criterion) {
+    tch::set_num_threads(1);
+    let baseline = json!({"update_order": "sequential", "target_policy": "target"});
+    let woodbury = json!({"solver": "woodbury", "lam": 0.1});
+    let cg = json!({"solver": "cg", "lam": 100.0, "cg_tolerance": 0.0, "curvature_stop": false});
+    let gauss_newton =
+        json!({"solver": "cg", "curvature": "gauss_newton", "lam": 0.1, "cg_tolerance": 0.0});
+    let cases = [
+        ("ddpg", "", baseline.clone()),
+        ("stddpg-al", "/woodbury", woodbury.clone()),
+        ("stddpg-al", "/cg", cg.clone()),
+        ("stddpg-al", "/cg-gauss-newton", gauss_newton.clone()),
+        ("stddpg-cl", "/cg", cg.clone()),
+        ("sac", "", json!({"update_order": "sequential"})),
+        ("stsac-al", "/woodbury", woodbury),
+        ("stsac-al", "/cg", cg.clone()),
+        ("stsac-cl", "/cg", cg),
+    ];
+    for engine in ["fused", "autograd"] {
+        let mut group = criterion.benchmark_group(format!("update/{engine}"));
+        group.sample_size(if engine == "fused" { 50 } else { 10 });
+        for (algo, solver, settings) in &cases {
+            let mut settings = settings.clone();
+            settings.as_object_mut().unwrap().insert("engine".into(), engine.into());
+            let mut built = None;
+            group.bench_function(format!("{algo}{solver}"), |bencher| {
+                let (agent, feed) =
+                    built.get_or_insert_with(|| agent(algo, settings.clone(), 20_000));
+                bencher.iter(|| feed.observe(&mut **agent));
+            });
+        }
+        group.finish();
+    }
+}
+
+fn sampling(criterion: &mut Criterion) {
+    let mut replay = agents::memory::Replay::new(1_000_000, OBS, ACT);
+    let mut rng = Rng::new(0, Purpose::Replay);
+    let row = [0.5; OBS];
+    for _ in 0..1_000_000 {
+        replay.push(&row, &row[..ACT], 0.5, &row, false);
+    }
+    let mut batch = agents::memory::Batch::<f32>::default();
+    criterion.bench_function("replay/sample 100 of 1e6", |bencher| {
+        bencher.iter_batched(
+            || (),
+            |()| replay.sample(100, &mut rng, &mut batch),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+criterion_group!(benches, updates, sampling);
+criterion_main!(benches);
