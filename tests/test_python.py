@@ -301,6 +301,19 @@ def test_game_gradients_of_sac_take_the_noise_and_add_up():
         game_gradients(model, {**batch, "obs": batch["obs"][:, :2]})
 
 
+@pytest.mark.parametrize("n_critics", [1, 2, 3])
+def test_engines_agree_on_any_number_of_critics(n_critics):
+    keywords = {**QUICK, "policy_kwargs": {"net_arch": [6, 5], "n_critics": n_critics}}
+    batch, gradients = batch_of(2, noise=True), []
+    for engine in ("autograd", "fused"):
+        model = STSAC("MlpPolicy", "Pendulum-v1", engine=engine, **keywords)
+        gradients.append(game_gradients(model, batch, solver="woodbury", lam=0.1))
+    for kind, expected in gradients[0].items():
+        for name, values in expected.items():
+            scale = max(1e-4, np.abs(values).max())
+            assert np.allclose(gradients[1][kind][name], values, atol=1e-3 * scale), (kind, name)
+
+
 # -- what goes wrong -----------------------------------------------------------------------------
 
 

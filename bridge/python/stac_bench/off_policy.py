@@ -324,7 +324,7 @@ class DDPG(RustOffPolicy, sb3.DDPG):
         `current` ones
     :param unroll: follower steps per leader step
     :param engine: `auto`, `autograd` or `fused`
-    :param threads: of libtorch, while the model learns
+    :param threads: of libtorch (`engine="autograd"`), while the model learns
     """
 
     own_defaults: ClassVar[dict[str, Any]] = {**COMMON, "noise_std": 0.0, "target_policy": "target"}

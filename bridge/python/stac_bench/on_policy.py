@@ -88,7 +88,7 @@ class AC(RustAgent, sb3.A2C):
     :param step_match: whether the gradient takes the length of STAC's total derivative
     :param optimizer: `adam` or `sgd`
     :param engine: `auto` or `autograd`
-    :param threads: of libtorch, while the model learns
+    :param threads: of libtorch (`engine="autograd"`), while the model learns
 
     and those of a leader as `STDDPG` does.
     """
