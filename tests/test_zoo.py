@@ -126,9 +126,12 @@ def test_tensorboards_page_shows_our_tags_next_to_theirs(tensorboard, tmp_path):
     if chromium is None:
         pytest.skip("no browser: apt install chromium")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    options += [f"--user-data-dir={tmp_path}", "--window-size=1280,9000"]
-    page = [f"{tensorboard}#timeseries", "--virtual-time-budget=30000", "--dump-dom"]
+    options += [f"--user-data-dir={tmp_path}", "--window-size=1280,2500"]
+    # Without a filter the page opens the first groups of tags alone.
     tags = {"eval/mean_reward", "rollout/ep_rew_mean", "train/critic_loss", "game/cosine"}
+    tag_filter = "%7C".join(tag.split("/")[1] for tag in tags)
+    page = [f"{tensorboard}?tagFilter={tag_filter}#timeseries"]
+    page += ["--virtual-time-budget=30000", "--dump-dom"]
     for _ in range(5):  # TensorBoard reads its logs in the background
         done = subprocess.run([chromium, *options, *page], capture_output=True, text=True)
         shown = set(re.findall(r"(?:eval|rollout|train|game)/\w+", done.stdout))
