@@ -27,7 +27,12 @@ test: .venv/setup-test ## set up, then check everything: format, lints, Rust tes
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	cargo build --release --locked
 	cargo test --release --workspace --locked
+	$(MAKE) wheel
+	.venv/bin/python -m pip install --quiet --no-deps --force-reinstall --no-index --find-links dist stac-bench
 	.venv/bin/python -m pytest tests
+
+wheel: setup ## build the Python package into dist/
+	.venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 bench: setup .venv-bench/setup ## install the peers at their pinned versions, then measure against them (25 minutes)
 	cargo build --release --locked --workspace --bins --examples
@@ -58,4 +63,4 @@ clean: ## remove what set-up and build made; runs stay
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.10 ($(PYTHON)): apt install python3 python3-venv python3-dev" >&2; exit 1; }
 
-.PHONY: help train test bench install setup clean python FORCE
+.PHONY: help train test wheel bench install setup clean python FORCE

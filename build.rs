@@ -1,9 +1,15 @@
-//! Notes what the program was built from: the commit and libtorch's version.
+//! Notes what the program was built from, the commit and libtorch's version, and lets it find
+//! libtorch and libpython.
 
 use std::path::Path;
 use std::process::Command;
 
+include!("scripts/link.rs");
+
 fn main() {
+    for library in [libtorch(), libpython()] {
+        find_at_run_time(library.as_slice());
+    }
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
@@ -13,7 +19,6 @@ fn main() {
     println!("cargo:rustc-env=STAC_BENCH_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
     println!("cargo:rustc-env=STAC_BENCH_LIBTORCH={}", libtorch_version().unwrap_or_default());
 
-    println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-changed=src");
     println!("cargo:rerun-if-changed=configs");
     if let Some(head) = git(&["rev-parse", "--git-path", "logs/HEAD"])

@@ -115,23 +115,21 @@ def bring_libtorch(choice):
 
 
 def write_cargo_config(libtorch):
-    """Tells cargo, and the program it builds, where libtorch and Python lie."""
-    rpaths = [libtorch / "lib", libpython().parent]
-    flags = [word for path in rpaths for word in ("-C", f"link-arg=-Wl,-rpath,{path}")]
+    """Tells cargo where libtorch and Python lie."""
+    environment = {
+        "LIBTORCH": libtorch,
+        "PYO3_PYTHON": VENV_PYTHON,
+        "STAC_BENCH_SITE_PACKAGES": torch_package().parent,
+        # The build scripts link libpython to programs. pyo3 must not: the same crates also make
+        # the Python package, which is loaded by a Python that is there already.
+        "STAC_BENCH_LIBPYTHON": libpython(),
+        "PYO3_BUILD_EXTENSION_MODULE": "1",
+    }
     (ROOT / ".cargo").mkdir(exist_ok=True)
-    # A JSON string or list of strings is a TOML one too.
-    (ROOT / ".cargo" / "config.toml").write_text(
-        f"""# Written by scripts/setup.py; `make setup` writes it anew.
-[env]
-LIBTORCH = {json.dumps(str(libtorch))}
-PYO3_PYTHON = {json.dumps(str(VENV_PYTHON))}
-STAC_BENCH_SITE_PACKAGES = {json.dumps(str(torch_package().parent))}
-
-[build]
-rustflags = {json.dumps(flags)}
-rustdocflags = {json.dumps(flags)}
-"""
-    )
+    lines = ["# Written by scripts/setup.py; `make setup` writes it anew.", "[env]"]
+    # A JSON string is a TOML one too.
+    lines += [f"{name} = {json.dumps(str(value))}" for name, value in environment.items()]
+    (ROOT / ".cargo" / "config.toml").write_text("\n".join(lines) + "\n")
 
 
 def main():

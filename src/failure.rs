@@ -2,7 +2,6 @@
 
 use crate::config::ConfigError;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 /// Why a command ended before its work was done.
 #[derive(Debug, thiserror::Error)]
@@ -80,12 +79,6 @@ impl Failure {
             Self::Agents(agents::Error::Env { traceback, .. }) => traceback.as_deref(),
             _ => None,
         }
-    }
-}
-
-impl From<&Failure> for ExitCode {
-    fn from(failure: &Failure) -> Self {
-        Self::from(failure.exit_status())
     }
 }
 

@@ -13,3 +13,6 @@ pub mod observer;
 pub mod picture;
 pub mod run_dir;
 pub mod sinks;
+
+/// The version of the libtorch that this was linked with.
+pub const LIBTORCH: &str = env!("STAC_BENCH_LIBTORCH");

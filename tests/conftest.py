@@ -29,6 +29,12 @@ def binary():
 
 
 @pytest.fixture(scope="session")
+def python():
+    """The Python of `.venv`, where `make test` has installed the wheel."""
+    return ROOT / ".venv" / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
 def environment():
     """Variables under which `--env-import environments` finds `tests/environments.py`."""
     return {**os.environ, "PYTHONPATH": str(ROOT / "tests")}

@@ -1,7 +1,9 @@
 //! What the training loop, evaluation and checkpoints need of an agent.
 
+use crate::algo::StackelbergConfig;
 use crate::env::{Spaces, Step};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::memory::{Batch, Normalizer, Replay};
 
 /// How actions are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,32 @@ pub struct Parameter {
     pub shape: Vec<usize>,
     /// Row-major values.
     pub values: Vec<f32>,
+}
+
+/// Adam's state for one named tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments {
+    /// The [`Parameter`]'s name.
+    pub name: String,
+    /// Steps taken.
+    pub step: i32,
+    /// Exponential mean of gradients.
+    pub mean: Vec<f32>,
+    /// Exponential mean of squared gradients.
+    pub square: Vec<f32>,
+}
+
+/// Both players' gradients at one point, by parameter; both objectives are losses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GameGradients {
+    /// `D1 f1`
+    pub leader: Vec<Parameter>,
+    /// `D12 f2 (D22 f2 + lambda I)^-1 D2 f1`
+    pub implicit: Vec<Parameter>,
+    /// `D f1`, their difference.
+    pub total: Vec<Parameter>,
+    /// `D2 f2`
+    pub follower: Vec<Parameter>,
 }
 
 /// Means of an agent's measures since they were last asked for, by TensorBoard tag.
@@ -54,4 +82,38 @@ pub trait Agent: Send {
 
     /// Replaces all parameters. Names and shapes must be those of [`Agent::parameters`].
     fn set_parameters(&mut self, parameters: &[Parameter]) -> Result<()>;
+
+    /// Optimiser state by parameter; empty where the optimiser has none or has taken no step.
+    fn moments(&self) -> Vec<Moments> {
+        Vec::new()
+    }
+
+    /// Replaces the optimisers' state; nothing given is a fresh start.
+    fn set_moments(&mut self, _moments: &[Moments]) -> Result<()> {
+        Ok(())
+    }
+
+    /// What the agent remembers, where it samples from a memory.
+    fn replay(&mut self) -> Option<&mut Replay> {
+        None
+    }
+
+    /// Counts environment steps on from `steps`, with a new round or batch.
+    fn set_steps(&mut self, _steps: u64) {}
+
+    /// Follows a schedule: the step size from now on. A `critic_learning_rate` of its own stays.
+    fn set_learning_rate(&mut self, _learning_rate: f64) {}
+
+    /// Standardises what the policy sees and what is sampled, but not what is remembered.
+    fn set_normalizer(&mut self, _normalizer: Option<Normalizer>) {}
+
+    /// The game's gradients at the current parameters on `batch`, whose actions are in `[-1, 1]`.
+    /// Without a leader of its own, the actor leads.
+    fn game_gradients(
+        &mut self,
+        _batch: &Batch<f32>,
+        _stackelberg: &StackelbergConfig,
+    ) -> Result<GameGradients> {
+        Err(Error::config("batch", "a minibatch", "this algorithm learns from whole trajectories"))
+    }
 }

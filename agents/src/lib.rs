@@ -18,7 +18,7 @@ pub mod threads;
 pub mod toy;
 pub mod train;
 
-pub use agent::{Agent, Metrics, Mode, Parameter};
+pub use agent::{Agent, GameGradients, Metrics, Mode, Moments, Parameter};
 pub use env::{ActionSpace, Env, Spaces, Step};
 pub use error::{Error, Result};
 pub use sink::Sink;

@@ -217,8 +217,11 @@ fn configs() -> Vec<OffPolicyConfig> {
     for depth in 0..=3 {
         for activation_fn in [Activation::Relu, Activation::Tanh] {
             for target_policy in [TargetPolicy::Current, TargetPolicy::Target] {
-                let policy_kwargs =
-                    PolicyKwargs { net_arch: [9, 7, 6][..depth].to_vec(), activation_fn };
+                let policy_kwargs = PolicyKwargs {
+                    net_arch: [9, 7, 6][..depth].to_vec(),
+                    activation_fn,
+                    n_critics: None,
+                };
                 let config =
                     OffPolicyConfig { policy_kwargs, target_policy, ..OffPolicyConfig::default() };
                 configs.push(config);

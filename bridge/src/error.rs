@@ -1,7 +1,7 @@
-//! Python exceptions as typed errors.
+//! Python exceptions as typed errors, and back.
 
 use agents::Error;
-use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 /// Translates an exception raised while `during` was going on.
@@ -20,4 +20,24 @@ pub(crate) fn attached<T>(
     f: impl FnOnce(Python<'_>) -> PyResult<T>,
 ) -> agents::Result<T> {
     Python::attach(|py| f(py).map_err(|error| translate(py, &error, during)))
+}
+
+/// Runs `f` with the interpreter attached, for callers in Python: an exception passes through Rust
+/// as it is.
+pub(crate) fn passing<T>(f: impl FnOnce(Python<'_>) -> PyResult<T>) -> agents::Result<T> {
+    Python::attach(f).map_err(|error| Error::Observer(Box::new(error)))
+}
+
+/// What Python raises for `error`: the exception it was, `ValueError` for what the user gave or the
+/// environment returned, `RuntimeError` otherwise.
+pub fn exception(error: Error) -> PyErr {
+    match error {
+        Error::Interrupted => PyKeyboardInterrupt::new_err(()),
+        Error::Torch(_) | Error::Env { .. } => PyRuntimeError::new_err(error.to_string()),
+        Error::Observer(inner) => match inner.downcast::<PyErr>() {
+            Ok(error) => *error,
+            Err(other) => PyRuntimeError::new_err(other.to_string()),
+        },
+        other => PyValueError::new_err(other.to_string()),
+    }
 }

@@ -4,10 +4,28 @@ use crate::error::attached;
 use agents::Result;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Names the folder of Python packages, at build time and, with precedence, at run time.
 const SITE_PACKAGES: &str = "STAC_BENCH_SITE_PACKAGES";
+
+/// Whether a Python that was there before has loaded this code, with packages of its own.
+static HOSTED: AtomicBool = AtomicBool::new(false);
+
+/// Says that this code is an extension module: [`initialize`] then leaves the host's path alone.
+pub fn host() {
+    HOSTED.store(true, Ordering::Relaxed);
+}
+
+/// What runs this program: itself, or the Python that has loaded it.
+pub fn executable() -> Result<PathBuf> {
+    if !HOSTED.load(Ordering::Relaxed) {
+        return std::env::current_exe().map_err(|error| agents::Error::Observer(Box::new(error)));
+    }
+    attached("the start of Python", |py| py.import("sys")?.getattr("executable")?.extract())
+}
 
 /// Adds the project's Python packages, and the current folder, to the interpreter's path. Calling it
 /// again does nothing more.
@@ -22,7 +40,9 @@ pub fn initialize() -> Result<()> {
     let at_run_time = std::env::var(SITE_PACKAGES).ok();
     let folder = at_run_time.as_deref().or(option_env!("STAC_BENCH_SITE_PACKAGES"));
     attached("the start of Python", |py| {
-        if let Some(folder) = folder {
+        if let Some(folder) = folder
+            && !HOSTED.load(Ordering::Relaxed)
+        {
             py.import("site")?.call_method1("addsitedir", (folder,))?;
         }
         // As `python -m` does, so that `--env-import` finds the user's modules.

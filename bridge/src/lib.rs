@@ -1,9 +1,15 @@
-//! The only code that names Python: Gymnasium environments as [`agents::Env`].
+//! The only code that names Python: Gymnasium and Stable-Baselines3 environments as
+//! [`agents::Env`], Rust agents as Python objects.
 
+mod agent;
 mod env;
 mod error;
 mod interpreter;
+mod learn;
 mod spaces;
+mod vec_env;
 
+pub use agent::PyAgent;
 pub use env::{EnvOptions, GymEnv};
-pub use interpreter::{check_signals, handle_interrupts, initialize, versions};
+pub use error::exception;
+pub use interpreter::{check_signals, executable, handle_interrupts, host, initialize, versions};

@@ -12,7 +12,8 @@ pub(crate) struct SpaceCodec {
     action: ActionCodec,
 }
 
-enum ActionCodec {
+/// How rows of `f32` become actions.
+pub(crate) enum ActionCodec {
     Box { shape: Vec<usize>, dtype: Option<Py<PyAny>> },
     Discrete { start: i64 },
 }
@@ -21,11 +22,8 @@ impl SpaceCodec {
     /// Reads both spaces of `env`; a `ValueError` names a space that no agent can take.
     pub(crate) fn new(env: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = env.py();
-        let kinds = py.import("gymnasium.spaces")?;
-        let (box_kind, discrete_kind) = (kinds.getattr("Box")?, kinds.getattr("Discrete")?);
-
         let observation = env.getattr("observation_space")?;
-        if !observation.is_instance(&box_kind)? {
+        if !observation.is_instance(&py.import("gymnasium.spaces")?.getattr("Box")?)? {
             let message = format!(
                 "the observation space is {observation}; agents take Box (wrap it, for instance with FlattenObservation)"
             );
@@ -34,35 +32,8 @@ impl SpaceCodec {
         let shape: Vec<usize> = observation.getattr("shape")?.extract()?;
         let obs_dim = shape.iter().product();
 
-        let space = env.getattr("action_space")?;
-        let (action, codec) = if space.is_instance(&box_kind)? {
-            let flat = |name: &str| -> PyResult<Vec<f32>> {
-                let array = space.getattr(name)?.call_method1("astype", ("float32",))?;
-                array.call_method0("ravel")?.extract()
-            };
-            let (low, high) = (flat("low")?, flat("high")?);
-            if low.iter().chain(&high).any(|x| !x.is_finite()) {
-                let message = format!(
-                    "the action space {space} has infinite bounds; rescale it, for instance with gymnasium.wrappers.RescaleAction"
-                );
-                return Err(PyValueError::new_err(message));
-            }
-            let dtype = space.getattr("dtype")?;
-            let single = dtype.eq(py.import("numpy")?.getattr("float32")?)?;
-            let dtype = (!single).then(|| dtype.unbind());
-            let shape = space.getattr("shape")?.extract()?;
-            (ActionSpace::Box { low, high }, ActionCodec::Box { shape, dtype })
-        } else if space.is_instance(&discrete_kind)? {
-            let n = space.getattr("n")?.extract()?;
-            (
-                ActionSpace::Discrete { n },
-                ActionCodec::Discrete { start: space.getattr("start")?.extract()? },
-            )
-        } else {
-            return Err(PyValueError::new_err(format!(
-                "the action space is {space}; agents take Box or Discrete"
-            )));
-        };
+        let action = action_space(&env.getattr("action_space")?)?;
+        let codec = ActionCodec::new(&env.getattr("action_space")?)?;
         Ok(Self { spaces: Spaces { obs_dim, action }, action: codec })
     }
 
@@ -73,19 +44,78 @@ impl SpaceCodec {
                 let choice = row.first().map_or(0, |&x| x as i64);
                 Ok((start + choice).into_pyobject(py)?.into_any())
             }
-            ActionCodec::Box { shape, dtype } => {
-                let flat = PyArray1::from_slice(py, row);
-                let array = if shape.len() == 1 {
-                    flat.into_any()
-                } else {
-                    flat.reshape(shape.as_slice())?.into_any()
-                };
-                match dtype {
-                    None => Ok(array),
-                    Some(dtype) => array.call_method1("astype", (dtype,)),
-                }
+            ActionCodec::Box { shape, dtype } => shaped(py, row, shape, dtype.as_ref()),
+        }
+    }
+}
+
+/// `space` as agents see it; a `ValueError` names one that no agent can take.
+pub(crate) fn action_space(space: &Bound<'_, PyAny>) -> PyResult<ActionSpace> {
+    let kinds = space.py().import("gymnasium.spaces")?;
+    if space.is_instance(&kinds.getattr("Box")?)? {
+        let flat = |name: &str| -> PyResult<Vec<f32>> {
+            let array = space.getattr(name)?.call_method1("astype", ("float32",))?;
+            array.call_method0("ravel")?.extract()
+        };
+        let (low, high) = (flat("low")?, flat("high")?);
+        if low.iter().chain(&high).any(|x| !x.is_finite()) {
+            let message = format!(
+                "the action space {space} has infinite bounds; rescale it, for instance with gymnasium.wrappers.RescaleAction"
+            );
+            return Err(PyValueError::new_err(message));
+        }
+        return Ok(ActionSpace::Box { low, high });
+    }
+    if space.is_instance(&kinds.getattr("Discrete")?)? {
+        return Ok(ActionSpace::Discrete { n: space.getattr("n")?.extract()? });
+    }
+    Err(PyValueError::new_err(format!("the action space is {space}; agents take Box or Discrete")))
+}
+
+impl ActionCodec {
+    /// For a space that [`action_space`] takes.
+    pub(crate) fn new(space: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = space.py();
+        if space.is_instance(&py.import("gymnasium.spaces")?.getattr("Discrete")?)? {
+            return Ok(Self::Discrete { start: space.getattr("start")?.extract()? });
+        }
+        let dtype = space.getattr("dtype")?;
+        let single = dtype.eq(py.import("numpy")?.getattr("float32")?)?;
+        let dtype = (!single).then(|| dtype.unbind());
+        Ok(Self::Box { shape: space.getattr("shape")?.extract()?, dtype })
+    }
+
+    /// `n` rows as one array with a row per environment.
+    pub(crate) fn actions<'py>(
+        &self,
+        py: Python<'py>,
+        rows: &[f32],
+        n: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Discrete { start } => {
+                let choices: Vec<i64> = rows.iter().map(|&x| start + x as i64).collect();
+                Ok(PyArray1::from_vec(py, choices).into_any())
+            }
+            Self::Box { shape, dtype } => {
+                let shape: Vec<usize> = std::iter::once(n).chain(shape.iter().copied()).collect();
+                shaped(py, rows, &shape, dtype.as_ref())
             }
         }
+    }
+}
+
+fn shaped<'py>(
+    py: Python<'py>,
+    values: &[f32],
+    shape: &[usize],
+    dtype: Option<&Py<PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let flat = PyArray1::from_slice(py, values);
+    let array = if shape.len() == 1 { flat.into_any() } else { flat.reshape(shape)?.into_any() };
+    match dtype {
+        None => Ok(array),
+        Some(dtype) => array.call_method1("astype", (dtype,)),
     }
 }
 

@@ -55,7 +55,7 @@ impl Manifest {
         let setting =
             |key: &str| settings.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
         let mut versions: BTreeMap<_, _> = bridge::versions()?.into_iter().collect();
-        versions.insert("libtorch".into(), env!("STAC_BENCH_LIBTORCH").into());
+        versions.insert("libtorch".into(), crate::LIBTORCH.into());
         let manifest = Self {
             path: folder.join("manifest.json"),
             start: Instant::now(),

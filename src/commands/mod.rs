@@ -46,7 +46,7 @@ fn algos() {
 fn version() -> Result<(), Failure> {
     bridge::initialize()?;
     say!("stac-bench {} ({})", env!("CARGO_PKG_VERSION"), env!("STAC_BENCH_COMMIT"));
-    say!("libtorch {}", env!("STAC_BENCH_LIBTORCH"));
+    say!("libtorch {}", crate::LIBTORCH);
     for (name, version) in bridge::versions()? {
         say!("{name} {version}");
     }

@@ -13,6 +13,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -57,6 +58,8 @@ pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
 
 /// The processes at work, and their lines on the terminal.
 struct Crew {
+    /// What runs this command.
+    program: PathBuf,
     bars: MultiProgress,
     quiet: bool,
     /// Messages so far: what every seed has to say is said once.
@@ -80,7 +83,8 @@ impl Crew {
             }
         };
         ctrlc::set_handler(forward).map_err(|error| Failure::Usage(error.to_string()))?;
-        Ok(Self { bars, quiet, said: Mutex::default(), running })
+        let program = bridge::executable()?;
+        Ok(Self { program, bars, quiet, said: Mutex::default(), running })
     }
 
     fn interrupted(&self) -> bool {
@@ -115,7 +119,7 @@ impl Crew {
         let mut child = {
             let mut running = lock(&self.running);
             let Some(running) = running.as_mut() else { return Ok((ExitStatus::default(), last)) };
-            let child = Command::new(std::env::current_exe()?)
+            let child = Command::new(&self.program)
                 .args(std::env::args_os().skip(1))
                 .args(["--report", &seed.to_string()])
                 .stdin(Stdio::null())

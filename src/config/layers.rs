@@ -156,6 +156,11 @@ impl<'a> File<'a> {
         Ok(Self { document, origin: Box::new(origin) })
     }
 
+    /// The names of the entries.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &str> {
+        self.document.values.keys().map(String::as_str)
+    }
+
     /// The settings under `entry`, `default` or an environment, if there is such an entry.
     pub(super) fn entry(&self, entry: &str) -> Result<Option<&Settings>, ConfigError> {
         match self.document.values.get(entry) {

@@ -211,6 +211,12 @@ pub fn default_text(algorithm: &Algorithm) -> &'static str {
     text_of(DEFAULTS, algorithm)
 }
 
+/// The environments that `configs/{algo}.yml` has an entry for.
+pub fn environments(algorithm: &Algorithm) -> Result<Vec<String>, ConfigError> {
+    let file = File::built_in(algorithm.name, default_text(algorithm))?;
+    Ok(file.entries().filter(|entry| *entry != "default").map(str::to_owned).collect())
+}
+
 fn text_of(files: &[(&str, &'static str)], algorithm: &Algorithm) -> &'static str {
     files.iter().find(|(name, _)| *name == algorithm.name).map_or("", |(_, text)| text)
 }
@@ -252,6 +258,13 @@ fn check(algorithm: &'static Algorithm, env: &str, layers: Layers) -> Result<Con
     ];
     if let Some((key, value)) = counts.into_iter().find(|(_, value)| *value == 0) {
         return Err(invalid(key.into(), value.to_string(), "it must be at least 1".into()));
+    }
+    let number = |key: &str| layers.settings.get(key).and_then(Value::as_u64);
+    if let (Some(batch), Some(buffer)) = (number("batch_size"), number("buffer_size"))
+        && batch > buffer
+    {
+        let reason = format!("a batch cannot be larger than `buffer_size` ({buffer})");
+        return Err(invalid("batch_size".into(), batch.to_string(), reason));
     }
     let config = Config { algorithm, env: env.to_owned(), settings: layers.settings.clone(), run };
     algorithm.check(&config.algorithm_settings()).map_err(|error| match error {

@@ -20,17 +20,56 @@ pub struct PolicyKwargs {
     pub net_arch: Vec<usize>,
     /// Activation of the hidden layers.
     pub activation_fn: Activation,
+    /// Number of critics, of which the smallest counts; 2 for SAC and 1 for DDPG if not given.
+    pub n_critics: Option<usize>,
 }
 
 impl PolicyKwargs {
     pub(super) fn validate(&self) -> Result<()> {
+        self.n_critics.map_or(Ok(()), |n| at_least_one("policy_kwargs.n_critics", n))?;
         self.net_arch.iter().try_for_each(|&width| at_least_one("policy_kwargs.net_arch", width))
     }
 }
 
 impl Default for PolicyKwargs {
     fn default() -> Self {
-        Self { net_arch: vec![256, 256], activation_fn: Activation::Relu }
+        Self { net_arch: vec![256, 256], activation_fn: Activation::Relu, n_critics: None }
+    }
+}
+
+/// How often rounds of updates come: a number of environment steps, or `[number, unit]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "it must be a number of steps, or a number and `step` or `episode`")]
+pub enum TrainFreq {
+    /// Every so many environment steps.
+    Steps(u64),
+    /// Every so many of a unit.
+    Of(u64, Unit),
+}
+
+/// What `train_freq` counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Environment steps.
+    Step,
+    /// Finished episodes.
+    Episode,
+}
+
+impl TrainFreq {
+    fn count(self) -> u64 {
+        match self {
+            Self::Steps(count) | Self::Of(count, _) => count,
+        }
+    }
+
+    /// Whether a round is due after so many steps and episodes without one.
+    pub(super) fn due(self, steps: u64, episodes: u64) -> bool {
+        match self {
+            Self::Steps(count) | Self::Of(count, Unit::Step) => steps >= count,
+            Self::Of(count, Unit::Episode) => episodes >= count,
+        }
     }
 }
 
@@ -126,8 +165,8 @@ pub struct OffPolicyConfig {
     pub learning_starts: u64,
     /// Environment steps with uniformly random actions at the start.
     pub random_steps: u64,
-    /// Environment steps between rounds of updates.
-    pub train_freq: u64,
+    /// How often rounds of updates come.
+    pub train_freq: TrainFreq,
     /// Updates per round; -1 for as many as environment steps since the last.
     pub gradient_steps: i64,
     /// Standard deviation of DDPG's exploration noise, in units of the action's half range.
@@ -167,7 +206,7 @@ impl Default for OffPolicyConfig {
             buffer_size: 1_000_000,
             learning_starts: 1_000,
             random_steps: 10_000,
-            train_freq: 50,
+            train_freq: TrainFreq::Steps(50),
             gradient_steps: 50,
             noise_std: 0.1,
             ent_coef: NumberOrAuto::Number(0.2),
@@ -195,13 +234,8 @@ impl OffPolicyConfig {
         within("tau", self.tau, 0.0..=1.0)?;
         at_least_one("batch_size", self.batch_size)?;
         at_least_one("buffer_size", self.buffer_size)?;
-        at_least_one("train_freq", self.train_freq)?;
+        at_least_one("train_freq", self.train_freq.count())?;
         at_least_one("unroll", self.unroll)?;
-        if self.batch_size > self.buffer_size {
-            let reason =
-                format!("a batch cannot be larger than `buffer_size` ({})", self.buffer_size);
-            return Err(Error::config("batch_size", self.batch_size, reason));
-        }
         if self.gradient_steps < -1 || self.gradient_steps == 0 {
             let reason = "it must be at least 1, or -1 for one update per environment step";
             return Err(Error::config("gradient_steps", self.gradient_steps, reason));

@@ -4,6 +4,7 @@ pub mod ac;
 mod config;
 pub mod ddpg;
 mod measures;
+mod moments;
 pub mod off_policy;
 pub mod on_policy;
 mod on_policy_config;
@@ -14,7 +15,8 @@ mod temperature;
 mod tensors;
 
 pub use config::{
-    DeviceKind, EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy, UpdateOrder,
+    DeviceKind, EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy, TrainFreq, Unit,
+    UpdateOrder,
 };
 pub use on_policy_config::{CriticKind, OnPolicyConfig, OnPolicyKwargs, Surrogate};
 pub use stackelberg::{LambdaDecay, StackelbergConfig};
@@ -170,6 +172,12 @@ impl Algorithm {
         self.refuse_another_leader(settings, config.leader)?;
         let config = OffPolicyConfig { leader: self.leader, stackelberg, ..config };
         config.validate()?;
+        if let (Family::Ddpg, Some(n)) = (self.family, config.policy_kwargs.n_critics)
+            && n != 1
+        {
+            let reason = "DDPG has one critic; SAC takes several";
+            return Err(Error::config("policy_kwargs.n_critics", n, reason));
+        }
         Ok(config)
     }
 

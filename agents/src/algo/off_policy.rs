@@ -2,23 +2,22 @@
 
 use super::config::{OffPolicyConfig, UpdateOrder};
 use super::measures::{GameMeasures, Means, Norms, spectra};
-use super::stackelberg::Damping;
+use super::stackelberg::{Damping, StackelbergConfig};
 use super::temperature::Temperature;
-use super::tensors::{TensorPlace, matching, sequential_tensors};
-use crate::agent::{Agent, Metrics, Mode, Parameter};
+use super::tensors::TensorPlace;
+use crate::agent::{Agent, GameGradients, Metrics, Mode, Moments, Parameter};
 use crate::engine::fused::Spec;
 use crate::engine::{Engine, FrozenGame, Point, Role};
 use crate::env::{ActionSpace, Spaces, Step};
 use crate::error::{Error, Result};
 use crate::flat;
 use crate::game::{Game, Independent, LeaderGradient, Player, Solver, total_derivative};
-use crate::memory::{Batch, Replay};
+use crate::memory::{Batch, Normalizer, Replay};
 use crate::nn::Mlp;
 use crate::optim::Optimizer;
 use crate::rng::{Purpose, Rng};
 
-/// Name of the logarithm of a learnt entropy coefficient among the parameters.
-const LOG_ENT_COEF: &str = "log_ent_coef";
+mod exchange;
 
 /// What distinguishes one off-policy algorithm from another, besides its two objectives.
 pub trait Family: Send {
@@ -84,12 +83,14 @@ pub struct OffPolicy<F, E> {
     temperature: Option<Temperature>,
     damping: Damping,
     replay: Replay,
+    normalizer: Option<Normalizer>,
     exploration: Rng,
     sampling: Rng,
     policy_noise: Rng,
     diagnostics: Rng,
     steps: u64,
     steps_since_round: u64,
+    episodes_since_round: u64,
     updates: u64,
     game: GameMeasures,
     means: Means,
@@ -104,6 +105,7 @@ pub struct OffPolicy<F, E> {
     scratch: [Vec<f32>; 2],
     output: Vec<f32>,
     unit_action: Vec<f32>,
+    seen: Vec<f32>,
 }
 
 impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
@@ -133,12 +135,14 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             damping: Damping::new(&config.stackelberg),
             independent: independent.then(|| [factor(), factor()]),
             replay: Replay::new(config.buffer_size, spaces.obs_dim, low.len()),
+            normalizer: None,
             exploration: Rng::new(seed, Purpose::Exploration),
             sampling: Rng::new(seed, Purpose::Replay),
             policy_noise: Rng::new(seed, Purpose::Policy),
             diagnostics: Rng::new(seed, Purpose::Diagnostics),
             steps: 0,
             steps_since_round: 0,
+            episodes_since_round: 0,
             updates: 0,
             game: GameMeasures::default(),
             means: Means::default(),
@@ -149,6 +153,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             scratch: Default::default(),
             output: vec![0.0; family.actor().outputs()],
             unit_action: vec![0.0; low.len()],
+            seen: Vec::new(),
             family,
             engine,
             config,
@@ -163,6 +168,9 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         let own = self.independent.iter_mut().flatten().map(|(_, batch)| batch);
         for batch in std::iter::once(&mut self.batch).chain(own) {
             self.replay.sample(self.config.batch_size, &mut self.sampling, batch);
+            if let Some(normalizer) = &self.normalizer {
+                normalizer.apply(batch);
+            }
             if self.family.stochastic() {
                 draw_policy_noise(batch, self.low.len(), &mut self.policy_noise);
             }
@@ -276,48 +284,6 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
     fn ent_coef(&self) -> f64 {
         self.temperature.as_ref().map_or(0.0, Temperature::alpha)
     }
-
-    /// Takes `log alpha`, if there is one, from the parameters that are no network's.
-    fn set_log_alpha(&mut self, own: &[Parameter]) -> Result<()> {
-        let learnt = self.temperature.as_mut().filter(|t| t.log_alpha().is_some());
-        match (learnt, own) {
-            (None, []) => Ok(()),
-            (Some(temperature), [Parameter { values, .. }]) if values.len() == 1 => {
-                temperature.set_log_alpha(values[0]);
-                Ok(())
-            }
-            (Some(_), _) => Err(Error::Parameters(format!("`{LOG_ENT_COEF}` must be one number"))),
-            (None, _) => {
-                Err(Error::Parameters(format!("`{LOG_ENT_COEF}` is not one of this agent's")))
-            }
-        }
-    }
-
-    /// Every named tensor with its place: `(name, shape, actor or critic, target or not, range)`.
-    fn tensors(&self) -> Vec<(TensorPlace, Role, bool)> {
-        let mut tensors = Vec::new();
-        let mut add = |prefix: &str, places: Vec<TensorPlace>, role: Role, target: bool| {
-            tensors.extend(places.into_iter().map(|place| {
-                let name = format!("{prefix}.{}", place.name);
-                (TensorPlace { name, ..place }, role, target)
-            }));
-        };
-        let critics = || {
-            let network = self.family.critic();
-            (0..self.family.critics())
-                .flat_map(|i| {
-                    sequential_tensors(&network.layers, &format!("qf{i}"), i * network.dim())
-                })
-                .collect()
-        };
-        add("actor", self.family.actor_tensors(), Role::Actor, false);
-        if self.family.has_target_actor() {
-            add("actor_target", self.family.actor_tensors(), Role::Actor, true);
-        }
-        add("critic", critics(), Role::Critic, false);
-        add("critic_target", critics(), Role::Critic, true);
-        tensors
-    }
 }
 
 fn draw_policy_noise(batch: &mut Batch<f32>, action_dim: usize, rng: &mut Rng) {
@@ -358,7 +324,12 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
     fn act(&mut self, obs: &[f32], mode: Mode, actions: &mut [f32]) -> Result<()> {
         let random = mode == Mode::Explore && self.steps < self.config.random_steps;
         let (n, m) = (self.spaces.obs_dim, self.low.len());
-        for (obs, action) in obs.chunks_exact(n).zip(actions.chunks_exact_mut(m)) {
+        self.seen.clear();
+        self.seen.extend_from_slice(obs);
+        if let Some(normalizer) = &self.normalizer {
+            normalizer.standardize(&mut self.seen);
+        }
+        for (obs, action) in self.seen.chunks_exact(n).zip(actions.chunks_exact_mut(m)) {
             if random {
                 self.unit_action.fill_with(|| self.exploration.uniform(-1.0, 1.0));
             } else {
@@ -398,12 +369,14 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
             self.steps += 1;
             self.steps_since_round += 1;
         }
-        if self.steps < self.config.learning_starts
-            || self.steps_since_round < self.config.train_freq
-        {
+        self.episodes_since_round +=
+            (0..step.rewards.len()).filter(|&i| step.ended(i)).count() as u64;
+        let due = self.config.train_freq.due(self.steps_since_round, self.episodes_since_round);
+        if self.steps < self.config.learning_starts || !due {
             return Ok(());
         }
         let since_round = std::mem::take(&mut self.steps_since_round);
+        self.episodes_since_round = 0;
         let rounds = u64::try_from(self.config.gradient_steps).unwrap_or(since_round);
         for _ in 0..rounds {
             self.update()?;
@@ -427,6 +400,9 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
         let ent_coef = self.ent_coef();
         let Self { engine, config, actor, critic, batch, diagnostics: rng, .. } = self;
         self.replay.sample(config.batch_size, rng, batch);
+        if let Some(normalizer) = &self.normalizer {
+            normalizer.apply(batch);
+        }
         if self.family.stochastic() {
             draw_policy_noise(batch, self.low.len(), rng);
         }
@@ -435,38 +411,48 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let vector = |role, target| match (role, target) {
-            (Role::Actor, false) => &self.actor.params,
-            (Role::Actor, true) => &self.actor.target,
-            (Role::Critic, false) => &self.critic.params,
-            (Role::Critic, true) => &self.critic.target,
-        };
-        let networks = self.tensors().into_iter().map(|(place, role, target)| Parameter {
-            values: vector(role, target)[place.range].to_vec(),
-            name: place.name,
-            shape: place.shape,
-        });
-        let log_alpha = self.temperature.as_ref().and_then(Temperature::log_alpha);
-        let log_alpha = log_alpha.map(|value| Parameter {
-            name: LOG_ENT_COEF.into(),
-            shape: vec![1],
-            values: vec![value],
-        });
-        networks.chain(log_alpha).collect()
+        self.read_parameters()
     }
 
     fn set_parameters(&mut self, parameters: &[Parameter]) -> Result<()> {
-        let (own, networks): (Vec<_>, Vec<_>) =
-            parameters.iter().cloned().partition(|p| p.name == LOG_ENT_COEF);
-        let tensors = self.tensors();
-        let places = tensors.iter().map(|(place, ..)| place);
-        let networks = matching(&networks, places)?;
-        self.set_log_alpha(&own)?;
-        for (parameter, (place, role, target)) in networks.iter().zip(&tensors) {
-            let learner = learner(&mut self.actor, &mut self.critic, *role);
-            let vector = if *target { &mut learner.target } else { &mut learner.params };
-            vector[place.range.clone()].copy_from_slice(&parameter.values);
+        self.write_parameters(parameters)
+    }
+
+    fn moments(&self) -> Vec<Moments> {
+        self.read_moments()
+    }
+
+    fn set_moments(&mut self, moments: &[Moments]) -> Result<()> {
+        self.write_moments(moments)
+    }
+
+    fn replay(&mut self) -> Option<&mut Replay> {
+        Some(&mut self.replay)
+    }
+
+    fn set_steps(&mut self, steps: u64) {
+        (self.steps, self.steps_since_round, self.episodes_since_round) = (steps, 0, 0);
+    }
+
+    fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.config.learning_rate = learning_rate;
+        for (player, role) in [(&mut self.actor, Role::Actor), (&mut self.critic, Role::Critic)] {
+            player.learning_rate = self.config.learning_rate(role);
         }
-        Ok(())
+        if let Some(temperature) = &mut self.temperature {
+            temperature.set_learning_rate(learning_rate);
+        }
+    }
+
+    fn set_normalizer(&mut self, normalizer: Option<Normalizer>) {
+        self.normalizer = normalizer;
+    }
+
+    fn game_gradients(
+        &mut self,
+        batch: &Batch<f32>,
+        stackelberg: &StackelbergConfig,
+    ) -> Result<GameGradients> {
+        self.gradients_on(batch, stackelberg)
     }
 }

@@ -2,11 +2,12 @@
 
 use super::ac::{ActorCritic, Data};
 use super::measures::{GameMeasures, Means, Norms, spectra};
+use super::moments;
 use super::on_policy_config::OnPolicyConfig;
 use super::policy::Policy;
 use super::stackelberg::Damping;
 use super::tensors::{TensorPlace, matching};
-use crate::agent::{Agent, Metrics, Mode, Parameter};
+use crate::agent::{Agent, Metrics, Mode, Moments, Parameter};
 use crate::engine::{FrozenGame as _, Role};
 use crate::env::{Spaces, Step};
 use crate::error::{Error, Result};
@@ -322,5 +323,39 @@ impl Agent for OnPolicy {
             learner.params[place.range.clone()].copy_from_slice(&parameter.values);
         }
         Ok(())
+    }
+
+    fn moments(&self) -> Vec<Moments> {
+        let of = |(place, role)| match role {
+            Role::Actor => moments::read(&self.actor.optimizer, place),
+            Role::Critic => moments::read(&self.critic.optimizer, place),
+        };
+        self.tensors().filter_map(of).collect()
+    }
+
+    fn set_moments(&mut self, given: &[Moments]) -> Result<()> {
+        for player in [&mut self.actor, &mut self.critic] {
+            player.optimizer = Optimizer::new(self.config.optimizer, player.params.len());
+        }
+        for (place, role) in self.tensors().collect::<Vec<_>>() {
+            let optimizer = match role {
+                Role::Actor => &mut self.actor.optimizer,
+                Role::Critic => &mut self.critic.optimizer,
+            };
+            moments::write(optimizer, &place, given)?;
+        }
+        Ok(())
+    }
+
+    fn set_steps(&mut self, steps: u64) {
+        self.steps = steps;
+        self.rollout = Rollout::default();
+    }
+
+    fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.config.learning_rate = learning_rate;
+        for (player, role) in [(&mut self.actor, Role::Actor), (&mut self.critic, Role::Critic)] {
+            player.learning_rate = self.config.learning_rate(role);
+        }
     }
 }

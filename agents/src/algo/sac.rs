@@ -12,17 +12,19 @@ use crate::rng::Rng;
 use std::f64::consts::{LN_2, TAU};
 use tch::Tensor;
 
-/// Networks and objectives: a squashed Gaussian policy in the unit box and two critics `Q_b(s, a)`.
+/// Networks and objectives: a squashed Gaussian policy in the unit box and critics `Q_b(s, a)`, two
+/// unless told otherwise.
 ///
 /// The actor's network puts out means and log standard deviations, one after the other.
 #[derive(Clone)]
 pub struct Sac {
     actor: TensorMlp,
     critic: TensorMlp,
+    critics: usize,
     gamma: f64,
 }
 
-/// How many critics.
+/// How many critics, unless told otherwise.
 const TWINS: usize = 2;
 
 impl Sac {
@@ -33,6 +35,7 @@ impl Sac {
         Self {
             actor: TensorMlp(Mlp::new(obs_dim, hidden, 2 * action_dim, activation)),
             critic: TensorMlp(Mlp::new(obs_dim + action_dim, hidden, 1, activation)),
+            critics: config.policy_kwargs.n_critics.unwrap_or(TWINS),
             gamma: config.gamma,
         }
     }
@@ -53,7 +56,7 @@ impl Sac {
         (u.tanh(), log_pi)
     }
 
-    /// `Q_b(s, a)` of both critics, with what their layers saw.
+    /// `Q_b(s, a)` of all critics, with what their layers saw.
     fn twins(
         &self,
         params: &Tensor,
@@ -65,13 +68,13 @@ impl Sac {
             let (q, factors) = self.critic.forward_with_factors(params, input.shallow_clone());
             (q.squeeze_dim(1), factors)
         };
-        params.chunk(TWINS as i64, 0).iter().map(one).collect()
+        params.chunk(self.critics as i64, 0).iter().map(one).collect()
     }
 
     /// `min_b Q_b(s, a)`
     fn smaller(&self, params: &Tensor, obs: &Tensor, actions: &Tensor) -> Tensor {
-        let twins = self.twins(params, obs, actions);
-        twins[0].0.minimum(&twins[1].0)
+        let twins = self.twins(params, obs, actions).into_iter().map(|(q, _)| q);
+        twins.reduce(|smaller, q| smaller.minimum(&q)).unwrap_or_default()
     }
 }
 
@@ -107,7 +110,7 @@ impl Family for Sac {
         Spec {
             actor: self.actor.0.clone(),
             critic: self.critic.0.clone(),
-            critics: TWINS,
+            critics: self.critics,
             gamma: self.gamma,
             stochastic: true,
             current_policy: true,
@@ -123,7 +126,7 @@ impl Family for Sac {
     }
 
     fn critics(&self) -> usize {
-        TWINS
+        self.critics
     }
 
     fn stochastic(&self) -> bool {

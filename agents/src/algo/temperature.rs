@@ -106,6 +106,23 @@ impl Temperature {
         }
     }
 
+    /// The optimiser, if alpha is learnt.
+    pub(super) fn optimizer(&self) -> Option<&Optimizer<f32>> {
+        self.learnt.as_ref().map(|learnt| &learnt.optimizer)
+    }
+
+    /// The optimiser, if alpha is learnt.
+    pub(super) fn optimizer_mut(&mut self) -> Option<&mut Optimizer<f32>> {
+        self.learnt.as_mut().map(|learnt| &mut learnt.optimizer)
+    }
+
+    /// Step size from now on.
+    pub(super) fn set_learning_rate(&mut self, learning_rate: f64) {
+        if let Some(learnt) = &mut self.learnt {
+            learnt.learning_rate = learning_rate;
+        }
+    }
+
     /// One step on the policy's `entropy` on a minibatch. Returns the loss, if alpha is learnt.
     pub(super) fn step(&mut self, entropy: f64) -> Option<f64> {
         let learnt = self.learnt.as_mut()?;

@@ -31,6 +31,7 @@ pub struct Replay {
     obs_dim: usize,
     action_dim: usize,
     next: usize,
+    pushed: u64,
     obs: Vec<f32>,
     actions: Vec<f32>,
     rewards: Vec<f32>,
@@ -46,6 +47,7 @@ impl Replay {
             obs_dim,
             action_dim,
             next: 0,
+            pushed: 0,
             obs: Vec::new(),
             actions: Vec::new(),
             rewards: Vec::new(),
@@ -89,6 +91,33 @@ impl Replay {
             self.dones[i] = done;
         }
         self.next = (self.next + 1) % self.capacity;
+        self.pushed += 1;
+    }
+
+    /// Transitions ever added, those since forgotten too.
+    pub fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.capacity, self.obs_dim, self.action_dim);
+    }
+
+    /// The last `count` transitions, oldest first; fewer if fewer are held.
+    pub fn last(&self, count: usize) -> Batch<f32> {
+        let count = count.min(self.len());
+        let (n, m) = (self.obs_dim, self.action_dim);
+        let mut batch = Batch { size: count, ..Batch::default() };
+        for age in (1..=count).rev() {
+            let i = (self.next + self.capacity - age) % self.capacity;
+            batch.obs.extend_from_slice(&self.obs[i * n..(i + 1) * n]);
+            batch.actions.extend_from_slice(&self.actions[i * m..(i + 1) * m]);
+            batch.rewards.push(self.rewards[i]);
+            batch.next_obs.extend_from_slice(&self.next_obs[i * n..(i + 1) * n]);
+            batch.dones.push(self.dones[i]);
+        }
+        batch
     }
 
     /// Fills `batch` with `size` transitions drawn uniformly with replacement; its noise is left
@@ -149,6 +178,14 @@ mod tests {
             assert_eq!(batch.dones[i], f64::from(u8::from((x as u32).is_multiple_of(3))));
         }
         assert_eq!(seen, (8..13).collect());
+    }
+
+    #[test]
+    fn the_last_transitions_come_oldest_first_across_the_seam() {
+        let replay = filled(5, 13);
+        assert_eq!(replay.pushed(), 13);
+        assert_eq!(replay.last(4).obs, [9.0, -9.0, 10.0, -10.0, 11.0, -11.0, 12.0, -12.0]);
+        assert_eq!(replay.last(9).rewards, [16.0, 18.0, 20.0, 22.0, 24.0]);
     }
 
     #[test]

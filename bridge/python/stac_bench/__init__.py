@@ -1,0 +1,27 @@
+"""Stackelberg actor-critic agents for Stable-Baselines3 and RL Baselines3 Zoo.
+
+`AC`, `STAC`, `DDPG`, `STDDPG`, `SAC` and `STSAC` are Stable-Baselines3 algorithms that learn in
+Rust. `game_gradients` computes their gradients on a given batch. `import stac_bench.zoo` registers
+them in RL Zoo.
+"""
+
+_TORCH = "2.13"
+_REMEDY = f"pip install 'torch=={_TORCH}.*'"
+
+# libtorch comes with PyTorch: once this is imported, the extension module finds it in the process.
+try:
+    import torch as _torch
+except ImportError as error:
+    raise ImportError(f"stac_bench needs PyTorch {_TORCH}: {_REMEDY}") from error
+if _torch.__version__.split("+")[0].rsplit(".", 1)[0] != _TORCH:
+    raise ImportError(
+        f"stac_bench was built for PyTorch {_TORCH}, but {_torch.__version__} is installed: "
+        + _REMEDY
+    )
+
+from stac_bench.gradients import game_gradients  # noqa: E402
+from stac_bench.off_policy import DDPG, SAC, STDDPG, STSAC  # noqa: E402
+from stac_bench.on_policy import AC, STAC  # noqa: E402
+
+__version__ = "0.1.0"
+__all__ = ["AC", "DDPG", "SAC", "STAC", "STDDPG", "STSAC", "game_gradients"]

@@ -1,0 +1,449 @@
+"""DDPG, SAC and their Stackelberg forms."""
+
+from typing import Any, ClassVar, TypedDict
+
+import numpy as np
+import stable_baselines3 as sb3
+import torch as th
+from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import TrainFrequencyUnit as Unit
+from typing_extensions import Self, Unpack
+
+from stac_bench.agent import Rollouts, RustAgent, alias, lent
+
+#: Keys of the leader's update, and of every off-policy agent, with their defaults.
+LEADER = {
+    "leader": "actor",
+    "solver": None,
+    "curvature": "hessian",
+    "lam": None,
+    "lam_decay": "none",
+    "cg_iterations": 10,
+    "cg_tolerance": 1e-6,
+    "solver_rank": 10,
+    "curvature_stop": True,
+    "warm_start": False,
+    "norm_ratio_clamp": None,
+    "independent_minibatches": False,
+}
+COMMON = {
+    "critic_learning_rate": None,
+    "random_steps": None,
+    "optimizer": "adam",
+    "update_order": "sequential",
+    "unroll": 1,
+    "engine": "auto",
+    "threads": 1,
+}
+
+
+class OffPolicyKeywords(TypedDict, total=False):
+    """Keywords of the off-policy classes. Stable-Baselines3's come first, with its defaults."""
+
+    learning_rate: float | Schedule
+    buffer_size: int
+    learning_starts: int
+    batch_size: int
+    tau: float
+    gamma: float
+    train_freq: int | tuple[int, str]
+    gradient_steps: int
+    action_noise: ActionNoise | None
+    replay_buffer_class: type[ReplayBuffer] | None
+    replay_buffer_kwargs: dict[str, Any] | None
+    optimize_memory_usage: bool
+    policy_kwargs: dict[str, Any] | None
+    tensorboard_log: str | None
+    verbose: int
+    seed: int | None
+    device: th.device | str
+    critic_learning_rate: float | None
+    random_steps: int | None
+    optimizer: str
+    update_order: str
+    unroll: int
+    engine: str
+    threads: int
+
+
+class LeaderKeywords(OffPolicyKeywords, total=False):
+    """Keywords of the Stackelberg classes: those of their baselines, and the leader's update."""
+
+    solver: str | None
+    curvature: str
+    lam: float | None
+    lam_decay: str
+    cg_iterations: int
+    cg_tolerance: float
+    solver_rank: int
+    curvature_stop: bool
+    warm_start: bool
+    norm_ratio_clamp: float | None
+    independent_minibatches: bool
+
+
+class OffPolicyRollouts(Rollouts):
+    """Rollouts of `train_freq` steps or episodes."""
+
+    def more_locals(self) -> dict[str, Any]:
+        model = self.model
+        return {
+            "train_freq": model.train_freq,
+            "action_noise": model.action_noise,
+            "learning_starts": model.learning_starts,
+            "replay_buffer": model.__dict__["_replay_buffer"],
+        }
+
+    def step_locals(self, actions: Any, result: tuple[Any, ...]) -> dict[str, Any]:
+        scaled = self.model.policy_scale(actions)
+        return {**super().step_locals(actions, result), "buffer_actions": scaled}
+
+    def finished(self) -> bool:
+        frequency, unit = self.model.train_freq
+        return (self.steps if unit == Unit.STEP else self.episodes) >= frequency
+
+    def episode_ended(self, index: int) -> None:
+        model = self.model
+        if model.action_noise is not None:
+            several = model.env.num_envs > 1
+            model.action_noise.reset(**({"indices": [index]} if several else {}))
+        if self.log_interval is not None and model._episode_num % self.log_interval == 0:
+            model.dump_logs()
+
+
+class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
+    """An off-policy class of Stable-Baselines3 that learns in Rust.
+
+    The replay buffer that learns is Rust's; `model.replay_buffer` is a Stable-Baselines3 buffer
+    that is brought up to date when it is looked at.
+    """
+
+    actor = alias("actor")
+    critic = alias("critic")
+    critic_target = alias("critic_target")
+    #: Transitions of the Rust memory that `replay_buffer` has; none if it is the newer one.
+    _seen_transitions: int | None = 0
+
+    def _settings(self) -> dict[str, Any]:
+        if self.use_sde:
+            raise ValueError("use_sde=True: state-dependent exploration is not an option here")
+        if self.n_steps != 1:
+            raise ValueError(f"n_steps={self.n_steps}: only one-step targets are differentiated")
+        if self.replay_buffer_class not in (None, ReplayBuffer, DictReplayBuffer):
+            name = self.replay_buffer_class.__name__
+            raise ValueError(f"replay_buffer_class={name}: it must be ReplayBuffer")
+        policy = self.__dict__["_policy"]
+        actor, critic = policy.actor_kwargs["net_arch"], policy.critic_kwargs["net_arch"]
+        if actor != critic:
+            raise ValueError(f"net_arch: both networks must have one shape, not {actor}, {critic}")
+        if policy.optimizer_class is not th.optim.Adam:
+            raise ValueError(f"optimizer_class={policy.optimizer_class}: it must be Adam")
+        self._convert_train_freq()
+        frequency, unit = self.train_freq
+        if unit == Unit.STEP:
+            frequency *= self.n_envs
+        elif self.n_envs > 1:
+            raise ValueError("train_freq in episodes needs a single environment")
+        trains = self.gradient_steps != 0
+        own = {name: getattr(self, name) for name in self.own_defaults if name != "threads"}
+        if own.get("solver", "") is None:
+            own["solver"] = "woodbury" if self.leader == "actor" else "cg"
+        if own["random_steps"] is None:
+            own["random_steps"] = self.learning_starts
+        return {
+            **own,
+            "gamma": self.gamma,
+            "tau": self.tau,
+            "batch_size": self.batch_size,
+            # Stable-Baselines3 shares the memory out among the environments.
+            "buffer_size": max(self.buffer_size // self.n_envs, 1) * self.n_envs,
+            "learning_starts": self.learning_starts if trains else 2**62,
+            "train_freq": [frequency, unit.value],
+            "gradient_steps": self.gradient_steps if trains else 1,
+            "device": "cuda" if self.device.type == "cuda" else "cpu",
+            "policy_kwargs": {
+                **self._network(policy, actor),
+                "n_critics": policy.critic_kwargs["n_critics"],
+            },
+        }
+
+    def _optimizers(self) -> list[th.optim.Optimizer]:
+        policy = self.__dict__["_policy"]
+        return [policy.actor.optimizer, policy.critic.optimizer]
+
+    def policy_scale(self, actions: np.ndarray) -> np.ndarray:
+        """Actions in units of `[-1, 1]`, as the replay buffer has them."""
+        low, high = self.action_space.low, self.action_space.high
+        return 2.0 * ((actions - low) / (high - low)) - 1.0
+
+    def train(self, gradient_steps: int, batch_size: int = 0) -> None:
+        """Updates are the Rust loop's, which makes them while `learn` runs."""
+        raise NotImplementedError("call learn(): updates happen in Rust, between its steps")
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int | None = 4,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Trains for `total_timesteps` environment steps, as in Stable-Baselines3.
+
+        The loop runs in Rust. It differs in one order: callbacks see a step after the updates that
+        it made due, not before. Raises `ValueError` for a NaN reward or observation.
+        """
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps,
+            callback,
+            reset_num_timesteps,
+            tb_log_name or type(self).__name__,
+            progress_bar,
+        )
+        callback.on_training_start(locals(), globals())
+        if self.num_timesteps < total_timesteps:
+            self._build()
+            self._push_replay()
+            rollouts = OffPolicyRollouts(self, callback, total_timesteps, log_interval)
+            self._train_in_rust(rollouts, self.action_noise, self._vec_normalize_env)
+        callback.on_training_end()
+        return self
+
+    # -- the memory --------------------------------------------------------------------------
+
+    @property
+    def replay_buffer(self) -> ReplayBuffer | None:
+        """The memory as a Stable-Baselines3 buffer, brought up to date."""
+        self._pull_replay()
+        return self.__dict__["_replay_buffer"]
+
+    @replay_buffer.setter
+    def replay_buffer(self, buffer: ReplayBuffer | None) -> None:
+        self.__dict__["_replay_buffer"] = buffer
+        self._seen_transitions = None
+
+    def _let_go(self) -> None:
+        if self._agent is not None:
+            self._pull_replay()
+        self._seen_transitions = None
+
+    def _pull_replay(self) -> None:
+        """Copies what the Rust memory has and the buffer has not."""
+        buffer, seen = self.__dict__.get("_replay_buffer"), self._seen_transitions
+        if buffer is None or seen is None or self._agent is None:
+            return
+        new = self._agent.remembered - seen
+        if new == 0:
+            return
+        n = buffer.n_envs
+        self._seen_transitions = seen + new
+        obs, actions, rewards, next_obs, dones = self._agent.recall(new)
+        steps = len(rewards) // n
+        obs = self._codec.observations(obs.reshape(-1, self._codec.dim))
+        next_obs = self._codec.observations(next_obs.reshape(-1, self._codec.dim))
+        # Truncated episodes go on in the memory: what is done is terminated.
+        columns: dict[str, Any] = {"observations": obs, "actions": actions, "rewards": rewards}
+        columns |= {"dones": dones, "next_observations": next_obs}
+        end = buffer.pos + new // n
+        places = np.arange(end - steps, end) % buffer.buffer_size
+        buffer.pos, buffer.full = end % buffer.buffer_size, buffer.full or end >= buffer.buffer_size
+        if buffer.optimize_memory_usage:
+            del columns["next_observations"]
+            buffer.observations[(places + 1) % buffer.buffer_size] = next_obs.reshape(
+                steps, *buffer.observations.shape[1:]
+            )
+        buffer.timeouts[places] = 0.0
+        for name, values in columns.items():
+            store = getattr(buffer, name)
+            for target, source in (
+                [(store[k], values[k]) for k in store]
+                if isinstance(store, dict)
+                else [(store, values)]
+            ):
+                target[places] = source.reshape(steps, *target.shape[1:])
+
+    def _push_replay(self) -> None:
+        """Replaces the Rust memory by a buffer that is the newer one."""
+        if self._seen_transitions is not None or self._agent is None:
+            return
+        buffer = self.__dict__["_replay_buffer"]
+        if buffer is None:
+            raise ValueError("the model has no replay buffer: load one, or make a new model")
+        if buffer.n_envs != self.n_envs:
+            raise ValueError(f"the replay buffer is of {buffer.n_envs} environments")
+        size = buffer.size()
+        start = buffer.pos - size if buffer.full else 0
+        places = np.arange(start, start + size) % buffer.buffer_size
+        following = buffer.observations
+        if buffer.optimize_memory_usage:
+            next_places = (places + 1) % buffer.buffer_size
+        else:
+            next_places, following = places, buffer.next_observations
+
+        def rows(store: Any, at: np.ndarray) -> np.ndarray:
+            space = self.observation_space
+            if isinstance(store, dict):
+                batch = {k: v[at].reshape(-1, *space[k].shape) for k, v in store.items()}
+            else:
+                batch = store[at].reshape(-1, *space.shape)
+            return self._codec.rows(batch)
+
+        def column(values: np.ndarray) -> np.ndarray:
+            return np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
+
+        self._agent.remember(
+            rows(buffer.observations, places),
+            column(buffer.actions[places]),
+            column(buffer.rewards[places]),
+            rows(following, next_places),
+            column((buffer.dones * (1 - buffer.timeouts))[places]),
+        )
+        self._seen_transitions = self._agent.remembered
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_replay_buffer", "_seen_transitions"]
+
+
+class DDPG(RustOffPolicy, sb3.DDPG):
+    """Deep deterministic policy gradient (Lillicrap et al., 2016), learning in Rust.
+
+    Takes the keywords of `stable_baselines3.DDPG`, and these:
+
+    :param critic_learning_rate: step size of the critic, where it differs
+    :param noise_std: standard deviation of exploration noise that the Rust loop draws, in units of
+        the action's half range; `action_noise` is added besides
+    :param random_steps: steps with uniformly random actions, `learning_starts` if not given
+    :param optimizer: `adam` or `sgd`
+    :param update_order: `sequential` (the critic first) or `simultaneous`
+    :param target_policy: whose actions the critic's target has, the `target` network's or the
+        `current` ones
+    :param unroll: follower steps per leader step
+    :param engine: `auto`, `autograd` or `fused`
+    :param threads: of libtorch (`engine="autograd"`), while the model learns
+    """
+
+    own_defaults: ClassVar[dict[str, Any]] = {**COMMON, "noise_std": 0.0, "target_policy": "target"}
+    actor_target = alias("actor_target")
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        _init_setup_model: bool = True,
+        **kwargs: Unpack[OffPolicyKeywords],
+    ) -> None:
+        own = self._take_own(kwargs)
+        super().__init__(policy, env, *args, _init_setup_model=False, **kwargs)
+        self.__dict__.update(own)
+        if _init_setup_model:
+            self._setup_model()
+
+    def _algorithm(self) -> str:
+        return "ddpg"
+
+    def _acts_alike(self, deterministic: bool) -> bool:
+        return True
+
+
+class SAC(RustOffPolicy, sb3.SAC):
+    """Soft actor-critic (Haarnoja et al., 2018), learning in Rust.
+
+    Takes the keywords of `stable_baselines3.SAC`, and those of `DDPG` but for `noise_std` and
+    `target_policy`.
+    """
+
+    own_defaults: ClassVar[dict[str, Any]] = dict(COMMON)
+    log_ent_coef = lent("log_ent_coef")
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        _init_setup_model: bool = True,
+        **kwargs: Unpack[OffPolicyKeywords],
+    ) -> None:
+        own = self._take_own(kwargs)
+        super().__init__(policy, env, *args, _init_setup_model=False, **kwargs)
+        self.__dict__.update(own)
+        if _init_setup_model:
+            self._setup_model()
+
+    def _algorithm(self) -> str:
+        return "sac"
+
+    def _settings(self) -> dict[str, Any]:
+        if self.target_update_interval != 1:
+            raise ValueError(
+                f"target_update_interval={self.target_update_interval}: targets follow every update"
+            )
+        auto = isinstance(self.ent_coef, str)
+        return {
+            **super()._settings(),
+            "ent_coef": self.ent_coef if auto else float(self.ent_coef),
+            "target_entropy": self.target_entropy,
+        }
+
+    def _tensors(self) -> dict[str, th.Tensor]:
+        learnt = self.__dict__.get("_log_ent_coef")
+        return super()._tensors() | ({} if learnt is None else {"log_ent_coef": learnt})
+
+    def _optimizers(self) -> list[th.optim.Optimizer]:
+        learnt = [] if self.ent_coef_optimizer is None else [self.ent_coef_optimizer]
+        return super()._optimizers() + learnt
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_log_ent_coef"]
+
+
+class Leads(RustOffPolicy):
+    """Mixed in before a baseline, gives it a leader (Zheng et al., 2022)."""
+
+    def _algorithm(self) -> str:
+        if self.leader not in ("actor", "critic"):
+            raise ValueError(f"leader={self.leader!r}: it must be actor or critic")
+        return f"st{super()._algorithm()}-{self.leader[0]}l"
+
+
+class STDDPG(Leads, DDPG):
+    """Stackelberg DDPG: the leader follows its total derivative.
+
+    Takes the keywords of `DDPG`, and these:
+
+    :param leader: `actor` or `critic`
+    :param solver: `woodbury` (default where the actor leads), `cg` (default where the critic
+        leads), `neumann`, `nystrom` or `dense`
+    :param curvature: `hessian` or `gauss_newton`
+    :param lam: damping; 0.1 for `woodbury` and 100 for the others if not given
+    :param lam_decay: `none`, `exponential` or `adaptive`
+    :param cg_iterations: of `cg` and `neumann`, at most
+    :param cg_tolerance: relative residual at which they stop
+    :param solver_rank: rank of `nystrom`'s approximation
+    :param curvature_stop: whether solvers stop where curvature is not positive
+    :param warm_start: whether solvers start from their last solution
+    :param norm_ratio_clamp: bound of the implicit term, in units of the individual gradient
+    :param independent_minibatches: whether each factor has a minibatch of its own
+    """
+
+    own_defaults: ClassVar[dict[str, Any]] = {
+        **DDPG.own_defaults,
+        **LEADER,
+        "update_order": "simultaneous",
+        "target_policy": "current",
+    }
+
+
+class STSAC(Leads, SAC):
+    """Stackelberg SAC. Takes the keywords of `SAC`, and those of a leader as `STDDPG` does."""
+
+    own_defaults: ClassVar[dict[str, Any]] = {
+        **SAC.own_defaults,
+        **LEADER,
+        "update_order": "simultaneous",
+    }

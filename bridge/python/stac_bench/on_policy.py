@@ -1,0 +1,200 @@
+"""Actor-critic on trajectories, and STAC."""
+
+from typing import Any, ClassVar, TypedDict
+
+import stable_baselines3 as sb3
+import torch as th
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from typing_extensions import Self, Unpack
+
+from stac_bench.agent import Rollouts, RustAgent
+from stac_bench.off_policy import LEADER
+
+#: Keywords of `stable_baselines3.A2C` that mean nothing here.
+FOREIGN = ("vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop")
+
+
+class OnPolicyKeywords(TypedDict, total=False):
+    """Keywords of the on-policy classes. Stable-Baselines3's come first, with its defaults."""
+
+    learning_rate: float | Schedule
+    n_steps: int
+    gamma: float
+    gae_lambda: float
+    ent_coef: float
+    normalize_advantage: bool
+    stats_window_size: int
+    tensorboard_log: str | None
+    policy_kwargs: dict[str, Any] | None
+    verbose: int
+    seed: int | None
+    device: th.device | str
+    critic_learning_rate: float | None
+    critic_steps: int
+    critic: str
+    surrogate: str
+    step_match: bool
+    optimizer: str
+    engine: str
+    threads: int
+    solver: str | None
+    curvature: str
+    lam: float | None
+    lam_decay: str
+    cg_iterations: int
+    cg_tolerance: float
+    solver_rank: int
+    curvature_stop: bool
+    warm_start: bool
+    norm_ratio_clamp: float | None
+    independent_minibatches: bool
+
+
+class OnPolicyRollouts(Rollouts):
+    """Rollouts of `n_steps` steps."""
+
+    iterations = 0
+
+    def more_locals(self) -> dict[str, Any]:
+        model = self.model
+        return {"n_rollout_steps": model.n_steps, "rollout_buffer": model.rollout_buffer}
+
+    def step_locals(self, actions: Any, result: tuple[Any, ...]) -> dict[str, Any]:
+        several = super().step_locals(actions, result)
+        return {**several, "clipped_actions": actions, "n_steps": self.steps}
+
+    def finished(self) -> bool:
+        return self.steps >= self.model.n_steps
+
+    def next_rollout(self) -> bool:
+        self.iterations += 1
+        goes_on = super().next_rollout()
+        if self.log_interval is not None and self.iterations % self.log_interval == 0:
+            self.model.dump_logs(self.iterations)
+        return goes_on
+
+
+class AC(RustAgent, sb3.A2C):
+    """Actor-critic on batches of trajectories (Spinning Up's), learning in Rust.
+
+    Takes the keywords of `stable_baselines3.A2C` but for `vf_coef`, `max_grad_norm` and those of
+    RMSprop, and these:
+
+    :param critic_learning_rate: step size of the critic, where it differs
+    :param critic_steps: critic steps per actor step
+    :param critic: `v` (V(s)) or `q` (Q(s, a)), which only the Rust agent has a network for
+    :param surrogate: `proposition1`, or `reference` for the authors' form
+    :param step_match: whether the gradient takes the length of STAC's total derivative
+    :param optimizer: `adam` or `sgd`
+    :param engine: `auto` or `autograd`
+    :param threads: of libtorch (`engine="autograd"`), while the model learns
+
+    and those of a leader as `STDDPG` does.
+    """
+
+    own_defaults: ClassVar[dict[str, Any]] = {
+        **{key: value for key, value in LEADER.items() if key != "leader"},
+        "critic_learning_rate": None,
+        "critic_steps": 1,
+        "critic": "v",
+        "surrogate": "proposition1",
+        "step_match": False,
+        "optimizer": "adam",
+        "engine": "auto",
+        "threads": 1,
+    }
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        _init_setup_model: bool = True,
+        **kwargs: Unpack[OnPolicyKeywords],
+    ) -> None:
+        foreign = [key for key in FOREIGN if key in kwargs]
+        if foreign:
+            raise TypeError(f"{type(self).__name__} has no {', '.join(foreign)}")
+        own = self._take_own(kwargs)
+        keywords: dict[str, Any] = {"device": "cpu", "use_rms_prop": False, **kwargs}
+        super().__init__(policy, env, *args, _init_setup_model=False, **keywords)
+        self.__dict__.update(own)
+        if _init_setup_model:
+            self._setup_model()
+
+    def _algorithm(self) -> str:
+        return "ac"
+
+    def _settings(self) -> dict[str, Any]:
+        if self.use_sde:
+            raise ValueError("use_sde=True: state-dependent exploration is not an option here")
+        policy = self.__dict__["_policy"]
+        net_arch = policy.net_arch
+        if isinstance(net_arch, dict):
+            pi, vf = net_arch.get("pi", []), net_arch.get("vf", [])
+            if pi != vf:
+                raise ValueError(f"net_arch: both networks must have one shape, not {pi}, {vf}")
+            net_arch = pi
+        own = {name: getattr(self, name) for name in self.own_defaults if name != "threads"}
+        if own["solver"] is None:
+            own["solver"] = "cg"
+        return {
+            **own,
+            "gamma": self.gamma,
+            "gae_lambda": self.gae_lambda,
+            "n_steps": self.n_steps * self.n_envs,
+            "normalize_advantage": self.normalize_advantage,
+            "ent_coef": self.ent_coef,
+            "device": "cuda" if self.device.type == "cuda" else "cpu",
+            "policy_kwargs": {
+                **self._network(policy, net_arch),
+                "log_std_init": policy.log_std_init,
+            },
+        }
+
+    def _optimizers(self) -> list[th.optim.Optimizer]:
+        return [self.__dict__["_policy"].optimizer]
+
+    def train(self) -> None:
+        """Updates are the Rust loop's, which makes them while `learn` runs."""
+        raise NotImplementedError("call learn(): updates happen in Rust, between its steps")
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int | None = 100,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Trains for `total_timesteps` environment steps, as in Stable-Baselines3.
+
+        The loop runs in Rust. It differs in one order: callbacks see a step after the update that
+        it made due, not before. Raises `ValueError` for a NaN reward or observation.
+        """
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps,
+            callback,
+            reset_num_timesteps,
+            tb_log_name or type(self).__name__,
+            progress_bar,
+        )
+        callback.on_training_start(locals(), globals())
+        if self.num_timesteps < total_timesteps:
+            self._build()
+            self._train_in_rust(OnPolicyRollouts(self, callback, total_timesteps, log_interval))
+        callback.on_training_end()
+        return self
+
+
+class STAC(AC):
+    """Stackelberg actor-critic, the actor leads. Takes the keywords of `AC`."""
+
+    own_defaults: ClassVar[dict[str, Any]] = {**AC.own_defaults, "leader": "actor"}
+
+    def _algorithm(self) -> str:
+        if self.leader != "actor":
+            raise ValueError(f"leader={self.leader!r}: in STAC the actor leads")
+        return "stac"

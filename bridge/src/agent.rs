@@ -1,0 +1,252 @@
+//! A Rust agent as a Python object, on which the classes of the Python package are built.
+
+use crate::error::exception;
+use crate::learn;
+use crate::spaces::action_space;
+use agents::algo::{self, Settings, StackelbergConfig};
+use agents::memory::Batch;
+use agents::{Agent, Mode, Moments, Parameter, Spaces};
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An agent that its training loop and Python callbacks take turns with. Nobody who holds it waits
+/// for the interpreter, so that nobody waits for both.
+pub(crate) type SharedAgent = Arc<Mutex<Box<dyn Agent>>>;
+
+pub(crate) fn lock(agent: &SharedAgent) -> MutexGuard<'_, Box<dyn Agent>> {
+    agent.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `stac_bench._native.Agent`
+#[pyclass(name = "Agent", module = "stac_bench._native", frozen)]
+pub struct PyAgent {
+    agent: SharedAgent,
+    spaces: Spaces,
+}
+
+type Rows<'py> = Bound<'py, PyAny>;
+
+#[pymethods]
+impl PyAgent {
+    /// The algorithm called `algo` with `settings` (JSON), for rows of `obs_dim` numbers.
+    #[new]
+    fn new(
+        algo: &str,
+        settings: &str,
+        obs_dim: usize,
+        actions: &Bound<'_, PyAny>,
+        seed: u64,
+    ) -> PyResult<Self> {
+        let spaces = Spaces { obs_dim, action: action_space(actions)? };
+        let agent = algo::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
+        Ok(Self { agent: Arc::new(Mutex::new(agent.map_err(exception)?)), spaces })
+    }
+
+    /// Gradient updates so far.
+    #[getter]
+    fn updates(&self) -> u64 {
+        lock(&self.agent).updates()
+    }
+
+    /// Arrays by name, all of Stable-Baselines3's names.
+    fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        by_name(py, &lock(&self.agent).parameters())
+    }
+
+    /// Replaces all parameters.
+    fn set_parameters(&self, parameters: &Bound<'_, PyDict>) -> PyResult<()> {
+        let parameters = parameters.iter().map(|(name, values)| {
+            let array: PyReadonlyArrayDyn<'_, f32> = values.extract()?;
+            Ok(Parameter {
+                name: name.extract()?,
+                shape: array.shape().to_vec(),
+                values: array.as_array().iter().copied().collect(),
+            })
+        });
+        let parameters = parameters.collect::<PyResult<Vec<_>>>()?;
+        lock(&self.agent).set_parameters(&parameters).map_err(exception)
+    }
+
+    /// `(step, exp_avg, exp_avg_sq)` of Adam by name, the arrays flat.
+    fn moments<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for Moments { name, step, mean, square } in lock(&self.agent).moments() {
+            let arrays = (PyArray1::from_vec(py, mean), PyArray1::from_vec(py, square));
+            dict.set_item(name, (step, arrays.0, arrays.1))?;
+        }
+        Ok(dict)
+    }
+
+    /// Replaces Adam's state; a name that is missing starts afresh.
+    fn set_moments(&self, moments: &Bound<'_, PyDict>) -> PyResult<()> {
+        let moments = moments.iter().map(|(name, value)| {
+            let value = value.cast::<PyTuple>()?;
+            Ok(Moments {
+                name: name.extract()?,
+                step: value.get_item(0)?.extract()?,
+                mean: flat(&value.get_item(1)?)?,
+                square: flat(&value.get_item(2)?)?,
+            })
+        });
+        let moments = moments.collect::<PyResult<Vec<_>>>()?;
+        lock(&self.agent).set_moments(&moments).map_err(exception)
+    }
+
+    /// Means of the measures since the last call, by TensorBoard tag.
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (tag, value) in lock(&self.agent).metrics() {
+            dict.set_item(tag, value)?;
+        }
+        Ok(dict)
+    }
+
+    /// Step size from now on.
+    fn set_learning_rate(&self, learning_rate: f64) {
+        lock(&self.agent).set_learning_rate(learning_rate);
+    }
+
+    /// Actions without exploration for rows of observations that need no standardisation.
+    fn act<'py>(
+        &self,
+        py: Python<'py>,
+        obs: PyReadonlyArrayDyn<'_, f32>,
+    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let obs: Vec<f32> = obs.as_array().iter().copied().collect();
+        if self.spaces.obs_dim == 0 || !obs.len().is_multiple_of(self.spaces.obs_dim) {
+            let message = format!("observations must be rows of {}", self.spaces.obs_dim);
+            return Err(PyValueError::new_err(message));
+        }
+        let rows = obs.len() / self.spaces.obs_dim;
+        let mut actions = vec![0.0; rows * self.spaces.action.dim()];
+        let mut agent = lock(&self.agent);
+        agent.set_normalizer(None);
+        agent.act(&obs, Mode::Deterministic, &mut actions).map_err(exception)?;
+        Ok(PyArray1::from_vec(py, actions))
+    }
+
+    /// Transitions ever added to the memory.
+    #[getter]
+    fn remembered(&self) -> u64 {
+        lock(&self.agent).replay().map_or(0, |replay| replay.pushed())
+    }
+
+    /// The last `count` transitions, oldest first: `obs, actions, rewards, next_obs, dones`, flat.
+    fn recall<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyTuple>> {
+        let batch = lock(&self.agent).replay().map(|replay| replay.last(count));
+        let Batch { obs, actions, rewards, next_obs, dones, .. } = batch.unwrap_or_default();
+        let columns = [obs, actions, rewards, next_obs, dones];
+        PyTuple::new(py, columns.map(|column| PyArray1::from_vec(py, column)))
+    }
+
+    /// Replaces the memory by these transitions, oldest first.
+    fn remember(
+        &self,
+        obs: PyReadonlyArrayDyn<'_, f32>,
+        actions: PyReadonlyArrayDyn<'_, f32>,
+        rewards: PyReadonlyArrayDyn<'_, f32>,
+        next_obs: PyReadonlyArrayDyn<'_, f32>,
+        dones: PyReadonlyArrayDyn<'_, f32>,
+    ) -> PyResult<()> {
+        let (n, m) = (self.spaces.obs_dim, self.spaces.action.dim());
+        let columns = (obs.as_slice()?, actions.as_slice()?, next_obs.as_slice()?);
+        let ends = rewards.as_slice()?.iter().zip(dones.as_slice()?);
+        let rows = columns.0.chunks_exact(n).zip(columns.1.chunks_exact(m));
+        let mut agent = lock(&self.agent);
+        if let Some(replay) = agent.replay() {
+            replay.clear();
+            for (((obs, action), next), (&reward, &done)) in
+                rows.zip(columns.2.chunks_exact(n)).zip(ends)
+            {
+                replay.push(obs, action, reward, next, done != 0.0);
+            }
+        }
+        Ok(())
+    }
+
+    /// `leader_gradient`, `implicit_term`, `total_derivative`, `follower_gradient` on `batch`.
+    fn game_gradients<'py>(
+        &self,
+        py: Python<'py>,
+        batch: &Bound<'py, PyDict>,
+        settings: &str,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let column = |name: &str| -> PyResult<Vec<f32>> {
+            batch.get_item(name)?.map_or_else(|| Ok(Vec::new()), |values| flat(&values))
+        };
+        let batch = Batch {
+            size: column("rewards")?.len(),
+            obs: column("obs")?,
+            actions: column("actions")?,
+            rewards: column("rewards")?,
+            next_obs: column("next_obs")?,
+            dones: column("dones")?,
+            noise: column("noise")?,
+            next_noise: column("next_noise")?,
+        };
+        let settings: StackelbergConfig = serde_json::from_str(settings)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let agent = &self.agent;
+        let gradients = py.detach(|| lock(agent).game_gradients(&batch, &settings));
+        let gradients = gradients.map_err(exception)?;
+        let dict = PyDict::new(py);
+        dict.set_item("leader_gradient", by_name(py, &gradients.leader)?)?;
+        dict.set_item("implicit_term", by_name(py, &gradients.implicit)?)?;
+        dict.set_item("total_derivative", by_name(py, &gradients.total)?)?;
+        dict.set_item("follower_gradient", by_name(py, &gradients.follower)?)?;
+        Ok(dict)
+    }
+
+    /// Trains on `env`, a `VecEnv` that waits with the observations `first`, for up to `steps` steps
+    /// counted on from `start`. After each, `after(actions, new_obs, rewards, dones, infos)` says
+    /// whether to go on. The interpreter is free while the agent learns.
+    #[pyo3(signature = (env, first, after, steps, start, *, encode=None, normalizer=None, noise=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn learn(
+        &self,
+        py: Python<'_>,
+        env: &Bound<'_, PyAny>,
+        first: &Bound<'_, PyAny>,
+        after: Py<PyAny>,
+        steps: u64,
+        start: u64,
+        encode: Option<Py<PyAny>>,
+        normalizer: Option<Py<PyAny>>,
+        noise: Option<Py<PyAny>>,
+    ) -> PyResult<u64> {
+        lock(&self.agent).set_steps(start);
+        let mut env = crate::vec_env::VecEnv::new(
+            env,
+            first,
+            encode,
+            normalizer.as_ref().map(|n| n.clone_ref(py)),
+            &self.spaces,
+        )?;
+        let mut student =
+            learn::Student::new(Arc::clone(&self.agent), self.spaces.clone(), normalizer, noise);
+        let mut observer = learn::After::new(after, env.seen());
+        py.detach(|| agents::train::train(&mut student, &mut env, steps, 0, &mut observer))
+            .map_err(exception)
+    }
+}
+
+fn read(settings: &str) -> agents::Result<Settings> {
+    serde_json::from_str(settings)
+        .map_err(|error| agents::Error::config("settings", settings, error.to_string()))
+}
+
+fn flat(values: &Rows<'_>) -> PyResult<Vec<f32>> {
+    let array: PyReadonlyArrayDyn<'_, f32> = values.extract()?;
+    Ok(array.as_array().iter().copied().collect())
+}
+
+fn by_name<'py>(py: Python<'py>, parameters: &[Parameter]) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for Parameter { name, shape, values } in parameters {
+        dict.set_item(name, PyArray1::from_slice(py, values).reshape(shape.as_slice())?)?;
+    }
+    Ok(dict)
+}

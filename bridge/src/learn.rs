@@ -1,0 +1,148 @@
+//! Training driven from Python: an agent that Python may look at between steps, and a callback
+//! after each.
+
+use crate::agent::{SharedAgent, lock};
+use crate::error::passing;
+use crate::vec_env::Seen;
+use agents::memory::Normalizer;
+use agents::train::{Flow, Observer, Progress};
+use agents::{ActionSpace, Agent, Error, Metrics, Mode, Parameter, Result, Spaces, Step};
+use numpy::PyReadonlyArrayDyn;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The agent as the training loop sees it. It is held for the length of one call, so that callbacks
+/// find it free; exploration noise and running statistics that live in Python are brought to it.
+pub(crate) struct Student {
+    agent: SharedAgent,
+    spaces: Spaces,
+    normalizer: Option<Py<PyAny>>,
+    noise: Option<Py<PyAny>>,
+}
+
+impl Student {
+    pub(crate) fn new(
+        agent: SharedAgent,
+        spaces: Spaces,
+        normalizer: Option<Py<PyAny>>,
+        noise: Option<Py<PyAny>>,
+    ) -> Self {
+        Self { agent, spaces, normalizer, noise }
+    }
+
+    /// Adds `action_noise()`, in units of the action's half range, and clips to the bounds.
+    fn add_noise(&self, noise: &Py<PyAny>, actions: &mut [f32]) -> Result<()> {
+        let ActionSpace::Box { low, high } = &self.spaces.action else { return Ok(()) };
+        let epsilon: Vec<f64> = passing(|py| {
+            let kwargs = pyo3::types::PyDict::new(py);
+            kwargs.set_item(intern!(py, "dtype"), intern!(py, "float64"))?;
+            let numpy = py.import(intern!(py, "numpy"))?;
+            let values = noise.bind(py).call0()?;
+            let array = numpy.call_method(intern!(py, "asarray"), (values,), Some(&kwargs))?;
+            let array: PyReadonlyArrayDyn<'_, f64> = array.extract()?;
+            Ok(array.as_array().iter().copied().collect())
+        })?;
+        let bounds = low.iter().zip(high).cycle();
+        for ((a, &epsilon), (&low, &high)) in actions.iter_mut().zip(&epsilon).zip(bounds) {
+            *a = (*a + 0.5 * (high - low) * epsilon as f32).clamp(low, high);
+        }
+        Ok(())
+    }
+}
+
+impl Agent for Student {
+    fn spaces(&self) -> &Spaces {
+        &self.spaces
+    }
+
+    fn act(&mut self, obs: &[f32], mode: Mode, actions: &mut [f32]) -> Result<()> {
+        let normalizer = self.normalizer.as_ref().map(|n| passing(|py| statistics(n.bind(py))));
+        let normalizer = normalizer.transpose()?;
+        {
+            let mut agent = lock(&self.agent);
+            agent.set_normalizer(normalizer);
+            agent.act(obs, mode, actions)?;
+        }
+        match &self.noise {
+            Some(noise) if mode == Mode::Explore => self.add_noise(noise, actions),
+            _ => Ok(()),
+        }
+    }
+
+    fn observe(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<()> {
+        lock(&self.agent).observe(obs, actions, step)
+    }
+
+    fn updates(&self) -> u64 {
+        lock(&self.agent).updates()
+    }
+
+    fn metrics(&mut self) -> Metrics {
+        lock(&self.agent).metrics()
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        lock(&self.agent).parameters()
+    }
+
+    fn set_parameters(&mut self, parameters: &[Parameter]) -> Result<()> {
+        lock(&self.agent).set_parameters(parameters)
+    }
+}
+
+/// The running statistics of a `VecNormalize`.
+fn statistics(normalizer: &Bound<'_, PyAny>) -> PyResult<Normalizer> {
+    let py = normalizer.py();
+    let number = |name| normalizer.getattr(name)?.extract::<f64>();
+    let epsilon = number("epsilon")?;
+    let obs = if normalizer.getattr(intern!(py, "norm_obs"))?.is_truthy()? {
+        let rms = normalizer.getattr(intern!(py, "obs_rms"))?;
+        let flat = |name| -> PyResult<Vec<f64>> {
+            let array: PyReadonlyArrayDyn<'_, f64> = rms.getattr(name)?.extract()?;
+            Ok(array.as_array().iter().copied().collect())
+        };
+        let std = flat("var")?.into_iter().map(|var| (var + epsilon).sqrt()).collect();
+        Some((flat("mean")?, std))
+    } else {
+        None
+    };
+    let reward = if normalizer.getattr(intern!(py, "norm_reward"))?.is_truthy()? {
+        let rms = normalizer.getattr(intern!(py, "ret_rms"))?;
+        let var: f64 = rms.getattr(intern!(py, "var"))?.extract()?;
+        Some((var + epsilon).sqrt())
+    } else {
+        None
+    };
+    let (clip_obs, clip_reward) = (number("clip_obs")?, number("clip_reward")?);
+    Ok(Normalizer { obs, clip_obs, reward, clip_reward })
+}
+
+/// Calls Python after each step.
+pub(crate) struct After {
+    callback: Py<PyAny>,
+    seen: Arc<Mutex<Option<Seen>>>,
+}
+
+impl After {
+    pub(crate) fn new(callback: Py<PyAny>, seen: Arc<Mutex<Option<Seen>>>) -> Self {
+        Self { callback, seen }
+    }
+}
+
+impl Observer for After {
+    fn on_step(&mut self, _progress: &mut Progress<'_>) -> Result<Flow> {
+        crate::check_signals()?;
+        let Some(seen) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Err(Error::Interrupted);
+        };
+        passing(|py| {
+            let result = seen.result.bind(py);
+            let arguments = std::iter::once(seen.actions.into_bound(py)).chain(result.iter());
+            let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
+            let goes_on = self.callback.bind(py).call1(arguments)?.is_truthy()?;
+            Ok(if goes_on { Flow::Continue } else { Flow::Stop })
+        })
+    }
+}

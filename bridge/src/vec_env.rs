@@ -1,0 +1,159 @@
+//! A Stable-Baselines3 `VecEnv` as an [`agents::Env`].
+
+use crate::error::passing;
+use crate::spaces::{ActionCodec, copy_observation};
+use agents::{Env, Result, Spaces, Step};
+use numpy::{PyArrayMethods, PyReadonlyArray1};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What `VecEnv.step` took and returned last, as Python callbacks want to see it.
+pub(crate) struct Seen {
+    pub(crate) actions: Py<PyAny>,
+    /// `new_obs, rewards, dones, infos`
+    pub(crate) result: Py<PyTuple>,
+}
+
+/// `n` environments behind Stable-Baselines3's interface.
+pub(crate) struct VecEnv {
+    step: Py<PyAny>,
+    /// Turns observations into rows of `f32`, where they are none yet.
+    encode: Option<Py<PyAny>>,
+    /// The `VecNormalize` in between, where agents are to see what it saw.
+    normalizer: Option<Py<PyAny>>,
+    action: ActionCodec,
+    spaces: Spaces,
+    num_envs: usize,
+    first: Vec<f32>,
+    seen: Arc<Mutex<Option<Seen>>>,
+}
+
+impl VecEnv {
+    /// `first`: the observations that the environments wait with.
+    pub(crate) fn new(
+        env: &Bound<'_, PyAny>,
+        first: &Bound<'_, PyAny>,
+        encode: Option<Py<PyAny>>,
+        normalizer: Option<Py<PyAny>>,
+        spaces: &Spaces,
+    ) -> PyResult<Self> {
+        let num_envs = env.getattr("num_envs")?.extract()?;
+        let mut new = Self {
+            step: env.getattr("step")?.unbind(),
+            encode,
+            normalizer,
+            action: ActionCodec::new(&env.getattr("action_space")?)?,
+            spaces: spaces.clone(),
+            num_envs,
+            first: vec![0.0; num_envs * spaces.obs_dim],
+            seen: Arc::default(),
+        };
+        let mut rows = std::mem::take(&mut new.first);
+        new.encode_into(first, false, &mut rows)?;
+        new.first = rows;
+        Ok(new)
+    }
+
+    /// What the last step took and returned, for one who asks after each step.
+    pub(crate) fn seen(&self) -> Arc<Mutex<Option<Seen>>> {
+        Arc::clone(&self.seen)
+    }
+
+    /// `single`: one observation instead of one per environment.
+    fn encode_into(
+        &self,
+        observations: &Bound<'_, PyAny>,
+        single: bool,
+        rows: &mut [f32],
+    ) -> PyResult<()> {
+        match &self.encode {
+            None => copy_observation(observations, rows),
+            Some(encode) => {
+                let encoded = encode.bind(observations.py()).call1((observations, single))?;
+                copy_observation(&encoded, rows)
+            }
+        }
+    }
+
+    /// The observation that ended an episode, before the environment reset itself.
+    fn terminal(&self, info: &Bound<'_, PyDict>, row: &mut [f32]) -> PyResult<()> {
+        let py = info.py();
+        let Some(mut observation) = info.get_item(intern!(py, "terminal_observation"))? else {
+            return Ok(());
+        };
+        if let Some(normalizer) = &self.normalizer {
+            let normalizer = normalizer.bind(py);
+            observation =
+                normalizer.call_method1(intern!(py, "unnormalize_obs"), (observation,))?;
+        }
+        self.encode_into(&observation, true, row)
+    }
+}
+
+impl Env for VecEnv {
+    fn spaces(&self) -> &Spaces {
+        &self.spaces
+    }
+
+    fn num_envs(&self) -> usize {
+        self.num_envs
+    }
+
+    /// Stable-Baselines3 has seeded and reset the environments already.
+    fn reset(&mut self, _seed: Option<u64>, obs: &mut [f32]) -> Result<()> {
+        obs.copy_from_slice(&self.first);
+        Ok(())
+    }
+
+    fn step(&mut self, actions: &[f32], step: &mut Step) -> Result<()> {
+        passing(|py| {
+            let actions = self.action.actions(py, actions, self.num_envs)?;
+            let result = self.step.bind(py).call1((&actions,))?.cast_into::<PyTuple>()?;
+            let (mut obs, mut rewards) = (result.get_item(0)?, result.get_item(1)?);
+            if let Some(normalizer) = &self.normalizer {
+                let normalizer = normalizer.bind(py);
+                obs = normalizer.call_method0(intern!(py, "get_original_obs"))?;
+                rewards = normalizer.call_method0(intern!(py, "get_original_reward"))?;
+            }
+            self.encode_into(&obs, false, &mut step.obs)?;
+            step.next_obs.copy_from_slice(&step.obs);
+            copy_rewards(&rewards, &mut step.rewards)?;
+
+            let dones = result.get_item(2)?;
+            let infos = result.get_item(3)?;
+            let n = self.spaces.obs_dim;
+            let (terminated, truncated) = (&mut step.terminated, &mut step.truncated);
+            for (i, (terminated, truncated)) in terminated.iter_mut().zip(truncated).enumerate() {
+                (*terminated, *truncated) = (false, false);
+                if !dones.get_item(i)?.is_truthy()? {
+                    continue;
+                }
+                let info = infos.get_item(i)?.cast_into::<PyDict>()?;
+                let cut = info.get_item(intern!(py, "TimeLimit.truncated"))?;
+                *truncated = cut.is_some_and(|cut| cut.is_truthy().unwrap_or(false));
+                *terminated = !*truncated;
+                self.terminal(&info, &mut step.next_obs[i * n..(i + 1) * n])?;
+            }
+            let seen = Seen { actions: actions.unbind(), result: result.unbind() };
+            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+            Ok(())
+        })
+    }
+}
+
+fn copy_rewards(rewards: &Bound<'_, PyAny>, out: &mut [f64]) -> PyResult<()> {
+    if let Ok(array) = rewards.extract::<PyReadonlyArray1<'_, f32>>() {
+        for (out, &reward) in out.iter_mut().zip(array.as_array()) {
+            *out = reward.into();
+        }
+        return Ok(());
+    }
+    let array = rewards.call_method1("astype", ("float64",))?;
+    let array = array.cast::<numpy::PyArray1<f64>>()?.readonly();
+    for (out, &reward) in out.iter_mut().zip(array.as_array()) {
+        *out = reward;
+    }
+    Ok(())
+}

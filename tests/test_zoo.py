@@ -1,0 +1,165 @@
+"""RL Zoo end to end on short runs, with our algorithms beside Stable-Baselines3's."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+ENV = "InvertedPendulum-v4"
+SETTINGS = {"learning_starts": 100, "random_steps": 100, "batch_size": 16}
+ZOO_PARAMS = [f"{key}:{value}" for key, value in SETTINGS.items()]
+ZOO_PARAMS += ["policy_kwargs:dict(net_arch=[16,16])"]
+OUR_PARAMS = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+OUR_PARAMS += ["--set", "policy_kwargs.net_arch=[16, 16]"]
+
+
+@pytest.fixture(scope="session")
+def zoo(python):
+    """Runs one of RL Zoo's scripts in a folder, expecting success; returns what it printed."""
+
+    def run(folder, script, *arguments):
+        done = subprocess.run(
+            [python, "-m", "stac_bench.zoo", script, *map(str, arguments)],
+            cwd=folder,
+            env={**os.environ, "MPLBACKEND": "Agg"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def train(zoo, folder, algo, *arguments, params=ZOO_PARAMS, seed=3, steps=1000):
+    run = ["--algo", algo, "--env", ENV, "-n", steps, "--seed", seed, "-f", "logs"]
+    evaluation = ["--eval-freq", 500, "--eval-episodes", 3, "--verbose", 0]
+    zoo(folder, "train", *run, *evaluation, *arguments, "-params", *params)
+
+
+@pytest.fixture(scope="module")
+def logs(zoo, tmp_path_factory):
+    """A folder with two runs of ours and two of Stable-Baselines3's DDPG in `logs`."""
+    folder = tmp_path_factory.mktemp("zoo")
+    train(zoo, folder, "stddpg-al", "--save-replay-buffer", "-tb", "tensorboard")
+    params = ["learning_starts:100", "batch_size:16", "policy_kwargs:dict(net_arch=[16,16])"]
+    conf = folder / "ddpg.yml"
+    conf.write_text("default:\n  policy: MlpPolicy\n  n_timesteps: 1000\n")
+    train(zoo, folder, "ddpg", "-tb", "tensorboard", "-conf", conf, params=params)
+    # A figure needs several runs.
+    train(zoo, folder, "stddpg-al", seed=4)
+    train(zoo, folder, "ddpg", "-conf", conf, params=params, seed=4)
+    return folder
+
+
+@pytest.mark.parametrize("algo", ["ddpg-rs", "stddpg-al", "stddpg-cl", "sac-rs", "stsac-al"])
+def test_a_run_through_the_zoo_is_a_run_of_the_command_line(zoo, stac_bench, tmp_path, algo):
+    train(zoo, tmp_path, algo)
+    ours = algo.removesuffix("-rs")
+    run = ["--algo", ours, "--env", ENV, "--seed", 3, "--steps", 1000, "--quiet"]
+    evaluation = ["--eval-freq", 500, "--eval-episodes", 3]
+    done = stac_bench(tmp_path, *run, *evaluation, *OUR_PARAMS)
+    assert done.returncode == 0, done.stderr
+    with (
+        np.load(tmp_path / "runs" / ours / f"{ENV}_3" / "evaluations.npz") as expected,
+        np.load(tmp_path / "logs" / algo / f"{ENV}_1" / "evaluations.npz") as got,
+    ):
+        for name in ("timesteps", "results", "ep_lengths"):
+            # `Monitor` rounds returns to six decimals.
+            assert np.allclose(got[name], expected[name], atol=1e-6), name
+        assert len(set(expected["results"].ravel())) > 1
+
+
+def test_on_policy_too(zoo, stac_bench, tmp_path):
+    # RL Zoo replaces `policy_kwargs` as a whole.
+    params = ["n_steps:200", "policy_kwargs:dict(net_arch=[16,16],log_std_init=-0.5)"]
+    train(zoo, tmp_path, "stac", params=params)
+    run = ["--algo", "stac", "--env", ENV, "--seed", 3, "--steps", 1000, "--quiet"]
+    params = ["--set", "n_steps=200", "--set", "policy_kwargs.net_arch=[16, 16]"]
+    done = stac_bench(tmp_path, *run, "--eval-freq", 500, "--eval-episodes", 3, *params)
+    assert done.returncode == 0, done.stderr
+    with (
+        np.load(tmp_path / "runs" / "stac" / f"{ENV}_3" / "evaluations.npz") as expected,
+        np.load(tmp_path / "logs" / "stac" / f"{ENV}_1" / "evaluations.npz") as got,
+    ):
+        assert np.allclose(got["results"], expected["results"], atol=1e-6)
+
+
+def test_enjoy_and_continue(zoo, logs):
+    printed = zoo(
+        logs, "enjoy", "--algo", "stddpg-al", "--env", ENV, "-f", "logs", "-n", 50, "--no-render"
+    )
+    assert "Episode Reward" in printed
+    agent = f"logs/stddpg-al/{ENV}_1/{ENV}.zip"
+    run = ["--algo", "stddpg-al", "--env", ENV, "-n", 200, "--seed", 4, "-f", "continued"]
+    printed = zoo(logs, "train", *run, "-i", agent, "--eval-freq", -1, "-params", "random_steps:0")
+    assert "Loading replay buffer" in printed
+    assert (logs / "continued" / "stddpg-al" / f"{ENV}_1" / f"{ENV}.zip").exists()
+
+
+def test_plots_and_tables(zoo, logs):
+    algos = ["stddpg-al", "ddpg"]
+    table = zoo(
+        logs, "all_plots", "-a", *algos, "-e", ENV, "-f", "logs", "-o", "all", "--no-display"
+    )
+    assert "STDDPG-AL" in table and "DDPG" in table
+    zoo(logs, "plot_from_file", "-i", "all.pkl", "-l", *algos, "-o", "curves", "--format", "png")
+    for algo in algos:
+        zoo(logs, "plot_train", "-a", algo, "-e", ENV, "-f", "logs")
+
+
+@pytest.fixture
+def tensorboard(python, logs):
+    """The address of a TensorBoard on the runs' logs."""
+    command = [python, "-m", "tensorboard.main", "--logdir", logs / "tensorboard", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        lines = (re.search(r"http://\S+:\d+/", line) for line in process.stderr)
+        yield next(address.group() for address in lines if address)
+        process.terminate()
+
+
+def test_tensorboards_page_shows_our_tags_next_to_theirs(tensorboard, tmp_path):
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no browser: apt install chromium")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    options += [f"--user-data-dir={tmp_path}", "--window-size=1280,2500"]
+    # Without a filter the page opens the first groups of tags alone.
+    tags = {"eval/mean_reward", "rollout/ep_rew_mean", "train/critic_loss", "game/cosine"}
+    tag_filter = "%7C".join(tag.split("/")[1] for tag in tags)
+    page = [f"{tensorboard}?tagFilter={tag_filter}#timeseries"]
+    page += ["--virtual-time-budget=30000", "--dump-dom"]
+    for _ in range(5):  # TensorBoard reads its logs in the background
+        done = subprocess.run([chromium, *options, *page], capture_output=True, text=True)
+        shown = set(re.findall(r"(?:eval|rollout|train|game)/\w+", done.stdout))
+        runs = set(re.findall(r"/(\w+_1)\b", done.stdout))
+        if tags <= shown and {"DDPG_1", "STDDPG_AL_1"} <= runs:
+            return
+    pytest.fail(f"the page shows {sorted(shown)} of {sorted(runs)}: {done.stderr[-2000:]}")
+
+
+def test_two_trials_of_a_search(zoo, tmp_path):
+    run = ["--algo", "stsac-al", "--env", ENV, "-n", 200, "--seed", 4, "-f", "logs"]
+    search = ["-optimize", "--n-trials", 2, "--no-optim-plots"]
+    small = ["random_steps:50", "learning_starts:50", "policy_kwargs:dict(net_arch=[16,16])"]
+    printed = zoo(tmp_path, "train", *run, *search, "-params", *small)
+    assert "Number of finished trials:  2" in printed
+    assert len(list((tmp_path / "logs" / "stsac-al").glob("report_*.csv"))) == 1
+
+
+def test_every_algorithm_is_registered_by_one_import(python):
+    names = ["ac-rs", "stac", "ddpg-rs", "stddpg-al", "stddpg-cl"]
+    names += ["sac-rs", "stsac-al", "stsac-cl"]
+    code = (
+        "import stac_bench.zoo, rl_zoo3.train, sys\n"
+        "from rl_zoo3.utils import ALGOS\n"
+        "from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER, HYPERPARAMS_CONVERTER\n"
+        "import stable_baselines3 as sb3\n"
+        "assert ALGOS['ddpg'] is sb3.DDPG and ALGOS['sac'] is sb3.SAC\n"
+        "for table in (ALGOS, HYPERPARAMS_SAMPLER, HYPERPARAMS_CONVERTER):\n"
+        "    assert set(sys.argv[1:]) <= set(table)\n"
+    )
+    subprocess.run([python, "-c", code, *names], check=True)
