@@ -175,12 +175,25 @@ def test_eval_reproduces_the_evaluation_at_the_end_of_a_run(stac_bench, train, t
     assert returns == pytest.approx(np.load(run / "evaluations.npz")["results"][0], abs=0.0051)
 
 
-def test_eval_renders_a_video(stac_bench, train, tmp_path):
+def test_eval_renders_a_video_of_each_episode_and_no_more(stac_bench, train, tmp_path):
     run = train(tmp_path, "ddpg", *POINT[1:])
-    done = stac_bench(tmp_path, "eval", run, "--episodes", 1, "--render")
+    done = stac_bench(tmp_path, "eval", run, "--episodes", 2, "--render")
     assert done.returncode == 0, done.stderr
-    video = tmp_path / re.search(r"video (.+\.mp4)", done.stdout).group(1)
-    assert video.read_bytes()[4:8] == b"ftyp"
+    videos = [tmp_path / path for path in re.findall(r"video (.+\.mp4)", done.stdout)]
+    assert sorted(videos) == sorted((run / "videos").glob("*.mp4"))
+    assert [video.read_bytes()[4:8] for video in videos] == [b"ftyp"] * 2
+
+
+def test_an_agent_trained_on_a_gpu_is_evaluated_without_one(stac_bench, train, tmp_path):
+    """`eval` built the agent on the device it was trained on, though acting needs none."""
+    run = train(tmp_path, "ddpg", *POINT[1:])
+    model = run / "best_model" / "model.safetensors"
+    bytes_ = model.read_bytes()
+    assert bytes_.count(b'\\"device\\":\\"cpu\\"') == 1
+    patched = bytes_.replace(b'\\"device\\":\\"cpu\\"', b'\\"device\\":\\"cuda\\"')
+    length = int.from_bytes(bytes_[:8], "little") + 1
+    model.write_bytes(length.to_bytes(8, "little") + patched[8:])
+    assert stac_bench(tmp_path, "eval", run, "--episodes", 1).returncode == 0
 
 
 @pytest.mark.parametrize("content", [None, "nothing", "garbage"])
@@ -212,7 +225,7 @@ def test_interruption_ends_a_run_in_good_order(binary, environment, tmp_path, ki
     process.send_signal(kind)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "error: interrupted" in stderr
+    assert "error: interrupted" in stderr and "runs/ddpg/Point-v0_0" in stderr
     manifest = json.loads((run / "manifest.json").read_text())
     assert (manifest["status"], manifest["exit_status"]) == ("interrupted", 130)
     assert manifest["steps"] >= 200

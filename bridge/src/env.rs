@@ -19,8 +19,24 @@ pub struct EnvOptions {
     pub kwargs: Map<String, Value>,
     /// Modules to import first: they register the user's environments.
     pub imports: Vec<String>,
-    /// Record every episode as a video into this folder.
-    pub video: Option<PathBuf>,
+    /// Record videos.
+    pub video: Option<Video>,
+}
+
+/// Where videos go, one file an episode.
+#[derive(Clone, Debug)]
+pub struct Video {
+    /// The folder.
+    pub folder: PathBuf,
+    /// How many episodes, from the first on.
+    pub episodes: usize,
+}
+
+impl Video {
+    /// The files.
+    pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        (0..self.episodes).map(|i| self.folder.join(format!("rl-video-episode-{i}.mp4")))
+    }
 }
 
 /// A Gymnasium environment. It resets itself when an episode ends.
@@ -52,10 +68,11 @@ impl GymEnv {
                 kwargs.set_item("render_mode", "rgb_array")?;
             }
             let mut env = gymnasium.call_method("make", (&options.id,), Some(&kwargs))?;
-            if let Some(folder) = &options.video {
+            if let Some(Video { folder, episodes }) = &options.video {
                 let kwargs = PyDict::new(py);
-                kwargs
-                    .set_item("episode_trigger", py.eval(c"lambda episode: True", None, None)?)?;
+                // As a bound method: whether `range(episodes)` holds the number of an episode.
+                let wanted = py.eval(c"range", None, None)?.call1((*episodes,))?;
+                kwargs.set_item("episode_trigger", wanted.getattr("__contains__")?)?;
                 let wrappers = py.import("gymnasium.wrappers")?;
                 env = wrappers.call_method("RecordVideo", (env, folder), Some(&kwargs))?;
             }

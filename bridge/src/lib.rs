@@ -10,6 +10,6 @@ mod spaces;
 mod vec_env;
 
 pub use agent::PyAgent;
-pub use env::{EnvOptions, GymEnv};
+pub use env::{EnvOptions, GymEnv, Video};
 pub use error::exception;
 pub use interpreter::{check_signals, executable, handle_interrupts, host, initialize, versions};

@@ -65,7 +65,11 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
         steps = observer.steps();
         trained.map(|()| observer)
     })();
-    let observer = manifest.end(steps, result)?;
+    let observer = manifest.end(steps, result).inspect_err(|_| {
+        if !arguments.quiet {
+            complain!("what there is after {steps} steps: {}", folder.display());
+        }
+    })?;
     if arguments.report.is_some() {
         say!("{}", scores(&observer, ", "));
     } else if !arguments.quiet {
