@@ -55,6 +55,61 @@ class Choice(Point):
     action_space = Discrete(3)
 
 
+class OddBounds(Point):
+    """Bounds that float32 arithmetic misses by a digit."""
+
+    low = np.random.default_rng(0).uniform(-3, 0, 64).astype(np.float32)
+    action_space = Box(low, low + np.random.default_rng(1).uniform(0, 3, 64).astype(np.float32))
+
+
+class DoubleBounds(Point):
+    """Bounds that float32 does not hold."""
+
+    action_space = Box(-0.1, 0.3, (2,), np.float64)
+
+
+class IntegerActions(Point):
+    """Whole numbers, all of which must be met."""
+
+    action_space = Box(-2, 2, (2,), np.int64)
+    met = set()  # noqa: RUF012
+
+    def step(self, action):
+        self.met.update(action.tolist())
+        if self.steps == 390:
+            assert self.met == {-2, -1, 0, 1, 2}, self.met
+        return super().step(action)
+
+
+class Fixed(Point):
+    """One of two components cannot move."""
+
+    action_space = Box(np.array([-1.0, 0.5], np.float32), np.array([1.0, 0.5], np.float32))
+
+
+class NanReset(Point):
+    def reset(self, seed=None, options=None):
+        return np.full((2, 2), np.nan), super().reset(seed, options)[1]
+
+
+class HugeReward(Point):
+    def step(self, action):
+        obs, _, *rest = super().step(action)
+        return obs, 1e300, *rest
+
+
+class NoObservation(Point):
+    observation_space = Box(-1, 1, (0,))
+
+
+class NoAction(Point):
+    action_space = Box(-1, 1, (0,))
+
+
+class Vast(Point):
+    action_space = Box(np.float32(-3e38), np.float32(3e38), (2,))
+
+
 class Slow(Point):
     """A step that takes longer than anybody waits."""
 
@@ -65,5 +120,11 @@ class Slow(Point):
         return super().step(action)
 
 
-for kind in (Point, DictPoint, Unbounded, Choice, Slow):
+def subclasses(kind):
+    yield kind
+    for heir in kind.__subclasses__():
+        yield from subclasses(heir)
+
+
+for kind in subclasses(Point):
     gym.register(f"{kind.__name__}-v0", kind)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 
 import pytest
 from conftest import QUICK
@@ -107,6 +108,8 @@ FILES = {
     "gamma: 0.9\n": ["c.yml:1", "under `default:`"],
     "default: 3\n": ["c.yml:1", "`default` is 3"],
     "- 1\n": ["c.yml", "not a mapping"],
+    "defalt:\n  gamma: 0.9\n": ["c.yml", "neither `default` nor `Point-v0`", "`defalt`"],
+    "Pointy-v0:\n  gamma: 0.9\n": ["neither", "the nearest is `Pointy-v0`"],
     "default:\n  learning_rate: .nan\n": ["c.yml", "`learning_rate`", "not a finite number"],
     "default:\n  gamma: 0.9\n  gamma: 0.8\n": ["c.yml", "gamma"],
 }
@@ -132,6 +135,11 @@ OPTIONS = {
     ("--steps", "0"): ["--steps", "`n_timesteps` is 0"],
     ("--seed", "-1"): ["--seed", "-1"],
     ("--seeds", "0"): ["--seeds", "0"],
+    ("--seeds", "1000000000000"): ["--seeds", "1000000000000"],
+    ("--seed", str(2**64 - 1), "--seeds", "2"): ["--seeds 2", str(2**64 - 1)],
+    ("--threads", "65535"): ["threads", "cores"],
+    ("--set", "policy_kwargs.net_arch=[1000000000000]"): ["net_arch", "at most"],
+    ("--set", "buffer_size=1000000000000"): ["buffer_size", "at most"],
     ("--jobs", "0"): ["--jobs", "0"],
     ("--threads", "0"): ["--threads", "0"],
     ("--config", "none.yml"): ["none.yml", "No such file"],
@@ -153,6 +161,9 @@ ENVIRONMENTS = {
     "Choice-v0": ["`ddpg` needs Box actions", "Discrete(3)"],
     "DictPoint-v0": ["Dict", "FlattenObservation"],
     "Unbounded-v0": ["infinite bounds", "RescaleAction"],
+    "Vast-v0": ["infinite bounds"],
+    "NoObservation-v0": ["observation space", "holds no numbers"],
+    "NoAction-v0": ["action space", "holds no numbers"],
 }
 
 
@@ -195,6 +206,29 @@ def test_an_exception_in_the_environment(stac_bench, tmp_path):
 def test_a_reward_that_is_nan(stac_bench, tmp_path):
     fault = ["--set", "env_kwargs={fault: nan, after: 250}"]
     wrong(stac_bench(tmp_path, *POINT, *DDPG, *QUICK, *fault), "reward of NaN", status=1)
+
+
+@pytest.mark.parametrize("algo", ["ddpg", "sac", "ac"])
+@pytest.mark.parametrize(
+    "env, reason",
+    [("NanReset-v0", "an observation of NaN at step 0"), ("HugeReward-v0", "a reward of 1")],
+)
+def test_numbers_that_training_cannot_use_are_named(stac_bench, tmp_path, algo, env, reason):
+    """The learning rate was blamed for a first observation of NaN and rewards beyond float32."""
+    run = ["--env", env, "--env-import", "environments", "--algo", algo, "--steps", 400]
+    wrong(stac_bench(tmp_path, *run), reason, status=1)
+
+
+def test_an_output_folder_that_is_not_text(binary, environment, tmp_path):
+    """A name that is no UTF-8 panicked on its way into `args.yml`."""
+    command = [str(binary), *POINT, *DDPG, *map(str, QUICK), "--out", b"bad\xff"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_without_an_update_says_so(stac_bench, tmp_path):
+    done = stac_bench(tmp_path, *POINT, *DDPG, *QUICK, "--steps", 50)
+    assert done.returncode == 0 and "nothing was learned" in done.stderr
 
 
 def test_a_reward_that_is_nan_in_evaluation_is_no_best_model(stac_bench, tmp_path):

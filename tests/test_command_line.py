@@ -79,6 +79,22 @@ def test_an_environment_of_ones_own_with_asymmetric_actions_and_shaped_observati
     assert np.load(run / "evaluations.npz")["ep_lengths"].tolist() == [[20, 20, 20]] * 2
 
 
+@pytest.mark.parametrize("env", ["OddBounds", "DoubleBounds", "IntegerActions", "Fixed"])
+@pytest.mark.parametrize("algo", ["ddpg", "stsac-al"])
+def test_actions_lie_in_boxes_of_any_kind(train, tmp_path, algo, env):
+    """The environment asserts it: a digit of float32 took actions out of their bounds, and integers
+    were cut off, so that the outermost were never met."""
+    train(tmp_path, algo, f"{env}-v0", *POINT[2:])
+
+
+def test_whole_numbers_may_be_written_as_floats(train, tmp_path):
+    """As in RL Zoo's files."""
+    (tmp_path / "c.yml").write_text("default:\n  buffer_size: !!float 1e4\n  batch_size: 16.0\n")
+    run = train(tmp_path, "ddpg", *POINT[1:], "--config", "c.yml")
+    config = yaml.safe_load((run / "config.yml").read_text())
+    assert (config["buffer_size"], config["batch_size"]) == (10_000, 16)
+
+
 def test_summary_without_a_terminal_has_no_bar(stac_bench, tmp_path):
     done = stac_bench(tmp_path, *POINT, "--algo", "ddpg", *QUICK)
     assert re.search(r"last evaluation -?[\d.]+ ± [\d.]+ at step 400", done.stdout)

@@ -1,5 +1,6 @@
 """The Python package against PyTorch, Stable-Baselines3 and its own promises."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -301,6 +302,19 @@ def test_game_gradients_of_sac_take_the_noise_and_add_up():
         game_gradients(model, {**batch, "obs": batch["obs"][:, :2]})
 
 
+def test_a_critic_that_policies_cannot_hold_is_refused_by_name():
+    """It ended in an error about the sizes of tensors."""
+    with pytest.raises(ValueError, match="critic='q'"):
+        stac_bench.STAC("MlpPolicy", "CartPole-v1", critic="q").learn(10)
+
+
+def test_a_schedule_of_ones_own_is_taken():
+    model = stac_bench.DDPG("MlpPolicy", "Pendulum-v1", **QUICK)
+    model.lr_schedule = lambda _: 1e-4
+    model.learn(60)
+    assert model.num_timesteps == 60
+
+
 @pytest.mark.parametrize("n_critics", [1, 2, 3])
 def test_engines_agree_on_any_number_of_critics(n_critics):
     keywords = {**QUICK, "policy_kwargs": {"net_arch": [6, 5], "n_critics": n_critics}}
@@ -368,7 +382,11 @@ def test_ctrl_c_stops_learning_and_keeps_what_was_learnt(python, tmp_path):
         "    steps = next(iter(model.actor.optimizer.state.values()))['step']\n"
         "    print('interrupted', model.num_timesteps > 0, float(steps) > 0)\n"
     )
-    with subprocess.Popen([python, script], stdout=subprocess.PIPE, text=True) as process:
+    # A shell gives its background jobs an ignored SIGINT, and Python then leaves it so.
+    default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        [python, script], stdout=subprocess.PIPE, text=True, preexec_fn=default
+    ) as process:
         for _ in range(30):
             assert process.stdout.readline().strip() == "step"
         process.send_signal(signal.SIGINT)

@@ -116,8 +116,14 @@ def tensorboard(python, logs):
     """The address of a TensorBoard on the runs' logs."""
     command = [python, "-m", "tensorboard.main", "--logdir", logs / "tensorboard", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        lines = (re.search(r"http://\S+:\d+/", line) for line in process.stderr)
-        yield next(address.group() for address in lines if address)
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if address := re.search(r"http://\S+:\d+/", line):
+                break
+        else:
+            pytest.fail(f"TensorBoard gave no address: {''.join(said)}")
+        yield address.group()
         process.terminate()
 
 

@@ -48,9 +48,9 @@ pub enum Error {
         traceback: Option<String>,
     },
     /// The environment returned a number that is NaN or infinite.
-    #[error("the environment returned a {what} of {value} at step {step}")]
+    #[error("the environment returned {what} of {value} at step {step}")]
     NonFinite {
-        /// `reward` or `observation`.
+        /// `a reward` or `an observation`.
         what: &'static str,
         /// The offending number.
         value: f64,
@@ -59,7 +59,7 @@ pub enum Error {
     },
     /// Weights or losses are no longer finite, so training cannot go on.
     #[error(
-        "{what} became non-finite at update {update}: lower `learning_rate` (it is {learning_rate})"
+        "{what} became non-finite at update {update}: lower `learning_rate` (it is {learning_rate:e})"
     )]
     Diverged {
         /// The quantity that is no longer finite.

@@ -40,13 +40,17 @@ impl ParallelEnv {
             return Err(Error::config("n_envs", 0, "it must be at least 1"));
         };
         let buffers = || (vec![0.0; spaces.action.dim()], Step::new(1, spaces.obs_dim));
-        let workers = envs.into_iter().map(|env| Worker::new(env, buffers())).collect();
+        let n = envs.len();
+        let workers = envs.into_iter().map(|env| Worker::new(env, buffers()));
+        let workers = workers.collect::<std::io::Result<_>>().map_err(|error| {
+            Error::config("n_envs", n, format!("there is no thread for each: {error}"))
+        })?;
         Ok(Self { spaces, workers })
     }
 }
 
 impl Worker {
-    fn new(mut env: Box<dyn Env + Send>, buffers: (Vec<f32>, Step)) -> Self {
+    fn new(mut env: Box<dyn Env + Send>, buffers: (Vec<f32>, Step)) -> std::io::Result<Self> {
         let (request_sender, requests) = bounded::<Request>(1);
         let (reply_sender, replies) = bounded(1);
         let serve = move || {
@@ -66,8 +70,8 @@ impl Worker {
                 }
             }
         };
-        let thread = Some(std::thread::spawn(serve));
-        Self { requests: Some(request_sender), replies, thread, buffers: Some(buffers) }
+        let thread = Some(std::thread::Builder::new().spawn(serve)?);
+        Ok(Self { requests: Some(request_sender), replies, thread, buffers: Some(buffers) })
     }
 
     fn send(&self, request: Request) -> Result<()> {
@@ -95,7 +99,7 @@ impl Env for ParallelEnv {
 
     fn reset(&mut self, seed: Option<u64>, obs: &mut [f32]) -> Result<()> {
         for (worker, i) in self.workers.iter().zip(0..) {
-            worker.send(Request::Reset(seed.map(|seed| seed + i)))?;
+            worker.send(Request::Reset(seed.map(|seed| seed.wrapping_add(i))))?;
         }
         for (worker, obs) in self.workers.iter().zip(obs.chunks_exact_mut(self.spaces.obs_dim)) {
             match worker.receive()? {

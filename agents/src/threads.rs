@@ -10,6 +10,10 @@ static COUNT: OnceLock<usize> = OnceLock::new();
 pub fn set(count: usize) -> Result<()> {
     let unable = |reason: String| Error::config("threads", count, reason);
     let count = count.max(1);
+    let cores = std::thread::available_parallelism().map_or(1, Into::into);
+    if count > cores.saturating_mul(4) {
+        return Err(unable(format!("this machine has {cores} cores")));
+    }
     if COUNT.get() == Some(&count) {
         return Ok(());
     }

@@ -60,6 +60,7 @@ pub fn train(
     let mut steps = 0;
 
     env.reset(Some(seed), &mut obs)?;
+    check_observations(&obs, steps)?;
     while steps < total_steps {
         agent.act(&obs, Mode::Explore, &mut actions)?;
         env.step(&actions, &mut step)?;
@@ -123,6 +124,7 @@ pub fn evaluate(
 
     let mut steps = 0;
     env.reset(seed, &mut obs)?;
+    check_observations(&obs, steps)?;
     while evaluation.returns.len() < episodes {
         agent.act(&obs, Mode::Deterministic, &mut actions)?;
         env.step(&actions, &mut step)?;
@@ -158,11 +160,19 @@ fn finished_episodes(step: &Step, running: &mut [(f64, u64)], episodes: &mut Vec
 
 /// A NaN or infinite reward or observation would poison the replay memory for good.
 fn check_finite(step: &Step, steps: u64) -> Result<()> {
-    if let Some(&value) = step.rewards.iter().find(|r| !r.is_finite()) {
-        return Err(Error::NonFinite { what: "reward", value, step: steps });
+    // As agents remember it: a reward of 1e300 is infinite in float32.
+    if let Some(&value) = step.rewards.iter().find(|&&r| !(r as f32).is_finite()) {
+        return Err(Error::NonFinite { what: "a reward", value, step: steps });
     }
-    if let Some(&value) = step.next_obs.iter().find(|x| !x.is_finite()) {
-        return Err(Error::NonFinite { what: "observation", value: value.into(), step: steps });
+    check_observations(&step.next_obs, steps)?;
+    check_observations(&step.obs, steps)
+}
+
+fn check_observations(obs: &[f32], steps: u64) -> Result<()> {
+    match obs.iter().find(|x| !x.is_finite()) {
+        None => Ok(()),
+        Some(&value) => {
+            Err(Error::NonFinite { what: "an observation", value: value.into(), step: steps })
+        }
     }
-    Ok(())
 }

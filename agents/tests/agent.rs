@@ -297,6 +297,24 @@ fn metrics_hold_the_games_measures_and_are_drained() {
     assert!(agent.metrics().is_empty());
 }
 
+/// Every solve fails at such a lambda: the total is that of the run, not a mean of running totals, and what has no
+/// finite value leaves no NaN behind.
+#[test]
+fn fallbacks_are_counted_since_the_start_of_the_run() {
+    let mut agent = trained("stddpg-al", 0, 100, json!({"lam": 1e300}));
+    for more in [0, 25] {
+        let metrics = if more == 0 {
+            agent.metrics()
+        } else {
+            train(&mut *agent, &mut Point::new(), more, 0, &mut Silent).unwrap();
+            agent.metrics()
+        };
+        let fallbacks = metrics.iter().find(|(t, _)| *t == "game/fallbacks").unwrap().1;
+        assert_eq!(fallbacks, agent.updates() as f64);
+        assert!(metrics.iter().all(|(_, value)| value.is_finite()), "{metrics:?}");
+    }
+}
+
 #[test]
 fn diagnostics_give_both_ends_of_both_spectra() {
     for algo in FORMS {

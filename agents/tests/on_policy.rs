@@ -263,18 +263,18 @@ fn both_forms_learn_on_either_action_space() {
 }
 
 #[test]
-fn factors_of_their_own_need_three_trajectories() {
-    let independent = |n_steps: u32| {
+fn without_three_trajectories_factors_of_their_own_fall_back_to_the_plain_gradient() {
+    let fallbacks = |n_steps: u32| {
         let extra = json!({"independent_minibatches": true, "n_steps": n_steps});
         let mut env = Line::choices();
         let mut agent = agent("stac", &env, 1, extra);
-        train(&mut *agent, &mut env, u64::from(n_steps), 1, &mut Silent).map(drop)
+        train(&mut *agent, &mut env, 2 * u64::from(n_steps), 1, &mut Silent).unwrap();
+        let metrics = agent.metrics();
+        let get = |tag: &str| metrics.iter().find(|(t, _)| *t == tag).unwrap().1;
+        assert_eq!(get("game/fallbacks") > 0.0, get("game/implicit_grad_norm") == 0.0);
+        get("game/fallbacks")
     };
-    independent(100).unwrap();
-    match independent(20) {
-        Err(Error::Config { key, .. }) => assert_eq!(key, "independent_minibatches"),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!((fallbacks(100), fallbacks(20)), (0.0, 2.0));
 }
 
 #[test]

@@ -27,6 +27,12 @@ pub fn executable() -> Result<PathBuf> {
     attached("the start of Python", |py| py.import("sys")?.getattr("executable")?.extract())
 }
 
+/// The folder of the project's Python packages, if it has one of its own.
+pub fn site_packages() -> Option<PathBuf> {
+    let at_run_time = std::env::var_os(SITE_PACKAGES).map(PathBuf::from);
+    at_run_time.or(option_env!("STAC_BENCH_SITE_PACKAGES").map(PathBuf::from))
+}
+
 /// Adds the project's Python packages, and the current folder, to the interpreter's path. Calling it
 /// again does nothing more.
 ///
@@ -37,10 +43,8 @@ pub fn initialize() -> Result<()> {
     if DONE.get().is_some() {
         return Ok(());
     }
-    let at_run_time = std::env::var(SITE_PACKAGES).ok();
-    let folder = at_run_time.as_deref().or(option_env!("STAC_BENCH_SITE_PACKAGES"));
     attached("the start of Python", |py| {
-        if let Some(folder) = folder
+        if let Some(folder) = site_packages()
             && !HOSTED.load(Ordering::Relaxed)
         {
             py.import("site")?.call_method1("addsitedir", (folder,))?;

@@ -12,4 +12,6 @@ mod vec_env;
 pub use agent::PyAgent;
 pub use env::{EnvOptions, GymEnv, Video};
 pub use error::exception;
-pub use interpreter::{check_signals, executable, handle_interrupts, host, initialize, versions};
+pub use interpreter::{
+    check_signals, executable, handle_interrupts, host, initialize, site_packages, versions,
+};

@@ -5,6 +5,7 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods}
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::ops::Not as _;
 
 /// What the bridge remembers of an environment's spaces.
 pub(crate) struct SpaceCodec {
@@ -14,8 +15,17 @@ pub(crate) struct SpaceCodec {
 
 /// How rows of `f32` become actions.
 pub(crate) enum ActionCodec {
-    Box { shape: Vec<usize>, dtype: Option<Py<PyAny>> },
+    Box { shape: Vec<usize>, own: Option<OwnNumbers> },
     Discrete { start: i64 },
+}
+
+/// How float32 becomes a space's own type of number: rounded where that is an integer, and within
+/// bounds that float32 may not hold exactly.
+pub(crate) struct OwnNumbers {
+    dtype: Py<PyAny>,
+    integer: bool,
+    low: Py<PyAny>,
+    high: Py<PyAny>,
 }
 
 impl SpaceCodec {
@@ -31,6 +41,10 @@ impl SpaceCodec {
         }
         let shape: Vec<usize> = observation.getattr("shape")?.extract()?;
         let obs_dim = shape.iter().product();
+        if obs_dim == 0 {
+            let message = format!("the observation space {observation} holds no numbers");
+            return Err(PyValueError::new_err(message));
+        }
 
         let action = action_space(&env.getattr("action_space")?)?;
         let codec = ActionCodec::new(&env.getattr("action_space")?)?;
@@ -44,7 +58,7 @@ impl SpaceCodec {
                 let choice = row.first().map_or(0, |&x| x as i64);
                 Ok((start + choice).into_pyobject(py)?.into_any())
             }
-            ActionCodec::Box { shape, dtype } => shaped(py, row, shape, dtype.as_ref()),
+            ActionCodec::Box { shape, own } => shaped(py, row, shape, own.as_ref()),
         }
     }
 }
@@ -58,7 +72,11 @@ pub(crate) fn action_space(space: &Bound<'_, PyAny>) -> PyResult<ActionSpace> {
             array.call_method0("ravel")?.extract()
         };
         let (low, high) = (flat("low")?, flat("high")?);
-        if low.iter().chain(&high).any(|x| !x.is_finite()) {
+        if low.is_empty() {
+            let message = format!("the action space {space} holds no numbers");
+            return Err(PyValueError::new_err(message));
+        }
+        if low.iter().zip(&high).any(|(low, high)| !(high - low).is_finite()) {
             let message = format!(
                 "the action space {space} has infinite bounds; rescale it, for instance with gymnasium.wrappers.RescaleAction"
             );
@@ -81,8 +99,16 @@ impl ActionCodec {
         }
         let dtype = space.getattr("dtype")?;
         let single = dtype.eq(py.import("numpy")?.getattr("float32")?)?;
-        let dtype = (!single).then(|| dtype.unbind());
-        Ok(Self::Box { shape: space.getattr("shape")?.extract()?, dtype })
+        let own = || -> PyResult<_> {
+            Ok(OwnNumbers {
+                integer: dtype.getattr("kind")?.eq("f")?.not(),
+                low: space.getattr("low")?.unbind(),
+                high: space.getattr("high")?.unbind(),
+                dtype: dtype.clone().unbind(),
+            })
+        };
+        let own = if single { None } else { Some(own()?) };
+        Ok(Self::Box { shape: space.getattr("shape")?.extract()?, own })
     }
 
     /// `n` rows as one array with a row per environment.
@@ -97,9 +123,9 @@ impl ActionCodec {
                 let choices: Vec<i64> = rows.iter().map(|&x| start + x as i64).collect();
                 Ok(PyArray1::from_vec(py, choices).into_any())
             }
-            Self::Box { shape, dtype } => {
+            Self::Box { shape, own } => {
                 let shape: Vec<usize> = std::iter::once(n).chain(shape.iter().copied()).collect();
-                shaped(py, rows, &shape, dtype.as_ref())
+                shaped(py, rows, &shape, own.as_ref())
             }
         }
     }
@@ -109,14 +135,13 @@ fn shaped<'py>(
     py: Python<'py>,
     values: &[f32],
     shape: &[usize],
-    dtype: Option<&Py<PyAny>>,
+    own: Option<&OwnNumbers>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let flat = PyArray1::from_slice(py, values);
     let array = if shape.len() == 1 { flat.into_any() } else { flat.reshape(shape)?.into_any() };
-    match dtype {
-        None => Ok(array),
-        Some(dtype) => array.call_method1("astype", (dtype,)),
-    }
+    let Some(OwnNumbers { dtype, integer, low, high }) = own else { return Ok(array) };
+    let array = if *integer { array.call_method0("round")? } else { array };
+    array.call_method1("astype", (dtype,))?.call_method1("clip", (low, high))
 }
 
 /// Copies an observation of any shape and number type into `out`.

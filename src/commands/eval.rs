@@ -40,8 +40,8 @@ pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
         agent.set_parameters(&parameters)?;
         train::evaluate(agent.as_mut(), &mut env, episodes, Some(arguments.seed))
     };
-    let evaluation = evaluate().inspect_err(|_| {
-        if arguments.render {
+    let evaluation = evaluate().inspect_err(|error| {
+        if arguments.render && error.to_string().contains("GL") {
             tracing::warn!(
                 "pictures need OpenGL: without a display, `apt install libosmesa6` and set MUJOCO_GL=osmesa"
             );

@@ -22,7 +22,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
     let algorithm = algo::find(arguments.algo())?;
     let config = Config::resolve(algorithm, arguments.env(), &arguments.overrides)?;
-    let all = arguments.seed..arguments.seed.saturating_add(seeds);
+    let Some(end) = arguments.seed.checked_add(seeds) else {
+        let message =
+            format!("--seeds {seeds}: there are not so many seeds from {} on", arguments.seed);
+        return Err(Failure::Usage(message));
+    };
+    let all = arguments.seed..end;
     for seed in all.clone() {
         let folder = run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed);
         run_dir::refuse_existing(&folder, arguments.overwrite)?;

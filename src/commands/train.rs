@@ -13,7 +13,7 @@ use agents::{Agent, Env, algo, train};
 use bridge::{EnvOptions, GymEnv};
 use serde::Serialize;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Trains one agent with `seed` and leaves its run directory behind.
 pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
@@ -79,7 +79,7 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
         say!("{steps} steps in {seconds:.0} s ({speed:.0} steps/s)");
         say!("{}", scores(&observer, "\n"));
         say!("run: {}", folder.display());
-        say!("tensorboard --logdir {}", arguments.out.display());
+        say!("{} --logdir {}", tensorboard().display(), arguments.out.display());
     }
     Ok(())
 }
@@ -104,6 +104,12 @@ fn drive(
     let trained = train::train(agent, env, config.run.n_timesteps, seed, observer)
         .map_err(Failure::from)
         .and_then(|_| observer.evaluate_at_end(agent));
+    if trained.is_ok() && agent.updates() == 0 {
+        tracing::warn!(
+            "nothing was learned: no update was due in {} steps (see `learning_starts`, `n_steps`)",
+            observer.steps()
+        );
+    }
     let saved = observer.close(agent);
     if let (Err(_), Err(failure)) = (&trained, &saved) {
         tracing::warn!("{failure}");
@@ -125,7 +131,7 @@ fn write_description(
         "eval_episodes": config.run.eval_episodes,
         "eval_freq": config.run.eval_freq,
         "gym_packages": arguments.env_import,
-        "log_folder": arguments.out,
+        "log_folder": arguments.out.to_string_lossy(),
         "n_envs": config.run.n_envs,
         "n_timesteps": config.run.n_timesteps,
         "seed": seed,
@@ -134,7 +140,8 @@ fn write_description(
     write_yaml(&folder.join("config.yml"), &config.settings)?;
     write_yaml(&folder.join("args.yml"), &args)?;
     // Of several seeds, what the user typed.
-    let words: Vec<String> = std::env::args().take_while(|word| word != "--report").collect();
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let words: Vec<String> = words.take_while(|word| word != "--report").collect();
     let command = shlex::try_join(words.iter().map(String::as_str));
     let command = command.unwrap_or_else(|_| words.join(" "));
     write_whole(&folder.join("command.txt"), format!("{command}\n").as_bytes())
@@ -143,6 +150,18 @@ fn write_description(
 fn write_yaml(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
     let text = yaml::to_string(value).map_err(std::io::Error::other);
     write_whole(path, text.map_err(Failure::file("write", path))?.as_bytes())
+}
+
+/// What to type for TensorBoard: its name where it is on the PATH, else where set-up put it.
+fn tensorboard() -> PathBuf {
+    let name = PathBuf::from("tensorboard");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| folder.join(&name).is_file()) {
+        return name;
+    }
+    let environment =
+        bridge::site_packages().and_then(|folder| Some(folder.ancestors().nth(3)?.join("bin")));
+    environment.map(|bin| bin.join(&name)).filter(|path| path.is_file()).unwrap_or(name)
 }
 
 /// The last and the best evaluation.

@@ -178,6 +178,18 @@ impl<'a> File<'a> {
     /// Lays `default`, then the entry of `env`, over `layers`.
     pub(super) fn lay_over(&self, layers: &mut Layers, env: &str) -> Result<(), ConfigError> {
         self.refuse_stray_keys()?;
+        let values = &self.document.values;
+        let silent = !values.contains_key("default") && !values.contains_key(env);
+        if silent && !values.is_empty() {
+            let [like_default, like_env] =
+                ["default", env].map(|name| nearest(name, values.keys()));
+            let slip = like_default.filter(|name| strsim::jaro_winkler(name, "default") > 0.8);
+            return Err(ConfigError::NoEntry {
+                origin: (self.origin)(None),
+                env: env.to_owned(),
+                nearest: slip.or(like_env).unwrap_or_default(),
+            });
+        }
         for entry in ["default", env] {
             if let Some(settings) = self.entry(entry)? {
                 layers.lay(settings, &|path| {

@@ -61,6 +61,16 @@ pub enum ConfigError {
         /// The parser's message.
         reason: String,
     },
+    /// A file that says nothing about this environment.
+    #[error("{origin}: it has neither `default` nor `{env}`; the nearest is `{nearest}`")]
+    NoEntry {
+        /// The file.
+        origin: Origin,
+        /// Gymnasium id.
+        env: String,
+        /// The entry closest to either.
+        nearest: String,
+    },
     /// An argument of `--set` that is no assignment.
     #[error("--set {text}: {reason}; write `--set key=value`")]
     Assignment {

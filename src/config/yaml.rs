@@ -45,9 +45,18 @@ pub fn to_string(value: &impl Serialize) -> Result<String, serde_yaml::Error> {
     serde_yaml::to_string(value)
 }
 
-/// JSON has no NaN and no infinity, and no setting takes them.
+/// Whole numbers below this are exact in float64.
+const EXACT: f64 = 9e15;
+
+/// JSON has no NaN and no infinity, and no setting takes them. A whole number is one however it is
+/// written: RL Zoo's files say `n_timesteps: !!float 1e6`.
 fn to_value(yaml: &serde_yaml::Value) -> Result<Value, String> {
     match yaml {
+        serde_yaml::Value::Number(number)
+            if number.as_f64().is_some_and(|x| x.fract() == 0.0 && x.abs() < EXACT) =>
+        {
+            Ok(Value::from(number.as_f64().unwrap_or_default() as i64))
+        }
         serde_yaml::Value::Number(number) if !number.as_f64().is_some_and(f64::is_finite) => {
             Err(format!("`{number}` is not a finite number"))
         }

@@ -158,7 +158,7 @@ impl ActorCritic {
 
         // (A - mean A) / (sigma_A + 1e-8)
         let advantages = vector(&batch.advantages)?;
-        let (centred, scale) = if self.normalize {
+        let (centred, scale) = if self.normalize && batch.size > 1 {
             let scale = f64::try_from(advantages.std(false))? + 1e-8;
             (&advantages - advantages.mean(None), scale)
         } else {

@@ -27,7 +27,8 @@ pub struct PolicyKwargs {
 impl PolicyKwargs {
     pub(super) fn validate(&self) -> Result<()> {
         self.n_critics.map_or(Ok(()), |n| at_least_one("policy_kwargs.n_critics", n))?;
-        self.net_arch.iter().try_for_each(|&width| at_least_one("policy_kwargs.net_arch", width))
+        self.n_critics.map_or(Ok(()), |n| at_most("policy_kwargs.n_critics", n, 100))?;
+        hidden_layers(&self.net_arch)
     }
 }
 
@@ -234,6 +235,8 @@ impl OffPolicyConfig {
         within("tau", self.tau, 0.0..=1.0)?;
         at_least_one("batch_size", self.batch_size)?;
         at_least_one("buffer_size", self.buffer_size)?;
+        at_most("batch_size", self.batch_size, 1_000_000)?;
+        at_most("buffer_size", self.buffer_size, 1_000_000_000)?;
         at_least_one("train_freq", self.train_freq.count())?;
         at_least_one("unroll", self.unroll)?;
         if self.gradient_steps < -1 || self.gradient_steps == 0 {
@@ -318,6 +321,24 @@ pub(super) fn within(key: &str, value: f64, range: RangeInclusive<f64>) -> Resul
         value,
         format!("it must be between {} and {}", range.start(), range.end()),
     ))
+}
+
+/// More than any machine can hold is a slip of the keyboard.
+pub(super) fn at_most(key: &str, value: usize, limit: usize) -> Result<()> {
+    if value <= limit {
+        return Ok(());
+    }
+    Err(Error::config(key, value, format!("it must be at most {limit}")))
+}
+
+/// Checks the widths of hidden layers.
+pub(super) fn hidden_layers(net_arch: &[usize]) -> Result<()> {
+    let key = "policy_kwargs.net_arch";
+    at_most(key, net_arch.len(), 100)?;
+    net_arch.iter().try_for_each(|&width| {
+        at_least_one(key, width)?;
+        at_most(key, width, 16_384)
+    })
 }
 
 pub(super) fn at_least_one<N: PartialOrd + From<u8> + ToString>(key: &str, value: N) -> Result<()> {

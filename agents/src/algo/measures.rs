@@ -12,13 +12,25 @@ use crate::rng::Rng;
 pub(super) struct Means(Vec<(&'static str, f64, u64)>);
 
 impl Means {
-    /// Adds one observation of `tag`.
+    /// Adds one observation of `tag`. What is not finite (a failed solve's residual, the ratio to a
+    /// gradient of zero) has no mean and is left out.
     pub(super) fn add(&mut self, tag: &'static str, value: f64) {
+        if !value.is_finite() {
+            return;
+        }
         match self.0.iter_mut().find(|(t, ..)| *t == tag) {
             Some((_, mean, count)) => {
                 *count += 1;
                 *mean += (value - *mean) / *count as f64;
             }
+            None => self.0.push((tag, value, 1)),
+        }
+    }
+
+    /// The latest value of `tag`, a running total, takes the place of its mean.
+    fn replace(&mut self, tag: &'static str, value: f64) {
+        match self.0.iter_mut().find(|(t, ..)| *t == tag) {
+            Some((_, last, count)) => (*last, *count) = (value, 1),
             None => self.0.push((tag, value, 1)),
         }
     }
@@ -130,9 +142,9 @@ impl GameMeasures {
             ("game/solver_residual", solve.residual),
             ("game/solver_iterations", solve.iterations as f64),
             ("game/negative_curvature", f64::from(u8::from(solve.negative_curvature))),
-            ("game/fallbacks", self.fallbacks as f64),
         ] {
             means.add(tag, value);
         }
+        means.replace("game/fallbacks", self.fallbacks as f64);
     }
 }

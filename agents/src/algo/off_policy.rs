@@ -76,6 +76,7 @@ pub struct OffPolicy<F, E> {
     config: OffPolicyConfig,
     spaces: Spaces,
     low: Vec<f32>,
+    high: Vec<f32>,
     half_range: Vec<f32>,
 
     actor: Learner,
@@ -111,12 +112,11 @@ pub struct OffPolicy<F, E> {
 impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
     /// A fresh agent. `spaces` must have box actions.
     pub fn new(family: F, engine: E, config: OffPolicyConfig, spaces: Spaces, seed: u64) -> Self {
-        let (low, half_range) = match &spaces.action {
-            ActionSpace::Box { low, high } => {
-                (low.clone(), low.iter().zip(high).map(|(l, h)| 0.5 * (h - l)).collect())
-            }
+        let (low, high) = match &spaces.action {
+            ActionSpace::Box { low, high } => (low.clone(), high.clone()),
             ActionSpace::Discrete { .. } => (Vec::new(), Vec::new()),
         };
+        let half_range = low.iter().zip(&high).map(|(l, h)| 0.5 * (h - l)).collect();
         let actor = family.actor().init(&mut Rng::new(seed, Purpose::Actor));
         let mut critic_rng = Rng::new(seed, Purpose::Critic);
         let critic: Vec<f32> = (0..family.critics())
@@ -159,6 +159,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             config,
             spaces,
             low,
+            high,
             half_range,
         }
     }
@@ -347,9 +348,10 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
                 );
             }
             // a = low + (u + 1) (high - low) / 2
-            let bounds = self.low.iter().zip(&self.half_range);
-            for ((a, &u), (&low, &half)) in action.iter_mut().zip(&self.unit_action).zip(bounds) {
-                *a = (low + (u + 1.0) * half).clamp(low, low + 2.0 * half);
+            let bounds = self.low.iter().zip(&self.high).zip(&self.half_range);
+            let rows = action.iter_mut().zip(&self.unit_action).zip(bounds);
+            for ((a, &u), ((&low, &high), &half)) in rows {
+                *a = (low + (u + 1.0) * half).clamp(low, high);
             }
         }
         Ok(())
@@ -363,7 +365,7 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
         for (((obs, action), next_obs), (&reward, &terminated)) in rows.zip(ends) {
             let bounds = self.low.iter().zip(&self.half_range);
             for ((u, &a), (&low, &half)) in self.unit_action.iter_mut().zip(action).zip(bounds) {
-                *u = (a - low) / half - 1.0;
+                *u = if half > 0.0 { (a - low) / half - 1.0 } else { 0.0 };
             }
             self.replay.push(obs, &self.unit_action, reward as f32, next_obs, terminated);
             self.steps += 1;

@@ -12,7 +12,7 @@ use crate::engine::{FrozenGame as _, Role};
 use crate::env::{Spaces, Step};
 use crate::error::{Error, Result};
 use crate::flat;
-use crate::game::{Game, Independent, LeaderGradient, Player, Solver, total_derivative};
+use crate::game::{Game, Independent, LeaderGradient, Player, Solve, Solver, total_derivative};
 use crate::memory::{Rollout, Trajectories};
 use crate::optim::Optimizer;
 use crate::rng::{Purpose, Rng};
@@ -134,15 +134,21 @@ impl OnPolicy {
         let solve = match config.leader.is_some() || config.step_match {
             false => None,
             true if config.stackelberg.independent_minibatches => {
-                let parts = parts(&batch)?;
+                let parts: [_; 3] = batch.deal();
                 let freeze = |part| -> Result<_> {
                     family.game(&actor.params, &critic.params, &family.data(part)?)
                 };
-                let solve = led(&mut Independent {
-                    gradients: &mut freeze(&parts[0])?,
-                    hessian: &mut freeze(&parts[1])?,
-                    cross: &mut freeze(&parts[2])?,
-                })?;
+                let solve = if parts.iter().any(|part| part.size == 0) {
+                    // Fewer than three trajectories: no estimate, so the plain gradient.
+                    leader_gradient.implicit.fill(0.0);
+                    Solve { fallback: true, residual: f64::NAN, ..Solve::default() }
+                } else {
+                    led(&mut Independent {
+                        gradients: &mut freeze(&parts[0])?,
+                        hessian: &mut freeze(&parts[1])?,
+                        cross: &mut freeze(&parts[2])?,
+                    })?
+                };
                 // The individual gradient is no factor of the product: it keeps the whole batch.
                 let LeaderGradient { individual, implicit, total } = leader_gradient;
                 game.gradient(Player::Leader, Player::Leader, individual)?;
@@ -201,16 +207,6 @@ impl OnPolicy {
             .into_iter()
             .flat_map(|role| self.family.tensors(role).into_iter().map(move |place| (place, role)))
     }
-}
-
-/// A third of the trajectories for each factor of the implicit term (Appendix D).
-fn parts(batch: &Trajectories<f32>) -> Result<[Trajectories<f32>; 3]> {
-    let parts = batch.deal();
-    if parts.iter().any(|part| part.size == 0) {
-        let reason = "a batch of `n_steps` must hold three trajectories at least";
-        return Err(Error::config("independent_minibatches", true, reason));
-    }
-    Ok(parts)
 }
 
 /// The control of STAC: the individual gradient at the length of the total derivative.

@@ -1,6 +1,8 @@
 //! Settings of actor-critic and its Stackelberg form, checked.
 
-use super::config::{DeviceKind, EngineKind, at_least_one, not_negative, positive, within};
+use super::config::{
+    DeviceKind, EngineKind, at_least_one, at_most, hidden_layers, not_negative, positive, within,
+};
 use super::stackelberg::StackelbergConfig;
 use crate::engine::Role;
 use crate::error::{Error, Result};
@@ -123,9 +125,8 @@ impl OnPolicyConfig {
         at_least_one("n_steps", self.n_steps)?;
         at_least_one("critic_steps", self.critic_steps)?;
         not_negative("ent_coef", self.ent_coef)?;
-        for &width in &self.policy_kwargs.net_arch {
-            at_least_one("policy_kwargs.net_arch", width)?;
-        }
+        at_most("n_steps", self.n_steps, 100_000_000)?;
+        hidden_layers(&self.policy_kwargs.net_arch)?;
         within("policy_kwargs.log_std_init", self.policy_kwargs.log_std_init, -20.0..=2.0)?;
         if self.critic == CriticKind::Q && self.surrogate == Surrogate::Reference {
             let reason = "the authors' form exists for `critic: v` alone; take `proposition1`";

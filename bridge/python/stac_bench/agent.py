@@ -285,7 +285,9 @@ class Rollouts:
         self.model, self.callback = model, callback
         self.total, self.log_interval = total, log_interval
         self.steps = self.episodes = 0
-        self.constant = isinstance(model.lr_schedule.value_schedule, ConstantSchedule)
+        self.constant = isinstance(
+            getattr(model.lr_schedule, "value_schedule", None), ConstantSchedule
+        )
         self.locals: dict[str, Any] = {
             "self": model,
             "env": model.env,

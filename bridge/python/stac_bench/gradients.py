@@ -61,6 +61,8 @@ def check(model: RustAgent, batch: Mapping[str, np.ndarray]) -> dict[str, np.nda
     widths |= {"rewards": 1, "dones": 1}
     if hasattr(model, "ent_coef"):
         widths |= {"noise": actions, "next_noise": actions}
+    if not isinstance(batch, Mapping):
+        raise TypeError(f"the batch is a {type(batch).__name__}; it must be a dictionary of arrays")
     if set(batch) != set(widths):
         raise ValueError(f"the batch has {sorted(batch)}; it must have {sorted(widths)}")
     size = len(batch["rewards"])

@@ -83,7 +83,7 @@ class AC(RustAgent, sb3.A2C):
 
     :param critic_learning_rate: step size of the critic, where it differs
     :param critic_steps: critic steps per actor step
-    :param critic: `v` (V(s)) or `q` (Q(s, a)), which only the Rust agent has a network for
+    :param critic: `v` (V(s)); `q` is for `stac-bench`, since policies here hold V(s) alone
     :param surrogate: `proposition1`, or `reference` for the authors' form
     :param step_match: whether the gradient takes the length of STAC's total derivative
     :param optimizer: `adam` or `sgd`
@@ -129,6 +129,10 @@ class AC(RustAgent, sb3.A2C):
     def _settings(self) -> dict[str, Any]:
         if self.use_sde:
             raise ValueError("use_sde=True: state-dependent exploration is not an option here")
+        if self.critic != "v":
+            raise ValueError(
+                f"critic={self.critic!r}: policies here hold V(s) alone; stac-bench has `critic: q`"
+            )
         policy = self.__dict__["_policy"]
         net_arch = policy.net_arch
         if isinstance(net_arch, dict):
