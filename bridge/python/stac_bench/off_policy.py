@@ -128,6 +128,20 @@ class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
     #: Transitions of the Rust memory that `replay_buffer` has; none if it is the newer one.
     _seen_transitions: int | None = 0
 
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        _init_setup_model: bool = True,
+        **kwargs: Unpack[OffPolicyKeywords],
+    ) -> None:
+        own = self._take_own(kwargs)
+        super().__init__(policy, env, *args, _init_setup_model=False, **kwargs)
+        self.__dict__.update(own)
+        if _init_setup_model:
+            self._setup_model()
+
     def _settings(self) -> dict[str, Any]:
         if self.use_sde:
             raise ValueError("use_sde=True: state-dependent exploration is not an option here")
@@ -330,20 +344,6 @@ class DDPG(RustOffPolicy, sb3.DDPG):
     own_defaults: ClassVar[dict[str, Any]] = {**COMMON, "noise_std": 0.0, "target_policy": "target"}
     actor_target = alias("actor_target")
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        _init_setup_model: bool = True,
-        **kwargs: Unpack[OffPolicyKeywords],
-    ) -> None:
-        own = self._take_own(kwargs)
-        super().__init__(policy, env, *args, _init_setup_model=False, **kwargs)
-        self.__dict__.update(own)
-        if _init_setup_model:
-            self._setup_model()
-
     def _algorithm(self) -> str:
         return "ddpg"
 
@@ -360,20 +360,6 @@ class SAC(RustOffPolicy, sb3.SAC):
 
     own_defaults: ClassVar[dict[str, Any]] = dict(COMMON)
     log_ent_coef = lent("log_ent_coef")
-
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        _init_setup_model: bool = True,
-        **kwargs: Unpack[OffPolicyKeywords],
-    ) -> None:
-        own = self._take_own(kwargs)
-        super().__init__(policy, env, *args, _init_setup_model=False, **kwargs)
-        self.__dict__.update(own)
-        if _init_setup_model:
-            self._setup_model()
 
     def _algorithm(self) -> str:
         return "sac"
