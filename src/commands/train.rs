@@ -79,7 +79,7 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
         say!("{steps} steps in {seconds:.0} s ({speed:.0} steps/s)");
         say!("{}", scores(&observer, "\n"));
         say!("run: {}", folder.display());
-        say!("{} --logdir {}", tensorboard().display(), arguments.out.display());
+        say_where_to_look(&arguments.out);
     }
     Ok(())
 }
@@ -150,6 +150,11 @@ fn write_description(
 fn write_yaml(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
     let text = yaml::to_string(value).map_err(std::io::Error::other);
     write_whole(path, text.map_err(Failure::file("write", path))?.as_bytes())
+}
+
+/// The line to type for TensorBoard on the runs in `out`.
+pub(super) fn say_where_to_look(out: &Path) {
+    say!("{} --logdir {}", tensorboard().display(), out.display());
 }
 
 /// What to type for TensorBoard: its name where it is on the PATH, else where set-up put it.
