@@ -23,7 +23,8 @@ const OBS: usize = 3;
 const ACT: usize = 2;
 
 fn config(activation_fn: Activation) -> OffPolicyConfig {
-    let policy_kwargs = PolicyKwargs { net_arch: vec![7, 5], activation_fn, n_critics: None };
+    let policy_kwargs =
+        PolicyKwargs { net_arch: vec![7, 5], activation_fn, ..PolicyKwargs::default() };
     OffPolicyConfig { policy_kwargs, ..OffPolicyConfig::default() }
 }
 
