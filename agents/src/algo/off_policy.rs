@@ -2,56 +2,24 @@
 
 use super::config::{OffPolicyConfig, UpdateOrder};
 use super::measures::{GameMeasures, Means, Norms, spectra};
-use super::sde::{Matrices, Sde};
+use super::sde::Matrices;
 use super::stackelberg::{Damping, StackelbergConfig};
 use super::temperature::Temperature;
-use super::tensors::TensorPlace;
 use crate::agent::{Agent, GameGradients, Metrics, Mode, Moments, Parameter};
-use crate::engine::fused::Spec;
 use crate::engine::{Engine, FrozenGame, Point, Role};
 use crate::env::{ActionSpace, Spaces, Step};
 use crate::error::{Error, Result};
 use crate::flat;
 use crate::game::{Game, Independent, LeaderGradient, Player, Solver, total_derivative};
 use crate::memory::{Batch, Normalizer, Replay};
-use crate::nn::Mlp;
 use crate::optim::Optimizer;
 use crate::rng::{Purpose, Rng};
 
 mod exchange;
+mod family;
 
-/// What distinguishes one off-policy algorithm from another, besides its two objectives.
-pub trait Family: Send {
-    /// Networks and constants of its objectives, for the fused engine.
-    fn spec(&self) -> Spec;
-
-    /// The actor's network.
-    fn actor(&self) -> &Mlp;
-
-    /// One critic's network.
-    fn critic(&self) -> &Mlp;
-
-    /// How many critics of that shape there are.
-    fn critics(&self) -> usize;
-
-    /// Whether updates need reparameterisation noise.
-    fn stochastic(&self) -> bool;
-
-    /// The policy's state-dependent noise, where it has such.
-    fn sde(&self) -> Option<&Sde> {
-        None
-    }
-
-    /// The action in the unit box for one output of the actor's network. `noise` (`action_dim`) has
-    /// standard normal draws, or the noise itself where it depends on the state; zeros for none.
-    fn action(&self, output: &[f32], noise: &[f32], action: &mut [f32]);
-
-    /// Names, shapes and places of the actor's tensors, as in Stable-Baselines3 without prefix.
-    fn actor_tensors(&self) -> Vec<TensorPlace>;
-
-    /// Whether the target network of the actor is part of the parameters.
-    fn has_target_actor(&self) -> bool;
-}
+pub use family::Family;
+use family::draw_policy_noise;
 
 /// One player: parameters, their Polyak average, optimiser.
 struct Learner {
@@ -298,23 +266,6 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
     /// eta, 0 for policies without entropy.
     fn ent_coef(&self) -> f64 {
         self.temperature.as_ref().map_or(0.0, Temperature::alpha)
-    }
-}
-
-fn draw_policy_noise<F: Family>(
-    batch: &mut Batch<f32>,
-    family: &F,
-    action_dim: usize,
-    rng: &mut Rng,
-) {
-    let draws = family.sde().map_or(batch.size * action_dim, Sde::dim);
-    for noise in [&mut batch.noise, &mut batch.next_noise] {
-        noise.clear();
-        noise.extend((0..draws).map(|_| rng.normal::<f32>()));
-    }
-    // State-dependent noise has one matrix per update.
-    if family.sde().is_some() {
-        batch.next_noise.clone_from(&batch.noise);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Generalised state-dependent exploration (gSDE; Raffin et al., 2021): noise `s' theta` is a linear
 //! function of the features `s` that an actor's last layer sees, with one matrix
 //! `theta_ij ~ N(0, sigma_ij^2)` for several steps. Over matrices, it is `N(0, diag(s^2' sigma^2))`.
+//!
+//! `log pi` is differentiated through the features too, as in Stable-Baselines3's SAC, so that scores
+//! are whole derivatives; its A2C holds features there.
 
 use super::tensors::TensorPlace;
 use crate::error::{Error, Result};
