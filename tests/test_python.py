@@ -354,7 +354,6 @@ def test_a_callbacks_exception_comes_through_as_it_is():
 @pytest.mark.parametrize(
     "kind, keywords, words",
     [
-        (SAC, {"use_sde": True}, "use_sde"),
         (SAC, {"n_steps": 3}, "n_steps"),
         (SAC, {"target_update_interval": 2}, "target_update_interval"),
         (DDPG, {"policy_kwargs": {"net_arch": {"pi": [8], "qf": [9]}}}, "net_arch"),

@@ -273,7 +273,7 @@ fn configs() -> Vec<OffPolicyConfig> {
                 let policy_kwargs = PolicyKwargs {
                     net_arch: [9, 7, 6][..depth].to_vec(),
                     activation_fn,
-                    n_critics: None,
+                    ..PolicyKwargs::default()
                 };
                 let config =
                     OffPolicyConfig { policy_kwargs, target_policy, ..OffPolicyConfig::default() };
