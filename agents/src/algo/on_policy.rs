@@ -113,12 +113,12 @@ impl OnPolicy {
 
     /// One update: a leader step and `m` critic steps on one batch (Algorithm 1).
     fn update(&mut self) -> Result<()> {
-        let Self { family, config, actor, critic, solver, scratch, .. } = self;
+        let Self { family, config, actor, critic, solver, .. } = self;
         let Self { leader_gradient, follower_gradient, .. } = self;
         let batch: Trajectories<f32> =
             self.rollout.take(config.gamma, config.gae_lambda, &mut |obs| {
-                family.value(&actor.params, &critic.params, obs, scratch)
-            });
+                family.values(&actor.params, &critic.params, obs)
+            })?;
         let data = family.data(&batch)?;
         let lambda = self.damping.lambda(self.steps);
 

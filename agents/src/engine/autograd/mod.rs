@@ -203,7 +203,15 @@ impl<T: Scalar> Game<T> for AutogradGame<T> {
     }
 
     fn cross_vjp(&mut self, x: &[T], out: &mut [T]) -> Result<()> {
-        self.second_derivative(Player::Follower, x, Player::Leader, out)
+        match self.leader {
+            // D2 f2 . x = (2/B) sum_bi omega_i (q_bi - y_i) (J x)_bi: one pass back instead of two
+            Role::Actor => {
+                let mut outputs = vec![T::zero(); self.blocks() * self.samples()];
+                self.jacobian(x, &mut outputs)?;
+                self.cross_vjp_of_outputs(&outputs, out)
+            }
+            Role::Critic => self.second_derivative(Player::Follower, x, Player::Leader, out),
+        }
     }
 
     fn leader_hvp(&mut self, v: &[T], out: &mut [T]) -> Result<()> {
