@@ -77,7 +77,11 @@ fn main() -> Result<()> {
         turn()?; // warm-up
         (0..repeats).map(|_| turn()).collect()
     };
-    let epochs = if std::env::var("SKIP").is_ok() { vec![[[0.0; 2]; 2]] } else { in_turns([Run::new("ac", &id, 1, EPOCH)?, Run::new("stac", &id, 1, EPOCH)?])? };
+    let epochs = if std::env::var("SKIP").is_ok() {
+        vec![[[0.0; 2]; 2]]
+    } else {
+        in_turns([Run::new("ac", &id, 1, EPOCH)?, Run::new("stac", &id, 1, EPOCH)?])?
+    };
     let never = 1_000_000;
     let sampled = in_turns([Run::new("ac", &id, 1, never)?, Run::new("ac", &id, 2, never)?])?;
 

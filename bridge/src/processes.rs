@@ -105,16 +105,21 @@ impl Child {
         let process = attached("the start of a process", |py| {
             // What is not yet written would be written twice.
             flush(py)?;
-            py.import("os")?.call_method0("fork")?.extract()
+            let process = py.import("os")?.call_method0("fork")?.extract()?;
+            if process == 0 {
+                // Python 3.11 cannot have its last thread leave and come back: this one stays known.
+                py.detach(|| run_child(options, n, theirs));
+            }
+            Ok(process)
         })?;
-        if process == 0 {
-            drop(ours);
-            // Nothing of this process's own may run twice, whatever happens.
-            let served = catch_unwind(AssertUnwindSafe(|| serve(options, n, theirs)));
-            leave(served.is_ok());
-        }
         Ok(Self { process, pipe: ours, first, step: Step::new(n, spaces.obs_dim) })
     }
+}
+
+/// The life of a forked process. Nothing of its parent's may run twice, whatever happens.
+fn run_child(options: &EnvOptions, n: usize, pipe: Pipe) -> ! {
+    let served = catch_unwind(AssertUnwindSafe(|| serve(options, n, pipe)));
+    leave(served.is_ok())
 }
 
 /// Answers requests until nobody can ask.

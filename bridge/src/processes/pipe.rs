@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 /// For how long to look again before sleeping: waking up takes as long as a step of a small environment.
-const PATIENCE: Duration = Duration::from_micros(100);
+const PATIENCE: Duration = Duration::from_micros(300);
 /// Bytes before the body: its kind and its length.
 const HEAD: usize = 9;
 
@@ -61,7 +61,9 @@ impl Pipe {
     pub fn ask(&mut self, request: Request<'_>) -> Result<()> {
         let sent = match request {
             Request::Reset(None) => self.send(RESET, |_| ()),
-            Request::Reset(Some(seed)) => self.send(RESET_SEEDED, |body| body.extend(seed.to_le_bytes())),
+            Request::Reset(Some(seed)) => {
+                self.send(RESET_SEEDED, |body| body.extend(seed.to_le_bytes()))
+            }
             Request::Step(actions) => self.send(STEP, |body| put(actions, f32::to_le_bytes, body)),
         };
         sent.map_err(gone)
