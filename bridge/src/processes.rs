@@ -105,6 +105,9 @@ impl Child {
         let process = attached("the start of a process", |py| {
             // What is not yet written would be written twice.
             flush(py)?;
+            // Idle threads of numpy's BLAS make Python >= 3.12 warn; they hold no lock.
+            let about = ("ignore", ".*multi-threaded, use of fork");
+            py.import("warnings")?.call_method1("filterwarnings", about)?;
             let process = py.import("os")?.call_method0("fork")?.extract()?;
             if process == 0 {
                 // Python 3.11 cannot have its last thread leave and come back: this one stays known.
@@ -134,7 +137,11 @@ fn serve(options: &EnvOptions, n: usize, mut pipe: Pipe) {
     });
     let mut envs = match deaf.and_then(|()| make_share(options, n)) {
         Ok(envs) => envs,
-        Err(error) => return pipe.answer(Answer::Failed(&error)).unwrap_or_default(),
+        Err(error) => {
+            // Nobody may be left to hear it.
+            let _ = pipe.answer(Answer::Failed(&error));
+            return;
+        }
     };
     let spaces = envs.spaces();
     let mut actions = vec![0.0; n * spaces.action.dim()];
