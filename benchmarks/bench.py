@@ -40,6 +40,9 @@ from speed_report import draw, render
 
 PACKAGES = ["stable-baselines3", "sbx-rl", "torch", "jax", "gymnasium", "mujoco", "numpy"]
 FULL_REPLAY = 1_000_000
+# Physics that costs nothing, little and much.
+ON_POLICY = ("CartPole-v1", "HalfCheetah-v4", "Humanoid-v4")
+TURNS = 5
 
 
 def program():
@@ -106,8 +109,9 @@ def main():
     arguments = parser.parse_args()
 
     repeats, seconds, warm_up = arguments.repeats, arguments.seconds, WARM_UP
+    turns = TURNS
     if arguments.quick:
-        repeats, seconds, warm_up = 1, 0.2, SHORT_WARM_UP
+        repeats, seconds, warm_up, turns = 1, 0.2, SHORT_WARM_UP, 1
     wanted = lambda name: not arguments.only or any(word in name for word in arguments.only)  # noqa: E731
     chosen = [case for case in cases(len(CORES)) if wanted(case.name)]
     tasks = [
@@ -116,6 +120,10 @@ def main():
     tasks += [
         ("matrix products", lambda _: last_json([EXAMPLES / "matmul"])),
         ("bridge", lambda _: last_json([EXAMPLES / "env_step", ENV])),
+    ]
+    tasks += [
+        (f"on policy, {env}", lambda _, e=env: last_json([EXAMPLES / "on_policy", e, turns], CORES))
+        for env in ON_POLICY
     ]
     tasks = [(name, task) for name, task in tasks if wanted(name) or name == "matrix products"]
     if arguments.list:

@@ -76,6 +76,18 @@ impl Step {
         }
     }
 
+    /// Takes the rows of `from`, the first of them as row `first`.
+    pub fn copy_rows(&mut self, first: usize, from: &Self) {
+        let n = from.rewards.len();
+        let obs_dim = from.obs.len() / n.max(1);
+        let (rows, numbers) = (first..first + n, first * obs_dim..(first + n) * obs_dim);
+        self.obs[numbers.clone()].copy_from_slice(&from.obs);
+        self.next_obs[numbers].copy_from_slice(&from.next_obs);
+        self.rewards[rows.clone()].copy_from_slice(&from.rewards);
+        self.terminated[rows.clone()].copy_from_slice(&from.terminated);
+        self.truncated[rows].copy_from_slice(&from.truncated);
+    }
+
     /// Whether environment `i`'s episode ended, for whichever reason.
     pub fn ended(&self, i: usize) -> bool {
         self.terminated[i] || self.truncated[i]

@@ -120,11 +120,10 @@ impl Mlp {
         current.clear();
         current.extend_from_slice(input);
         for (i, layer) in self.layers.iter().enumerate() {
-            next.clear();
-            let rows = params[layer.weight.clone()].chunks_exact(layer.inputs);
-            next.extend(
-                rows.zip(&params[layer.bias.clone()]).map(|(row, &b)| flat::dot(row, current) + b),
-            );
+            // z = W a + b
+            next.resize(layer.outputs, T::zero());
+            flat::matvec(&params[layer.weight.clone()], current, next);
+            flat::axpy(T::one(), &params[layer.bias.clone()], next);
             if i + 1 < self.layers.len() {
                 self.activation.apply(next);
             }

@@ -14,6 +14,7 @@ use agents::game::{
     Curvature, Game, LeaderGradient, Player, Solver, SolverConfig, total_derivative,
 };
 use agents::memory::Trajectories;
+use agents::nn::{Activation, Mlp};
 use agents::rng::{Purpose, Rng};
 use agents::{ActionSpace, Spaces};
 use common::assert_close;
@@ -190,6 +191,42 @@ fn a_gaussian_policy_has_its_closed_forms_and_is_clipped_only_for_the_environmen
     let mut clipped = [1.9, -3.5];
     policy.clip(&mut clipped);
     assert_eq!(clipped, [1.0, 0.0]);
+}
+
+/// As the network that acts computes it, row by row.
+#[test]
+fn the_baseline_of_a_state_is_its_value_under_the_policy() {
+    const HIDDEN: [usize; 2] = [37, 16];
+    for (action, outputs) in [(discrete(), 4), (boxed(), 2)] {
+        for critic in [CriticKind::V, CriticKind::Q] {
+            let setting = Setting::new(action.clone(), |config| {
+                config.policy_kwargs.net_arch = HIDDEN.to_vec();
+                config.critic = critic;
+            });
+            let network = |params: &[f64], input: &[f64], outputs: usize| {
+                let mlp = Mlp::new(input.len(), &HIDDEN, outputs, Activation::Tanh);
+                let mut out = vec![f64::NAN; outputs];
+                mlp.forward(&params[..mlp.dim()], input, &mut Default::default(), &mut out);
+                out
+            };
+            let q = |s: &[f64], a: &[f64]| network(&setting.critic, &[s, a].concat(), 1)[0];
+            let value = |s: &[f64]| {
+                let z = network(&setting.actor, s, outputs);
+                match (critic, &action) {
+                    (CriticKind::V, _) => q(s, &[]),
+                    (CriticKind::Q, ActionSpace::Box { .. }) => q(s, &z),
+                    (CriticKind::Q, ActionSpace::Discrete { n }) => {
+                        let sum: f64 = z.iter().map(|z| z.exp()).sum();
+                        let choice = |k| (0..*n).map(|i| f64::from(i == k)).collect::<Vec<_>>();
+                        (0..*n).map(|k| z[k].exp() / sum * q(s, &choice(k))).sum()
+                    }
+                }
+            };
+            let want: Vec<f64> = setting.batch.obs.chunks_exact(OBS).map(value).collect();
+            let Setting { family, actor, critic, batch } = &setting;
+            assert_close(&family.values(actor, critic, &batch.obs).unwrap(), &want, 1e-12);
+        }
+    }
 }
 
 /// At frozen advantages, each loss is a function of both players' parameters. The critic's depends on theta

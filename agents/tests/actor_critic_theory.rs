@@ -136,9 +136,9 @@ impl Setting {
         for trajectory in trajectories {
             self.world.replay(trajectory, &mut rollout);
         }
-        let baseline =
-            |obs: &[f32]| obs.iter().zip(1..).map(|(x, i)| f64::from(*x * i as f32)).sum();
-        rollout.take(self.world.gamma, 1.0, &mut |obs| baseline(obs))
+        let baseline = |obs: &[f32]| obs.iter().zip(1..).map(|(x, i)| x * i as f32).sum();
+        let mut baselines = |obs: &[f32]| Ok(obs.chunks_exact(OBS).map(baseline).collect());
+        rollout.take(self.world.gamma, 1.0, &mut baselines).unwrap()
     }
 
     fn game(&self, batch: &Trajectories<f64>) -> AutogradGame<f64> {

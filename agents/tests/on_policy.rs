@@ -2,12 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use agents::algo::{self, Settings};
-use agents::parallel::ParallelEnv;
 use agents::rng::{Purpose, Rng};
+use agents::several::Several;
 use agents::train::{Flow, Observer, Progress, evaluate, train};
 use agents::{ActionSpace, Agent, Env, Error, Mode, Parameter, Result, Spaces, Step};
 use serde_json::json;
-use std::time::Duration;
 
 /// A point on a line that is rewarded for staying near the origin. Leaving `+-2` ends the task.
 struct Line {
@@ -15,8 +14,6 @@ struct Line {
     rng: Rng,
     x: f32,
     t: u32,
-    /// Longest pause before a step, which makes threads overtake one another.
-    pause: u64,
 }
 
 const LIMIT: u32 = 25;
@@ -24,7 +21,7 @@ const LIMIT: u32 = 25;
 impl Line {
     fn new(action: ActionSpace) -> Self {
         let rng = Rng::new(0, Purpose::Replay);
-        Self { spaces: Spaces { obs_dim: 2, action }, rng, x: 0.0, t: 0, pause: 0 }
+        Self { spaces: Spaces { obs_dim: 2, action }, rng, x: 0.0, t: 0 }
     }
 
     fn choices() -> Self {
@@ -55,10 +52,6 @@ impl Env for Line {
     }
 
     fn step(&mut self, actions: &[f32], step: &mut Step) -> Result<()> {
-        if self.pause > 0 {
-            let nanoseconds = (self.x.to_bits() as u64 * 2_654_435_761) % (self.pause * 1_000_000);
-            std::thread::sleep(Duration::from_nanos(nanoseconds));
-        }
         self.x += match &self.spaces.action {
             ActionSpace::Discrete { .. } => 0.25 * (actions[0] - 1.0),
             ActionSpace::Box { low, high } => {
@@ -129,27 +122,25 @@ fn actor(agent: &dyn Agent) -> Vec<f32> {
     agent.parameters().into_iter().filter(policy).flat_map(|p| p.values).collect()
 }
 
-fn parallel(n: usize, pause: u64) -> ParallelEnv {
-    let env = |_| Box::new(Line { pause, ..Line::choices() }) as Box<dyn Env + Send>;
-    ParallelEnv::new((0..n).map(env).collect()).unwrap()
+fn several(n: usize) -> Several<Line> {
+    Several::new((0..n).map(|_| Line::choices()).collect()).unwrap()
 }
 
 const FORMS: [&str; 2] = ["ac", "stac"];
 
 #[test]
-fn the_same_seed_gives_identical_parameters_whatever_the_threads_do() {
+fn the_same_seed_gives_identical_parameters() {
     for algo in FORMS {
         for n in [1, 2, 3] {
-            let run = |seed, pause| trained_on(&mut parallel(n, pause), algo, seed, 300, json!({}));
-            let a = run(3, 0);
-            assert_eq!(a.parameters(), run(3, 0).parameters(), "{algo}, {n} environments");
-            assert_eq!(a.parameters(), run(3, 2).parameters(), "{algo}, {n} sleepy environments");
-            assert!(distance(&*a, &*run(4, 0)) > 1e-3, "{algo}");
+            let run = |seed| trained_on(&mut several(n), algo, seed, 300, json!({}));
+            let a = run(3);
+            assert_eq!(a.parameters(), run(3).parameters(), "{algo}, {n} environments");
+            assert!(distance(&*a, &*run(4)) > 1e-3, "{algo}");
         }
-        // One environment is the same with and without a thread of its own.
+        // One of several is the same as one.
         let direct = trained_on(&mut Line::choices(), algo, 3, 300, json!({}));
-        let threaded = trained_on(&mut parallel(1, 0), algo, 3, 300, json!({}));
-        assert_eq!(direct.parameters(), threaded.parameters());
+        let one = trained_on(&mut several(1), algo, 3, 300, json!({}));
+        assert_eq!(direct.parameters(), one.parameters());
     }
 }
 
@@ -158,7 +149,7 @@ fn a_batch_is_complete_when_all_environments_together_made_its_steps() {
     for (n, steps, updates) in
         [(1, 99, 0), (1, 100, 1), (1, 199, 1), (1, 200, 2), (3, 99, 0), (3, 102, 1), (3, 204, 2)]
     {
-        let agent = trained_on(&mut parallel(n, 0), "ac", 0, steps, json!({}));
+        let agent = trained_on(&mut several(n), "ac", 0, steps, json!({}));
         assert_eq!(agent.updates(), updates, "{n} environments, {steps} steps");
     }
 }

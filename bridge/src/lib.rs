@@ -6,6 +6,7 @@ mod env;
 mod error;
 mod interpreter;
 mod learn;
+mod processes;
 mod spaces;
 mod vec_env;
 
@@ -15,3 +16,4 @@ pub use error::exception;
 pub use interpreter::{
     check_signals, executable, handle_interrupts, host, initialize, site_packages, versions,
 };
+pub use processes::GymEnvs;

@@ -1,22 +1,21 @@
 //! Real Gymnasium environments, and awkward ones registered for the purpose.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use agents::parallel::ParallelEnv;
 use agents::rng::{Purpose, Rng};
 use agents::{ActionSpace, Env, Error, Step};
-use bridge::{EnvOptions, GymEnv};
+use bridge::{EnvOptions, GymEnv, GymEnvs};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Once;
 
 const AWKWARD: &std::ffi::CStr = c"
-import gymnasium, numpy as np
+import gymnasium, numpy as np, os
 from gymnasium.spaces import Box, Dict, Discrete
 
 class Awkward(gymnasium.Env):
-    def __init__(self, kind='plain'):
+    def __init__(self, kind='plain', width=3):
         self.kind, self.t, self.kept = kind, 0, []
-        self.observation_space = Box(-9, 9, (2, 3), np.float64)
+        self.observation_space = Box(-9, 9, (2, width), np.float64)
         self.action_space = Box(np.array([-1, 0], 'f'), np.array([3, 5], 'f'))
         if kind == 'dict': self.observation_space = Dict(a=self.observation_space)
         if kind == 'unbounded': self.action_space = Box(-np.inf, np.inf, (2,))
@@ -28,11 +27,14 @@ class Awkward(gymnasium.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.t = 100 if seed is None else seed
+        self.odd = self.t % 2 == 1
         return self.obs(), {}
     def step(self, action):
         self.t += 1
         self.kept.append(action)
         if self.kind == 'raises': raise RuntimeError('the motor is on fire')
+        if self.kind == 'odd raises' and self.odd: raise RuntimeError('the motor is on fire')
+        if self.kind == 'odd dies' and self.odd: os._exit(3)
         if self.kind == 'interrupts': raise KeyboardInterrupt
         if self.kind == 'image': assert self.t < 256
         if self.kind == 'discrete': assert type(action) is int and action in (-1, 0, 1), action
@@ -53,14 +55,18 @@ fn options(id: &str) -> EnvOptions {
     EnvOptions { id: id.into(), ..EnvOptions::default() }
 }
 
-fn try_awkward(kind: &str) -> agents::Result<GymEnv> {
+fn awkward_options(kind: &str) -> EnvOptions {
     static REGISTERED: Once = Once::new();
     bridge::initialize().unwrap();
     REGISTERED
         .call_once(|| Python::attach(|py| py.run(AWKWARD, Some(&PyDict::new(py)), None).unwrap()));
     let mut options = options("Awkward-v0");
     options.kwargs.insert("kind".into(), kind.into());
-    GymEnv::make(&options)
+    options
+}
+
+fn try_awkward(kind: &str) -> agents::Result<GymEnv> {
+    GymEnv::make(&awkward_options(kind))
 }
 
 fn awkward(kind: &str) -> GymEnv {
@@ -204,41 +210,77 @@ fn a_nan_reward_arrives_as_it_is() {
 }
 
 #[test]
-fn parallel_environments_equal_the_same_ones_stepped_one_by_one() {
-    const N: usize = 3;
-    let make = || GymEnv::make(&options("Hopper-v4")).unwrap();
-    let mut together =
-        ParallelEnv::new((0..N).map(|_| Box::new(make()) as Box<dyn Env + Send>).collect())
-            .unwrap();
-    let mut alone: Vec<GymEnv> = (0..N).map(|_| make()).collect();
-    let singles: Vec<f32> =
-        alone.iter_mut().zip(20..).flat_map(|(env, seed)| first(env, Some(seed))).collect();
-    assert_eq!(first(&mut together, Some(20)), singles);
-    let streams: Vec<_> = (0..N).map(|i| actions(&alone[i], i as u64, 80)).collect();
-    for t in 0..80 {
-        let row: Vec<f32> = streams.iter().flat_map(|s| s[t].clone()).collect();
-        let step = take(&mut together, &row).unwrap();
-        for (i, env) in alone.iter_mut().enumerate() {
-            let single = take(env, &streams[i][t]).unwrap();
-            let n = env.spaces().obs_dim;
-            assert_eq!(step.obs[i * n..(i + 1) * n], single.obs);
-            assert_eq!(step.next_obs[i * n..(i + 1) * n], single.next_obs);
-            assert_eq!(
-                (step.rewards[i], step.terminated[i]),
-                (single.rewards[0], single.terminated[0])
-            );
+fn several_environments_equal_the_same_ones_stepped_one_by_one() {
+    for n in [1, 2, 5] {
+        let make = || GymEnv::make(&options("Hopper-v4")).unwrap();
+        let mut together = GymEnvs::make(&options("Hopper-v4"), n).unwrap();
+        let mut alone: Vec<GymEnv> = (0..n).map(|_| make()).collect();
+        let singles: Vec<f32> =
+            alone.iter_mut().zip(20..).flat_map(|(env, seed)| first(env, Some(seed))).collect();
+        assert_eq!(first(&mut together, Some(20)), singles);
+        let streams: Vec<_> = (0..n).map(|i| actions(&alone[i], i as u64, 80)).collect();
+        let mut ended = 0;
+        for t in 0..80 {
+            let row: Vec<f32> = streams.iter().flat_map(|s| s[t].clone()).collect();
+            let step = take(&mut together, &row).unwrap();
+            for (i, env) in alone.iter_mut().enumerate() {
+                let single = take(env, &streams[i][t]).unwrap();
+                let obs = i * env.spaces().obs_dim..(i + 1) * env.spaces().obs_dim;
+                assert_eq!(step.obs[obs.clone()], single.obs);
+                assert_eq!(step.next_obs[obs], single.next_obs);
+                let row = (step.rewards[i], step.terminated[i], step.truncated[i]);
+                assert_eq!(row, (single.rewards[0], single.terminated[0], single.truncated[0]));
+                ended += usize::from(single.ended(0));
+            }
         }
+        assert!(ended >= n, "too few ends to be a test");
+        let singles: Vec<f32> = alone.iter_mut().flat_map(|env| first(env, None)).collect();
+        assert_eq!(first(&mut together, None), singles);
     }
 }
 
 #[test]
-fn an_error_in_one_parallel_environment_is_returned_and_the_rest_goes_on() {
-    let envs: Vec<Box<dyn Env + Send>> =
-        vec![Box::new(awkward("plain")), Box::new(awkward("raises"))];
-    let mut env = ParallelEnv::new(envs).unwrap();
+fn frames_larger_than_a_pipe_arrive_whole() {
+    let mut options = awkward_options("plain");
+    options.kwargs.insert("width".into(), 300_000.into());
+    let mut env = GymEnvs::make(&options, 4).unwrap();
+    first(&mut env, Some(0));
+    let step = take(&mut env, &[0.0; 8]).unwrap();
+    let rows: Vec<&[f32]> = step.next_obs.chunks_exact(600_000).collect();
+    assert_eq!(rows.len(), 4);
+    for (t, row) in (1..).zip(rows) {
+        assert!(row.iter().all(|&x| x == t as f32));
+    }
+}
+
+#[test]
+fn an_error_in_one_of_several_environments_is_returned_and_the_rest_goes_on() {
+    let mut env = GymEnvs::make(&awkward_options("odd raises"), 4).unwrap();
     first(&mut env, Some(0));
     for _ in 0..2 {
-        let error = take(&mut env, &[0.0; 4]).unwrap_err().to_string();
-        assert!(error.contains("on fire"), "{error}");
+        match take(&mut env, &[0.0; 8]).unwrap_err() {
+            Error::Env { during: "step", message, traceback: Some(traceback) } => {
+                assert_eq!(message, "RuntimeError: the motor is on fire");
+                assert!(traceback.contains("in step"), "{traceback}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
+    let mut env = GymEnvs::make(&awkward_options("interrupts"), 2).unwrap();
+    first(&mut env, Some(0));
+    assert!(matches!(take(&mut env, &[0.0; 4]), Err(Error::Interrupted)));
+    let error = GymEnvs::make(&awkward_options("dict"), 2).err().unwrap().to_string();
+    assert!(error.contains("agents take Box"), "{error}");
+}
+
+#[test]
+fn a_process_that_ends_is_an_error() {
+    if std::thread::available_parallelism().unwrap().get() == 1 {
+        return; // it would be this one
+    }
+    let mut env = GymEnvs::make(&awkward_options("odd dies"), 2).unwrap();
+    first(&mut env, Some(0));
+    let error = take(&mut env, &[0.0; 4]).unwrap_err().to_string();
+    assert!(error.contains("its process has ended"), "{error}");
+    assert!(take(&mut env, &[0.0; 4]).is_err());
 }

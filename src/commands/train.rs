@@ -8,9 +8,8 @@ use crate::failure::Failure;
 use crate::model::ModelCard;
 use crate::observer::{RunObserver, Score};
 use crate::run_dir::{self, write_whole};
-use agents::parallel::ParallelEnv;
 use agents::{Agent, Env, algo, train};
-use bridge::{EnvOptions, GymEnv};
+use bridge::{EnvOptions, GymEnv, GymEnvs};
 use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -31,7 +30,7 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
         imports: arguments.env_import.clone(),
         video: None,
     };
-    let mut env = make(&options, config.run.n_envs)?;
+    let mut env = GymEnvs::make(&options, config.run.n_envs)?;
     let eval_env = GymEnv::make(&options)?;
     let settings = config.algorithm_settings();
     let mut agent = algorithm.build(&settings, env.spaces(), seed)?;
@@ -57,11 +56,11 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
             &folder,
             config.run.clone(),
             card,
-            env.as_ref(),
+            &env,
             Box::new(eval_env),
             display,
         )?;
-        let trained = drive(agent.as_mut(), env.as_mut(), &config, seed, &mut observer);
+        let trained = drive(agent.as_mut(), &mut env, &config, seed, &mut observer);
         steps = observer.steps();
         trained.map(|()| observer)
     })();
@@ -82,15 +81,6 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
         say_where_to_look(&arguments.out);
     }
     Ok(())
-}
-
-/// `n` environments: one on this thread, several on one thread each.
-fn make(options: &EnvOptions, n: usize) -> Result<Box<dyn Env>, Failure> {
-    if n == 1 {
-        return Ok(Box::new(GymEnv::make(options)?));
-    }
-    let envs = (0..n).map(|_| Ok(Box::new(GymEnv::make(options)?) as Box<dyn Env + Send>));
-    Ok(Box::new(ParallelEnv::new(envs.collect::<agents::Result<_>>()?)?))
 }
 
 /// Trains to the end; a run that fails or is interrupted on the way keeps its last model too.

@@ -111,7 +111,7 @@ pub enum ConfigError {
 pub struct RunSettings {
     /// Environment steps.
     pub n_timesteps: u64,
-    /// Environments that are stepped at once, one thread each.
+    /// Environments that are stepped at once, shared among the cores.
     pub n_envs: usize,
     /// Environment steps between evaluations.
     pub eval_freq: u64,
@@ -138,7 +138,7 @@ pub struct Overrides {
     /// Environment steps [default: n_timesteps of the configuration]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub steps: Option<u64>,
-    /// Environments that are stepped at once, one thread each
+    /// Environments that are stepped at once, shared among the cores
     #[arg(long, value_name = "K", allow_negative_numbers = true)]
     pub n_envs: Option<u64>,
     /// Where gradients are computed: cpu or cuda

@@ -6,7 +6,7 @@ use super::policy::Policy;
 use super::sde::Sde;
 use super::tensors::{TensorPlace, linear_tensors, sequential_tensors};
 use crate::engine::Role;
-use crate::engine::autograd::{AutogradGame, Losses, TensorMlp};
+use crate::engine::autograd::{AutogradGame, Losses, TensorMlp, copy_to};
 use crate::env::Spaces;
 use crate::error::Result;
 use crate::flat::Scalar;
@@ -116,42 +116,32 @@ impl ActorCritic {
         &actor[self.actor.0.dim()..]
     }
 
-    /// The baseline of one state: `V_w(s)`; of a critic `Q_w`, its mean under a policy over choices and
-    /// its value at the mean of a Gaussian one.
-    pub fn value(
-        &self,
-        actor: &[f32],
-        critic: &[f32],
-        obs: &[f32],
-        scratch: &mut [Vec<f32>; 2],
-    ) -> f64 {
-        let mut evaluate = |input: &[f32]| {
-            let mut out = [0.0];
-            self.critic.0.forward(critic, input, scratch, &mut out);
-            f64::from(out[0])
+    /// The baseline of each state in the rows of `obs`: `V_w(s)`; of a critic `Q_w`, its mean under a policy
+    /// over choices and its value at the mean of a Gaussian one.
+    pub fn values<T: Scalar>(&self, actor: &[T], critic: &[T], obs: &[T]) -> Result<Vec<T>> {
+        let tensor = |values: &[T]| -> Result<Tensor> {
+            Ok(Tensor::f_from_slice(values)?.f_to_device(self.device)?)
         };
-        if self.kind == CriticKind::V {
-            return evaluate(obs);
-        }
-        let mut z = vec![0.0; self.policy.outputs()];
-        self.forward(actor, obs, &mut Default::default(), &mut z);
-        let at = |action: &[f32]| [obs, action].concat();
-        match &self.policy {
-            Policy::Gaussian { .. } => evaluate(&at(&z)),
-            Policy::Categorical { n } => {
+        let (actor, critic) = (tensor(actor)?, tensor(critic)?);
+        let obs = tensor(obs)?.f_view([-1, self.actor.0.inputs() as i64])?;
+        let critic = |inputs: Tensor| self.critic.forward(&critic, inputs).squeeze_dim(1);
+        let z = || self.actor.forward(&actor, obs.shallow_clone());
+        let values = match (self.kind, &self.policy) {
+            (CriticKind::V, _) => critic(obs),
+            (CriticKind::Q, Policy::Gaussian { .. }) => critic(Tensor::cat(&[&obs, &z()], 1)),
+            (CriticKind::Q, Policy::Categorical { n }) => {
                 // sum_k pi(k|s) Q_w(s, k)
-                let largest = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let weights: Vec<f64> = z.iter().map(|z| f64::from(z - largest).exp()).collect();
-                let mut choice = vec![0.0; *n];
-                let mut sum = 0.0;
-                for (k, weight) in weights.iter().enumerate() {
-                    choice[k] = 1.0;
-                    sum += weight * evaluate(&at(&choice));
-                    choice[k] = 0.0;
-                }
-                sum / weights.iter().sum::<f64>()
+                let weights = z().softmax(-1, None);
+                let terms = (0..*n as i64).map(|k| {
+                    let choice = self.policy.encode(&obs.narrow(1, 0, 1).full_like(k));
+                    critic(Tensor::cat(&[&obs, &choice], 1)) * weights.select(1, k)
+                });
+                terms.sum()
             }
-        }
+        };
+        let mut out = vec![T::zero(); values.numel()];
+        copy_to(&values, &mut out)?;
+        Ok(out)
     }
 
     /// Brings a batch to the device.

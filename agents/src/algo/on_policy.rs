@@ -86,6 +86,7 @@ pub struct OnPolicy {
 impl OnPolicy {
     /// A fresh agent whose gradients are computed on `device`.
     pub fn new(config: OnPolicyConfig, spaces: Spaces, device: Device, seed: u64) -> Self {
+        keep_freed_memory();
         let family = ActorCritic::new(&config, &spaces, device);
         let actor = family.init(Role::Actor, &mut Rng::new(seed, Purpose::Actor));
         let critic = family.init(Role::Critic, &mut Rng::new(seed, Purpose::Critic));
@@ -116,12 +117,12 @@ impl OnPolicy {
 
     /// One update: a leader step and `m` critic steps on one batch (Algorithm 1).
     fn update(&mut self) -> Result<()> {
-        let Self { family, config, actor, critic, solver, scratch, .. } = self;
+        let Self { family, config, actor, critic, solver, .. } = self;
         let Self { leader_gradient, follower_gradient, .. } = self;
         let batch: Trajectories<f32> =
             self.rollout.take(config.gamma, config.gae_lambda, &mut |obs| {
-                family.value(&actor.params, &critic.params, obs, scratch)
-            });
+                family.values(&actor.params, &critic.params, obs)
+            })?;
         let data = family.data(&batch)?;
         let lambda = self.damping.lambda(self.steps);
 
@@ -210,6 +211,13 @@ impl OnPolicy {
             .into_iter()
             .flat_map(|role| self.family.tensors(role).into_iter().map(move |place| (place, role)))
     }
+}
+
+/// Tensors of a batch take megabytes. glibc gives such memory back to the system when it is freed, and takes it anew page
+/// by page, a quarter of an update's time; having freed a block of this size once, it keeps as much (mallopt(3),
+/// `M_MMAP_THRESHOLD`).
+fn keep_freed_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(31 << 20)));
 }
 
 /// The control of STAC: the individual gradient at the length of the total derivative.

@@ -1,6 +1,7 @@
 //! The rollout: what one batch of on-policy steps was, environment by environment.
 
 use crate::env::Step;
+use crate::error::Result;
 use crate::flat::Scalar;
 
 /// Steps of several environments since the last update.
@@ -88,19 +89,19 @@ impl Rollout {
         }
     }
 
-    /// Returns and advantages under the critic `value`, environment after environment; the rollout is
-    /// empty afterwards.
+    /// Returns and advantages under the critic, environment after environment; the rollout is empty
+    /// afterwards. `values` has a value for every row of observations.
     pub fn take<T: Scalar>(
         &mut self,
         gamma: f64,
         gae_lambda: f64,
-        value: &mut dyn FnMut(&[f32]) -> f64,
-    ) -> Trajectories<T> {
+        values: &mut dyn FnMut(&[f32]) -> Result<Vec<f32>>,
+    ) -> Result<Trajectories<T>> {
         let mut all = Trajectories::empty();
         for stream in std::mem::take(&mut self.streams) {
-            stream.append_to(&mut all, gamma, gae_lambda, value);
+            stream.append_to(&mut all, gamma, gae_lambda, values)?;
         }
-        all
+        Ok(all)
     }
 }
 
@@ -145,8 +146,8 @@ impl Stream {
         all: &mut Trajectories<T>,
         gamma: f64,
         gae_lambda: f64,
-        value: &mut dyn FnMut(&[f32]) -> f64,
-    ) {
+        values: &mut dyn FnMut(&[f32]) -> Result<Vec<f32>>,
+    ) -> Result<()> {
         let (first, n) = (all.size, self.rewards.len());
         all.size += n;
         for vector in [&mut all.values, &mut all.advantages, &mut all.returns] {
@@ -154,17 +155,30 @@ impl Stream {
         }
         all.remaining.resize(all.size, 0);
 
+        // V of every state and, behind them, of those that a trajectory was cut short in.
+        let mut states = self.obs;
+        let in_rollout = states.len();
+        for end in &self.ends {
+            if let End::Truncated(obs) = end {
+                states.extend_from_slice(obs);
+            }
+        }
+        states.extend_from_slice(&self.last_obs);
+        let values = values(&states)?;
+        let (values, cuts) = values.split_at(n);
+        let mut cuts = cuts.iter().rev().map(|&v| cut(v.into()));
+        let last = cuts.next().unwrap_or_default();
+
         // V, A, R and remaining steps of the state that follows.
         let mut next = (0.0, 0.0, 0.0, 0);
         for t in (0..n).rev() {
             match &self.ends[t] {
                 End::Terminated => next = (0.0, 0.0, 0.0, 0),
-                End::Truncated(obs) => next = cut(value(obs)),
-                End::No if t + 1 == n => next = cut(value(&self.last_obs)),
+                End::Truncated(_) => next = cuts.next().unwrap_or_default(),
+                End::No if t + 1 == n => next = last,
                 End::No => {}
             }
-            let obs_dim = self.last_obs.len();
-            let v = value(&self.obs[t * obs_dim..(t + 1) * obs_dim]);
+            let v = f64::from(values[t]);
             let (next_v, next_advantage, next_return, remaining) = next;
             let delta = self.rewards[t] + gamma * next_v - v;
             let advantage = delta + gamma * gae_lambda * next_advantage;
@@ -176,8 +190,10 @@ impl Stream {
             next = (v, advantage, total, remaining + 1);
         }
         let widen = |x: f32| T::of(x.into());
-        all.obs.extend(self.obs.into_iter().map(widen));
+        states.truncate(in_rollout);
+        all.obs.extend(states.into_iter().map(widen));
         all.actions.extend(self.actions.into_iter().map(widen));
+        Ok(())
     }
 }
 
@@ -188,6 +204,8 @@ fn cut(v: f64) -> (f64, f64, f64, usize) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::rng::{Purpose, Rng};
 
@@ -196,8 +214,12 @@ mod tests {
     const ENVS: usize = 3;
 
     /// A value for every observation, which is its serial number.
-    fn value(obs: &[f32]) -> f64 {
-        f64::from(obs[0] * 0.37).sin() * 3.0
+    fn value(obs: f32) -> f32 {
+        (obs * 0.37).sin() * 3.0
+    }
+
+    fn values(obs: &[f32]) -> Result<Vec<f32>> {
+        Ok(obs.iter().map(|&obs| value(obs)).collect())
     }
 
     /// One step of one environment.
@@ -243,8 +265,8 @@ mod tests {
     fn direct(rows: &[Row], t: usize) -> (f64, f64, usize) {
         let (mut advantage, mut total) = (0.0, 0.0);
         for (l, row) in rows[t..].iter().enumerate() {
-            let next_v = if row.terminated { 0.0 } else { value(&[row.next_obs]) };
-            let delta = row.reward + GAMMA * next_v - value(&[row.obs]);
+            let next_v = if row.terminated { 0.0 } else { f64::from(value(row.next_obs)) };
+            let delta = row.reward + GAMMA * next_v - f64::from(value(row.obs));
             advantage += (GAMMA * LAMBDA).powi(l as i32) * delta;
             total += GAMMA.powi(l as i32) * row.reward;
             if row.terminated || row.truncated || t + l + 1 == rows.len() {
@@ -259,7 +281,7 @@ mod tests {
     fn advantages_and_returns_are_those_of_their_definitions() {
         let (mut rollout, rows) = episodes(60);
         assert_eq!(rollout.len(), 60 * ENVS);
-        let batch = rollout.take::<f64>(GAMMA, LAMBDA, &mut value);
+        let batch = rollout.take::<f64>(GAMMA, LAMBDA, &mut values).unwrap();
         assert!(rollout.is_empty());
 
         let rows: Vec<(&[Row], usize)> =
@@ -270,7 +292,7 @@ mod tests {
         for (i, &(rows, t)) in rows.iter().enumerate() {
             let (advantage, total, remaining) = direct(rows, t);
             assert_eq!((batch.obs[i], batch.actions[i]), (rows[t].obs.into(), rows[t].obs.into()));
-            assert!((batch.values[i] - value(&[rows[t].obs])).abs() < 1e-12);
+            assert!((batch.values[i] - f64::from(value(rows[t].obs))).abs() < 1e-12);
             assert!((batch.advantages[i] - advantage).abs() < 1e-12, "row {i}");
             assert!((batch.returns[i] - total).abs() < 1e-12, "row {i}");
             assert_eq!(batch.remaining[i], remaining, "row {i}");
@@ -279,7 +301,7 @@ mod tests {
 
     #[test]
     fn dealing_keeps_trajectories_whole_and_loses_none() {
-        let batch = episodes(40).0.take::<f64>(GAMMA, LAMBDA, &mut value);
+        let batch = episodes(40).0.take::<f64>(GAMMA, LAMBDA, &mut values).unwrap();
         let parts: [Trajectories<f64>; 3] = batch.deal();
         assert_eq!(parts.iter().map(|part| part.size).sum::<usize>(), batch.size);
         let mut rows = Vec::new();
@@ -307,7 +329,7 @@ mod tests {
     #[test]
     fn an_episode_goes_on_in_the_next_batch() {
         let (mut first, rows) = episodes(1);
-        let batch = first.take::<f64>(GAMMA, LAMBDA, &mut value);
+        let batch = first.take::<f64>(GAMMA, LAMBDA, &mut values).unwrap();
         assert_eq!(batch.size, ENVS);
         for (i, rows) in rows.iter().enumerate() {
             assert!((batch.returns[i] - direct(rows, 0).1).abs() < 1e-12);

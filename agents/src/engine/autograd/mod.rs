@@ -43,7 +43,7 @@ pub struct TensorPoint {
 /// The two objectives of an algorithm at one point, as graphs. The critic's loss is
 /// `L = sum_b mean_i omega_i (q_bi - y_i)^2`.
 pub struct Losses {
-    /// `-J`, a scalar.
+    /// `-J`, a scalar. If it takes `outputs`, it depends on the critic in no other way.
     pub actor: Tensor,
     /// `q_b`, each of length `B`, with the layer inputs and outputs of their networks.
     pub outputs: Vec<(Tensor, Factors)>,
@@ -175,6 +175,22 @@ impl<T: Scalar> AutogradGame<T> {
         }
     }
 
+    /// `D_q f_of`, where `f_of` depends on the critic's outputs.
+    fn by_outputs(&self, of: Player) -> Result<Option<Vec<T>>> {
+        let objective = self.objective(of);
+        if !objective.requires_grad() {
+            return Ok(None);
+        }
+        let outputs: Vec<&Tensor> = self.losses.outputs.iter().map(|(q, _)| q).collect();
+        let gradients = Tensor::f_run_backward(&[objective], &outputs, true, false)?;
+        if !gradients.iter().all(Tensor::defined) {
+            return Ok(None);
+        }
+        let mut u = vec![T::zero(); self.blocks() * self.samples()];
+        copy_to(&Tensor::f_cat(&gradients, 0)?, &mut u)?;
+        Ok(Some(u))
+    }
+
     /// `D_wrt (D_of f_of . v)`
     fn second_derivative(&mut self, of: Player, v: &[T], wrt: Player, out: &mut [T]) -> Result<()> {
         let slot = of as usize;
@@ -195,6 +211,12 @@ impl<T: Scalar> Game<T> for AutogradGame<T> {
     }
 
     fn gradient(&mut self, of: Player, wrt: Player, out: &mut [T]) -> Result<()> {
+        // D_w f = J' D_q f: the Jacobian's factors are computed once, for every gradient and product
+        if self.role(wrt) == Role::Critic
+            && let Some(u) = self.by_outputs(of)?
+        {
+            return self.jacobian_transpose(&u, out);
+        }
         copy_to(&grad(self.objective(of), self.params(wrt), false)?, out)
     }
 
@@ -203,7 +225,15 @@ impl<T: Scalar> Game<T> for AutogradGame<T> {
     }
 
     fn cross_vjp(&mut self, x: &[T], out: &mut [T]) -> Result<()> {
-        self.second_derivative(Player::Follower, x, Player::Leader, out)
+        match self.leader {
+            // D2 f2 . x = (2/B) sum_bi omega_i (q_bi - y_i) (J x)_bi: one pass back instead of two
+            Role::Actor => {
+                let mut outputs = vec![T::zero(); self.blocks() * self.samples()];
+                self.jacobian(x, &mut outputs)?;
+                self.cross_vjp_of_outputs(&outputs, out)
+            }
+            Role::Critic => self.second_derivative(Player::Follower, x, Player::Leader, out),
+        }
     }
 
     fn leader_hvp(&mut self, v: &[T], out: &mut [T]) -> Result<()> {

@@ -1,0 +1,53 @@
+//! Several environments, one after another.
+
+use crate::env::{Env, Spaces, Step};
+use crate::error::{Error, Result};
+
+/// `n` environments of one kind as one [`Env`], stepped in turn. Row `i` is environment `i`.
+pub struct Several<E> {
+    envs: Vec<E>,
+    spaces: Spaces,
+    one: Step,
+}
+
+impl<E: Env> Several<E> {
+    /// All must have the same spaces.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is no environment.
+    pub fn new(envs: Vec<E>) -> Result<Self> {
+        let Some(spaces) = envs.first().map(|env| env.spaces().clone()) else {
+            return Err(Error::config("n_envs", 0, "it must be at least 1"));
+        };
+        Ok(Self { one: Step::new(1, spaces.obs_dim), spaces, envs })
+    }
+}
+
+impl<E: Env> Env for Several<E> {
+    fn spaces(&self) -> &Spaces {
+        &self.spaces
+    }
+
+    fn num_envs(&self) -> usize {
+        self.envs.len()
+    }
+
+    fn reset(&mut self, seed: Option<u64>, obs: &mut [f32]) -> Result<()> {
+        let rows = obs.chunks_exact_mut(self.spaces.obs_dim);
+        for ((env, i), obs) in self.envs.iter_mut().zip(0..).zip(rows) {
+            env.reset(seed.map(|seed| seed.wrapping_add(i)), obs)?;
+        }
+        Ok(())
+    }
+
+    /// Steps every environment, and returns the first error.
+    fn step(&mut self, actions: &[f32], step: &mut Step) -> Result<()> {
+        let mut result = Ok(());
+        let rows = actions.chunks_exact(self.spaces.action.dim());
+        for (i, (env, row)) in self.envs.iter_mut().zip(rows).enumerate() {
+            result = result.and(env.step(row, &mut self.one));
+            step.copy_rows(i, &self.one);
+        }
+        result
+    }
+}

@@ -1,0 +1,193 @@
+//! Several Gymnasium environments at once. Threads of one interpreter wait for its lock before and after every piece of
+//! physics, and each wait costs more than the Python in between; processes do not.
+
+mod pipe;
+
+use crate::env::{EnvOptions, GymEnv};
+use crate::error::attached;
+use agents::several::Several;
+use agents::{Env, Error, Result, Spaces, Step};
+use pipe::{Answer, Pipe, Request};
+use pyo3::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// `n` Gymnasium environments as one [`Env`]. Each core has a share of them: the first is stepped here, each other in a
+/// process forked from this one. Row `i` is always environment `i`, so that results depend on seeds and `n` alone.
+pub struct GymEnvs {
+    own: Several<GymEnv>,
+    own_step: Step,
+    children: Vec<Child>,
+    num_envs: usize,
+}
+
+/// A process with environments of its own.
+struct Child {
+    process: i32,
+    pipe: Pipe,
+    /// Its environments among all.
+    first: usize,
+    step: Step,
+}
+
+impl GymEnvs {
+    /// `n` times `gymnasium.make(id, **kwargs)`. To be called before this process has threads that hold locks.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `n` is 0 or there is no process for each share, otherwise as [`GymEnv::make`].
+    pub fn make(options: &EnvOptions, n: usize) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, Into::into);
+        let share = n.div_ceil(cores);
+        let own = make_share(options, share)?;
+        let spaces = own.spaces().clone();
+        let firsts = (0..n).step_by(share.max(1)).skip(1);
+        let mut children = firsts
+            .map(|first| Child::fork(options, &spaces, first, share.min(n - first)))
+            .collect::<Result<Vec<_>>>()?;
+        // They make their environments side by side.
+        children.iter_mut().try_for_each(|child| child.pipe.receive()?.done())?;
+        Ok(Self { own_step: Step::new(own.num_envs(), spaces.obs_dim), own, children, num_envs: n })
+    }
+}
+
+fn make_share(options: &EnvOptions, n: usize) -> Result<Several<GymEnv>> {
+    Several::new((0..n).map(|_| GymEnv::make(options)).collect::<Result<_>>()?)
+}
+
+impl Env for GymEnvs {
+    fn spaces(&self) -> &Spaces {
+        self.own.spaces()
+    }
+
+    fn num_envs(&self) -> usize {
+        self.num_envs
+    }
+
+    fn reset(&mut self, seed: Option<u64>, obs: &mut [f32]) -> Result<()> {
+        let obs_dim = self.spaces().obs_dim;
+        for child in &mut self.children {
+            let seed = seed.map(|seed| seed.wrapping_add(child.first as u64));
+            child.pipe.ask(Request::Reset(seed))?;
+        }
+        let (own_obs, rest) = obs.split_at_mut(self.own.num_envs() * obs_dim);
+        let mut result = self.own.reset(seed, own_obs);
+        let first = self.own.num_envs();
+        for child in &mut self.children {
+            let (start, len) = ((child.first - first) * obs_dim, child.step.obs.len());
+            let answer = child.pipe.receive()?.observations(&mut rest[start..start + len]);
+            result = result.and(answer);
+        }
+        result
+    }
+
+    fn step(&mut self, actions: &[f32], step: &mut Step) -> Result<()> {
+        let m = self.spaces().action.dim();
+        for child in &mut self.children {
+            let rows = child.first..child.first + child.step.rewards.len();
+            child.pipe.ask(Request::Step(&actions[rows.start * m..rows.end * m]))?;
+        }
+        let own_actions = &actions[..self.own.num_envs() * m];
+        let mut result = self.own.step(own_actions, &mut self.own_step);
+        step.copy_rows(0, &self.own_step);
+        for child in &mut self.children {
+            let answer = child.pipe.receive()?.step(&mut child.step);
+            step.copy_rows(child.first, &child.step);
+            result = result.and(answer);
+        }
+        result
+    }
+}
+
+impl Child {
+    /// Starts a process that makes `n` environments, says whether it could, and steps them.
+    fn fork(options: &EnvOptions, spaces: &Spaces, first: usize, n: usize) -> Result<Self> {
+        let unable = |error| Error::config("n_envs", first + n, format!("no process: {error}"));
+        let (ours, theirs) = Pipe::pair().map_err(unable)?;
+        let process = attached("the start of a process", |py| {
+            // What is not yet written would be written twice.
+            flush(py)?;
+            // Idle threads of numpy's BLAS make Python >= 3.12 warn; they hold no lock.
+            let about = ("ignore", ".*multi-threaded, use of fork");
+            py.import("warnings")?.call_method1("filterwarnings", about)?;
+            let process = py.import("os")?.call_method0("fork")?.extract()?;
+            if process == 0 {
+                // Python 3.11 cannot have its last thread leave and come back: this one stays known.
+                py.detach(|| run_child(options, n, theirs));
+            }
+            Ok(process)
+        })?;
+        Ok(Self { process, pipe: ours, first, step: Step::new(n, spaces.obs_dim) })
+    }
+}
+
+/// The life of a forked process. Nothing of its parent's may run twice, whatever happens.
+fn run_child(options: &EnvOptions, n: usize, pipe: Pipe) -> ! {
+    let served = catch_unwind(AssertUnwindSafe(|| serve(options, n, pipe)));
+    leave(served.is_ok())
+}
+
+/// Answers requests until nobody can ask.
+fn serve(options: &EnvOptions, n: usize, mut pipe: Pipe) {
+    // Ctrl-C is for the process that asks.
+    let deaf = attached("the start of a process", |py| {
+        let signal = py.import("signal")?;
+        for (name, action) in [("SIGINT", "SIG_IGN"), ("SIGTERM", "SIG_DFL")] {
+            signal.call_method1("signal", (signal.getattr(name)?, signal.getattr(action)?))?;
+        }
+        Ok(())
+    });
+    let mut envs = match deaf.and_then(|()| make_share(options, n)) {
+        Ok(envs) => envs,
+        Err(error) => {
+            // Nobody may be left to hear it.
+            let _ = pipe.answer(Answer::Failed(&error));
+            return;
+        }
+    };
+    let spaces = envs.spaces();
+    let mut actions = vec![0.0; n * spaces.action.dim()];
+    let mut step = Step::new(n, spaces.obs_dim);
+    let mut sent = pipe.answer(Answer::Done);
+    while sent.is_ok() {
+        sent = match pipe.listen(&mut actions) {
+            Err(_) => return,
+            Ok(Request::Reset(seed)) => match envs.reset(seed, &mut step.obs) {
+                Ok(()) => pipe.answer(Answer::Observations(&step.obs)),
+                Err(error) => pipe.answer(Answer::Failed(&error)),
+            },
+            Ok(Request::Step(actions)) => match envs.step(actions, &mut step) {
+                Ok(()) => pipe.answer(Answer::Step(&step)),
+                Err(error) => pipe.answer(Answer::Failed(&error)),
+            },
+        };
+    }
+}
+
+fn flush(py: Python<'_>) -> PyResult<()> {
+    let sys = py.import("sys")?;
+    for stream in ["stdout", "stderr"] {
+        sys.getattr(stream)?.call_method0("flush")?;
+    }
+    Ok(())
+}
+
+/// Ends this process, without whatever its parent has left to do at its own end.
+fn leave(well: bool) -> ! {
+    let _ = attached("the end of a process", |py| {
+        flush(py)?;
+        py.import("os")?.call_method1("_exit", (i32::from(!well),)).map(drop)
+    });
+    std::process::abort()
+}
+
+impl Drop for Child {
+    /// Closes the pipe, which ends the process.
+    fn drop(&mut self) {
+        self.pipe.close();
+        let ended = attached("the end of a process", |py| {
+            py.import("os")?.call_method1("waitpid", (self.process, 0)).map(drop)
+        });
+        if let Err(error) = ended {
+            tracing::warn!(%error, "an environment's process did not end");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What two processes say to one another: frames of a kind, a length and a body, over a pair of sockets.
+
+use agents::{Error, Result, Step};
+use serde_json::{Value, json};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// For how long to look again before sleeping: waking up takes as long as a step of a small environment.
+const PATIENCE: Duration = Duration::from_micros(300);
+/// Bytes before the body: its kind and its length.
+const HEAD: usize = 9;
+
+/// One end.
+pub(super) struct Pipe {
+    stream: UnixStream,
+    /// The frame that is read or written.
+    frame: Vec<u8>,
+}
+
+/// What is asked of environments.
+pub(super) enum Request<'a> {
+    /// New episodes, seeded from this number on.
+    Reset(Option<u64>),
+    /// A step: an action for each.
+    Step(&'a [f32]),
+}
+
+/// What they answer.
+pub(super) enum Answer<'a> {
+    Done,
+    Observations(&'a [f32]),
+    Step(&'a Step),
+    Failed(&'a Error),
+}
+
+const RESET: u8 = 0;
+const RESET_SEEDED: u8 = 1;
+const STEP: u8 = 2;
+const DONE: u8 = 3;
+const FAILED: u8 = 4;
+
+impl Pipe {
+    /// Both ends.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (a, b) = UnixStream::pair()?;
+        let end = |stream: UnixStream| -> io::Result<Self> {
+            stream.set_nonblocking(true)?;
+            Ok(Self { stream, frame: Vec::new() })
+        };
+        Ok((end(a)?, end(b)?))
+    }
+
+    /// Lets the other end know that nothing will come.
+    pub fn close(&self) {
+        // It may have been closed from there.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    pub fn ask(&mut self, request: Request<'_>) -> Result<()> {
+        let sent = match request {
+            Request::Reset(None) => self.send(RESET, |_| ()),
+            Request::Reset(Some(seed)) => {
+                self.send(RESET_SEEDED, |body| body.extend(seed.to_le_bytes()))
+            }
+            Request::Step(actions) => self.send(STEP, |body| put(actions, f32::to_le_bytes, body)),
+        };
+        sent.map_err(gone)
+    }
+
+    /// The next request; actions are read into `actions`.
+    pub fn listen<'a>(&mut self, actions: &'a mut [f32]) -> io::Result<Request<'a>> {
+        let (kind, mut body) = self.read()?;
+        Ok(match kind {
+            STEP => {
+                get(&mut body, f32::from_le_bytes, actions);
+                Request::Step(actions)
+            }
+            RESET_SEEDED => {
+                let mut seed = [0];
+                get(&mut body, u64::from_le_bytes, &mut seed);
+                Request::Reset(Some(seed[0]))
+            }
+            _ => Request::Reset(None),
+        })
+    }
+
+    pub fn answer(&mut self, answer: Answer<'_>) -> io::Result<()> {
+        match answer {
+            Answer::Done => self.send(DONE, |_| ()),
+            Answer::Observations(obs) => self.send(DONE, |body| put(obs, f32::to_le_bytes, body)),
+            Answer::Step(step) => self.send(DONE, |body| {
+                put(&step.rewards, f64::to_le_bytes, body);
+                put(&step.terminated, |x| [x.into()], body);
+                put(&step.truncated, |x| [x.into()], body);
+                put(&step.next_obs, f32::to_le_bytes, body);
+                // Equal where no episode ended.
+                if (0..step.rewards.len()).any(|i| step.ended(i)) {
+                    put(&step.obs, f32::to_le_bytes, body);
+                }
+            }),
+            Answer::Failed(error) => {
+                let text = description(error).to_string();
+                self.send(FAILED, |body| body.extend(text.as_bytes()))
+            }
+        }
+    }
+
+    pub fn receive(&mut self) -> Result<Received<'_>> {
+        let (kind, body) = self.read().map_err(gone)?;
+        Ok(Received { failed: kind == FAILED, body })
+    }
+
+    fn send(&mut self, kind: u8, write_body: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let Self { stream, frame } = self;
+        frame.clear();
+        frame.resize(HEAD, kind);
+        write_body(frame);
+        let len = (frame.len() - HEAD) as u64;
+        frame[1..HEAD].copy_from_slice(&len.to_le_bytes());
+        let mut rest = &frame[..];
+        while !rest.is_empty() {
+            let written = patiently(stream, |stream| stream.write(rest))?;
+            rest = &rest[written..];
+        }
+        Ok(())
+    }
+
+    /// Kind and body of the next frame. Each side speaks only when it is its turn, so that nothing follows.
+    fn read(&mut self) -> io::Result<(u8, &[u8])> {
+        let Self { stream, frame } = self;
+        let (mut filled, mut wanted) = (0, HEAD);
+        while filled < wanted {
+            frame.resize(frame.capacity().max(wanted), 0);
+            match patiently(stream, |stream| stream.read(&mut frame[filled..]))? {
+                0 => return Err(ErrorKind::UnexpectedEof.into()),
+                more => filled += more,
+            }
+            if let Some(&len) = frame[1..].first_chunk().filter(|_| filled >= HEAD) {
+                wanted = HEAD + u64::from_le_bytes(len) as usize;
+            }
+        }
+        Ok((frame[0], &frame[HEAD..filled]))
+    }
+}
+
+/// Does `io` as soon as it is possible: in the beginning by trying again, then by sleeping until then.
+fn patiently(
+    stream: &mut UnixStream,
+    mut io: impl FnMut(&mut UnixStream) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let begun = Instant::now();
+    loop {
+        match io(stream) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if begun.elapsed() < PATIENCE {
+                    std::thread::yield_now();
+                    continue;
+                }
+                stream.set_nonblocking(false)?;
+                let done = io(stream);
+                stream.set_nonblocking(true)?;
+                match done {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    done => return done,
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+/// An answer as it came.
+pub(super) struct Received<'a> {
+    failed: bool,
+    body: &'a [u8],
+}
+
+impl Received<'_> {
+    /// Whether it went well.
+    pub fn done(&self) -> Result<()> {
+        match self.failed {
+            true => Err(error(self.body)),
+            false => Ok(()),
+        }
+    }
+
+    pub fn observations(mut self, obs: &mut [f32]) -> Result<()> {
+        self.done()?;
+        get(&mut self.body, f32::from_le_bytes, obs);
+        Ok(())
+    }
+
+    pub fn step(mut self, step: &mut Step) -> Result<()> {
+        self.done()?;
+        get(&mut self.body, f64::from_le_bytes, &mut step.rewards);
+        get(&mut self.body, |[x]: [u8; 1]| x != 0, &mut step.terminated);
+        get(&mut self.body, |[x]: [u8; 1]| x != 0, &mut step.truncated);
+        get(&mut self.body, f32::from_le_bytes, &mut step.next_obs);
+        step.obs.copy_from_slice(&step.next_obs);
+        get(&mut self.body, f32::from_le_bytes, &mut step.obs);
+        Ok(())
+    }
+}
+
+fn put<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N], body: &mut Vec<u8>) {
+    let start = body.len();
+    body.resize(start + N * values.len(), 0);
+    for (out, &value) in body[start..].chunks_exact_mut(N).zip(values) {
+        out.copy_from_slice(&bytes(value));
+    }
+}
+
+/// Reads `values` off the front of `body`, as far as it goes.
+fn get<T, const N: usize>(body: &mut &[u8], value: impl Fn([u8; N]) -> T, values: &mut [T]) {
+    let (taken, rest) = body.split_at(body.len().min(N * values.len()));
+    for (out, &bytes) in values.iter_mut().zip(taken.as_chunks().0) {
+        *out = value(bytes);
+    }
+    *body = rest;
+}
+
+fn description(error: &Error) -> Value {
+    match error {
+        Error::Env { during, message, traceback } => json!([during, message, traceback]),
+        Error::Interrupted => Value::Null,
+        other => json!(["step", other.to_string(), null]),
+    }
+}
+
+/// The error that [`description`] describes.
+fn error(body: &[u8]) -> Error {
+    match serde_json::from_slice::<Option<(String, String, Option<String>)>>(body) {
+        Ok(None) => Error::Interrupted,
+        Ok(Some((during, message, traceback))) => {
+            let known = ["make", "reset", "step"].into_iter().find(|name| *name == during);
+            Error::Env { during: known.unwrap_or("step"), message, traceback }
+        }
+        Err(error) => gone(error.into()),
+    }
+}
+
+fn gone(error: io::Error) -> Error {
+    let message = format!("its process has ended ({error})");
+    Error::Env { during: "step", message, traceback: None }
+}
