@@ -181,6 +181,23 @@ def cases_of(data):
     return [case for case in cases(data["cores"]) if data["results"].get(case.name)]
 
 
+def on_policy(data):
+    """A row per environment of `on_policy.rs`: an epoch of AC and of STAC, sampling with one
+    environment and with two."""
+    m, rows = Measured(data), []
+    for name in data["results"]:
+        if name.startswith("on policy, "):
+            of = lambda key, n=name: m.median(n, key)  # noqa: E731
+            row = {"": name.removeprefix("on policy, ")}
+            row["AC, ms per epoch"] = f"{of('ac_ms'):,.1f}"
+            row["STAC"] = f"{of('stac_ms'):,.1f}"
+            row["STAC / AC"] = f"{of('stac_over_ac'):.2f}"
+            row["steps/s with 1 environment"] = f"{of('rate_1'):,.0f}"
+            row["with 2"] = f"{of('rate_2'):,.0f}"
+            rows.append(row | {"2 / 1": f"{of('two_over_one'):.2f}"})
+    return sorted(rows, key=lambda row: row[""])
+
+
 def markdown(rows):
     table = pd.DataFrame(rows)
     return MarkdownTableWriter(dataframe=table, margin=1, enable_ansi_escape=False).dumps()
@@ -212,6 +229,7 @@ def render(data):
         "![speed](results/speed.png)",
         markdown([bar.row for bar in bars(data)]).strip(),
         markdown(speeds(data)).strip() if cases_of(data) else "",
+        markdown(on_policy(data)).strip() if on_policy(data) else "",
     ]
     if data["failures"]:
         lines.append("Did not run: " + "; ".join(data["failures"]) + ".")

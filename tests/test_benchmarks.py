@@ -264,6 +264,16 @@ def data():
                 }
             ],
             "bridge": [{"ratio": 1.02}, {"ratio": 1.06}, {"ratio": 1.08}],
+            "on policy, CartPole-v1": [
+                {
+                    "ac_ms": 30.0,
+                    "stac_ms": 33.0,
+                    "stac_over_ac": 1.1,
+                    "rate_1": 9e4,
+                    "rate_2": 8e4,
+                    "two_over_one": 0.9,
+                }
+            ],
         },
         "failures": {"stac-bench stac": "ended with 1"},
         "memory": {"base": 300.0, "full": 790.0, "steps": 1_000_000},
@@ -310,8 +320,9 @@ def test_the_report_has_a_row_per_bar_and_case_and_the_chart_is_drawn(data, tmp_
     text = render(data)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     measured = [case for case in cases(4) if case.off_policy]
-    assert len(rows) == 2 + len(bars(data)) + 2 + len(measured)
-    assert {line.count("|") for line in rows} == {5, 9}
+    assert len(rows) == 2 + len(bars(data)) + 2 + len(measured) + 2 + 1
+    assert {line.count("|") for line in rows} == {5, 8, 9}
+    assert "| CartPole-v1" in rows[-1] and "1.10" in rows[-1] and "90,000" in rows[-1]
     for case in measured:
         assert sum(line.split("|")[1].strip() == case.name for line in rows) == 1, case.name
     assert "Did not run: stac-bench stac." in text
