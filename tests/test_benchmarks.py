@@ -322,7 +322,7 @@ def test_the_report_has_a_row_per_bar_and_case_and_the_chart_is_drawn(data, tmp_
     measured = [case for case in cases(4) if case.off_policy]
     assert len(rows) == 2 + len(bars(data)) + 2 + len(measured) + 2 + 1
     assert {line.count("|") for line in rows} == {5, 8, 9}
-    assert "| CartPole-v1" in rows[-1] and "1.10" in rows[-1] and "90,000" in rows[-1]
+    assert [cell.strip() for cell in rows[-1].split("|")[1:4]] == ["CartPole-v1", "30", "33"]
     for case in measured:
         assert sum(line.split("|")[1].strip() == case.name for line in rows) == 1, case.name
     assert "Did not run: stac-bench stac." in text
