@@ -192,7 +192,7 @@ impl<T: Scalar> FusedGame<'_, T> {
             self.reach_now(Stage::Criticised);
             let Space { shards, grams, .. } = &mut *self.space;
             let (spec, shards) = (self.spec, &*shards);
-            for_each(grams, |own, gram| gram.compute(spec, shards, own));
+            for_each(grams, &|own, gram: &mut GramRows<T>| gram.compute(spec, shards, own));
             self.space.has_grams = true;
         }
         &self.space.grams

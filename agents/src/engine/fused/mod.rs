@@ -32,7 +32,6 @@ use crate::nn::Mlp;
 use crate::threads;
 use gram::GramRows;
 use pass::{Net, Pass};
-use rayon::prelude::*;
 use shard::Shard;
 use std::ops::Range;
 use sums::for_each_stretch;
@@ -142,12 +141,20 @@ impl<T: Scalar> Engine<T> for Fused<T> {
     }
 }
 
-/// `f(i, item)` for every item, in parallel where there are several.
-fn for_each<I: Send>(items: &mut [I], f: impl Fn(usize, &mut I) + Sync) {
-    match items {
-        [item] => f(0, item),
-        items => items.par_iter_mut().enumerate().for_each(|(i, item)| f(i, item)),
+/// `f(i, item)` for every item, each on a thread of its own where there are several.
+fn for_each<I: Send>(items: &mut [I], f: &(impl Fn(usize, &mut I) + Sync)) {
+    fn split<I: Send>(first: usize, items: &mut [I], f: &(impl Fn(usize, &mut I) + Sync)) {
+        match items {
+            [] => {}
+            [item] => f(first, item),
+            items => {
+                let middle = items.len() / 2;
+                let (one, two) = items.split_at_mut(middle);
+                threads::join(2, || split(first, one, f), || split(first + middle, two, f));
+            }
+        }
     }
+    split(0, items, f);
 }
 
 /// A frozen game in closed form.
@@ -174,7 +181,7 @@ impl<T: Scalar> FusedGame<'_, T> {
     /// Runs `f` on every shard, each on a thread of its own.
     fn each(&mut self, f: impl Fn(&mut Shard<T>, &Spec, &Point<'_, T>) + Sync) {
         let (spec, point) = (self.spec, &self.point);
-        for_each(&mut self.space.shards, |_, shard| f(shard, spec, point));
+        for_each(&mut self.space.shards, &|_, shard| f(shard, spec, point));
     }
 
     /// `V(s)` up to `stage`. All shards are equally far, and those that are there are left asleep.
@@ -245,7 +252,7 @@ impl<T: Scalar> FusedGame<'_, T> {
                 layer.mix(h, nets(b));
             }
         }
-        for_each(shards, |_, shard| shard.taken_hvp(spec, point, scale, v, tops));
+        for_each(shards, &|_, shard| shard.taken_hvp(spec, point, scale, v, tops));
         let (shards, threads) = (&*shards, shards.len());
         for (b, layer) in tops.iter_mut().enumerate() {
             if let Some(h) = top {

@@ -7,6 +7,7 @@ use super::matrix::{product, rows};
 use super::pass::Pass;
 use crate::flat::{Scalar, vectorised};
 use crate::nn::Layer;
+use crate::threads;
 use faer::{Accum, MatRef};
 use std::ops::Range;
 
@@ -49,7 +50,8 @@ fn split<T: Scalar>(
     let Some(place) = Place::of(layers, middle) else { return };
     let (one, two) = out.split_at_mut((middle - start).saturating_sub(place.beyond_row()));
     let middle = start + one.len();
-    rayon::join(
+    threads::join(
+        threads,
         || split(first, layers, start, one, f),
         || split(threads - first, layers, middle, two, f),
     );
