@@ -99,6 +99,29 @@ pub(crate) fn matvec<T: Scalar>(matrix: &[T], x: &[T], out: &mut [T]) {
     });
 }
 
+/// `out_i = g` and the sums of the `h`, in one pass, where `f(x_i, y_i, ..) = (g, h)`.
+pub(crate) fn write_dots<T: Scalar, const N: usize, const M: usize>(
+    out: &mut [T],
+    vectors: [&[T]; N],
+    f: impl Fn([T; N]) -> (T, [T; M]),
+) -> [T; M] {
+    let vectors = vectors.map(|v| &v[..out.len()]);
+    vectorised(|| {
+        let mut lanes = [[T::zero(); LANES]; M];
+        for (start, out) in (0..).step_by(LANES).zip(out.chunks_mut(LANES)) {
+            let chunks = vectors.map(|v| &v[start..start + out.len()]);
+            for (lane, out) in out.iter_mut().enumerate() {
+                let (value, terms) = f(chunks.map(|chunk| chunk[lane]));
+                *out = value;
+                for (lanes, term) in lanes.iter_mut().zip(terms) {
+                    lanes[lane] += term;
+                }
+            }
+        }
+        lanes.map(fold)
+    })
+}
+
 /// The sum, by halves.
 #[inline(always)]
 fn fold<T: Scalar, const N: usize>(mut lanes: [T; N]) -> T {

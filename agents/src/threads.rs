@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 static COUNT: OnceLock<usize> = OnceLock::new();
 
@@ -29,4 +30,119 @@ pub fn set(count: usize) -> Result<()> {
 /// How many there are.
 pub fn count() -> usize {
     COUNT.get().copied().unwrap_or(1)
+}
+
+/// Runs both, at once if `threads` is more than one. Like [`rayon::join`], but the calling thread waits
+/// for the other awake: what is left to wait for is shorter than falling asleep and waking up.
+pub(crate) fn join(threads: usize, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
+    if threads <= 1 {
+        a();
+        return b();
+    }
+    let done = AtomicBool::new(false);
+    let first = || {
+        a();
+        // Runs `b` here, unless another thread has taken it.
+        poll_until(&done);
+    };
+    let second = || {
+        let _done = SetOnDrop(&done);
+        b();
+    };
+    rayon::join(first, second);
+}
+
+/// Runs `f`; if `threads` is more than one, the pool's other threads wait for work awake meanwhile. For
+/// stretches in which they are given some every few microseconds.
+pub(crate) fn keep_awake<R>(threads: usize, f: impl FnOnce() -> R) -> R {
+    if threads <= 1 {
+        return f();
+    }
+    let (done, caller) = (AtomicBool::new(false), rayon::current_thread_index());
+    rayon::in_place_scope(|scope| {
+        scope.spawn_broadcast(|_, thread| {
+            if Some(thread.index()) != caller {
+                poll_until(&done);
+            }
+        });
+        let _done = SetOnDrop(&done);
+        f()
+    })
+}
+
+/// Polls so often before it lets other programs have the core in between.
+const PATIENCE: u32 = 200;
+
+/// Works on whatever the pool has to do until `done`.
+fn poll_until(done: &AtomicBool) {
+    let mut idle = 0_u32;
+    while !done.load(Ordering::Acquire) {
+        match rayon::yield_now() {
+            Some(rayon::Yield::Executed) => idle = 0,
+            _ if idle < PATIENCE => {
+                idle += 1;
+                std::hint::spin_loop();
+            }
+            _ => std::thread::yield_now(),
+        }
+    }
+}
+
+/// Tells those who wait, even where what they wait for panics.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// `sum_{i < n} i`, by halves.
+    fn sum(from: u64, to: u64) -> u64 {
+        if to - from <= 1 {
+            return from;
+        }
+        let (middle, mut halves) = (from.midpoint(to), [0; 2]);
+        let [first, second] = &mut halves;
+        join(2, || *first = sum(from, middle), || *second = sum(middle, to));
+        halves.iter().sum()
+    }
+
+    #[test]
+    fn joins_run_both_sides_to_their_end_nested_and_awake() {
+        let sums = keep_awake(2, || (0..200).map(|_| sum(0, 100)).collect::<Vec<_>>());
+        assert_eq!(sums, [4950; 200]);
+        assert_eq!(keep_awake(1, || sum(0, 100)), 4950);
+    }
+
+    /// Neither the caller nor the pool waits for ever, and the panic arrives.
+    #[test]
+    #[allow(clippy::panic)]
+    fn a_panic_on_either_side_is_passed_on() {
+        let fail = || panic!("on purpose");
+        for (a, b) in [(true, false), (false, true), (true, true)] {
+            let both = || {
+                join(
+                    2,
+                    || {
+                        if a {
+                            fail()
+                        }
+                    },
+                    || {
+                        if b {
+                            fail()
+                        }
+                    },
+                )
+            };
+            assert!(catch_unwind(AssertUnwindSafe(|| keep_awake(2, both))).is_err());
+        }
+        assert_eq!(sum(0, 100), 4950);
+    }
 }

@@ -2,9 +2,8 @@
 
 use crate::agent::Metrics;
 use crate::error::Result;
-use crate::flat;
 use crate::game::spectrum::hessian_extremes;
-use crate::game::{Game, LeaderGradient, Player, Solve};
+use crate::game::{Game, LeaderNorms, Player, Solve};
 use crate::rng::Rng;
 
 /// Means by tag since they were last taken, in order of first appearance.
@@ -73,33 +72,16 @@ pub(super) struct Norms {
 }
 
 impl Norms {
-    /// `led`: whether all parts of `leader` were computed, not the total alone.
-    pub(super) fn of(leader: &LeaderGradient<f32>, follower: &[f32], led: bool) -> Self {
-        let follower = f64::from(flat::norm(follower));
-        let LeaderGradient { individual, implicit, total } = leader;
-        if !led {
-            let leader = f64::from(flat::norm(total));
-            return Self { individual: leader, implicit: 0.0, leader, follower, cosine: 1.0 };
-        }
-        // Every sum in one pass: together the vectors are larger than the cache.
-        let sums = flat::dots([individual, implicit, total], |[d1, implicit, total]| {
-            [d1 * d1, implicit * implicit, total * total, d1 * total]
-        });
-        let [individual, implicit, leader, product] = sums.map(f64::from);
-        let [individual, implicit, leader] = [individual, implicit, leader].map(f64::sqrt);
-        let length = individual * leader;
-        let cosine = if length > 0.0 { product / length } else { 0.0 };
-        Self { individual, implicit, leader, follower, cosine }
+    /// From the leader's, and the follower's.
+    pub(super) fn new(leader: LeaderNorms<f32>, follower: f32) -> Self {
+        let LeaderNorms { individual, implicit, total, cosine } = leader;
+        let [individual, implicit, leader] = [individual, implicit, total].map(f64::from);
+        Self { individual, implicit, leader, follower: follower.into(), cosine: cosine.into() }
     }
 
     /// `|implicit| / |individual|`; 0 where a saturated policy makes both vanish.
     pub(super) fn ratio(&self) -> f64 {
         if self.implicit == 0.0 { 0.0 } else { self.implicit / self.individual }
-    }
-
-    /// Whether every gradient is finite.
-    pub(super) fn finite(&self) -> bool {
-        self.leader.is_finite() && self.follower.is_finite()
     }
 }
 

@@ -6,43 +6,23 @@ use super::sde::Matrices;
 use super::stackelberg::{Damping, StackelbergConfig};
 use super::temperature::Temperature;
 use crate::agent::{Agent, GameGradients, Metrics, Mode, Moments, Parameter};
-use crate::engine::{Engine, FrozenGame, Point, Role};
+use crate::engine::{Engine, FrozenGame, Role};
 use crate::env::{ActionSpace, Spaces, Step};
 use crate::error::{Error, Result};
 use crate::flat;
 use crate::game::{Game, Independent, LeaderGradient, Player, Solver, total_derivative};
 use crate::memory::{Batch, Normalizer, Replay};
-use crate::optim::Optimizer;
 use crate::rng::{Purpose, Rng};
+use crate::threads;
 
 mod exchange;
 mod family;
+mod learner;
+
+use learner::{Learner, learner, point};
 
 pub use family::Family;
 use family::draw_policy_noise;
-
-/// One player: parameters, their Polyak average, optimiser.
-struct Learner {
-    params: Vec<f32>,
-    target: Vec<f32>,
-    optimizer: Optimizer<f32>,
-    learning_rate: f64,
-}
-
-impl Learner {
-    fn new(params: Vec<f32>, role: Role, config: &OffPolicyConfig) -> Self {
-        Self {
-            target: params.clone(),
-            optimizer: Optimizer::new(config.optimizer, params.len()),
-            params,
-            learning_rate: config.learning_rate(role),
-        }
-    }
-
-    fn step(&mut self, gradient: &[f32]) {
-        self.optimizer.step(self.learning_rate, gradient, &mut self.params);
-    }
-}
 
 /// An off-policy agent: an algorithm's family on an engine.
 pub struct OffPolicy<F, E> {
@@ -176,14 +156,23 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         let role = config.leader.unwrap_or(Role::Actor);
         let lambda = damping.lambda(self.steps);
         let mut losses = [0.0; 2];
+        let finite = |norm: f32| match norm.is_finite() {
+            true => Ok(norm),
+            false => Err(Error::Diverged {
+                what: "a gradient",
+                update: self.updates,
+                learning_rate: config.learning_rate,
+            }),
+        };
 
         // g2 = D2 f2(x1, x2)
         let mut game = engine.freeze(point(actor, critic, ent_coef, batch), role)?;
         game.gradient(Player::Follower, Player::Follower, follower_gradient)?;
+        let follower_norm = finite(flat::norm(follower_gradient))?;
         losses[1] = game.loss(role.opponent())?;
         if config.update_order == UpdateOrder::Sequential {
             drop(game);
-            learner(actor, critic, role.opponent()).step(follower_gradient);
+            learner(actor, critic, role.opponent()).step(follower_gradient, None);
             game = engine.freeze(point(actor, critic, ent_coef, batch), role)?;
         }
 
@@ -205,6 +194,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             }
             None => {
                 game.gradient(Player::Leader, Player::Leader, &mut leader_gradient.total)?;
+                leader_gradient.without_leader();
                 None
             }
         };
@@ -213,29 +203,33 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         let entropy = game.entropy()?;
         drop(game);
 
-        let norms = Norms::of(leader_gradient, follower_gradient, solve.is_some());
-        if !norms.finite() {
-            return Err(Error::Diverged {
-                what: "a gradient",
-                update: self.updates,
-                learning_rate: config.learning_rate,
-            });
-        }
+        finite(leader_gradient.norms.total)?;
+        let norms = Norms::new(leader_gradient.norms, follower_norm);
 
-        // x1 <- x1 - alpha1 g1;  x2 <- x2 - alpha2 g2
-        learner(actor, critic, role).step(&leader_gradient.total);
-        if config.update_order == UpdateOrder::Simultaneous {
-            learner(actor, critic, role.opponent()).step(follower_gradient);
-        }
+        // x1 <- x1 - alpha1 g1;  x2 <- x2 - alpha2 g2; averages with the last steps
+        let tau = config.tau as f32;
+        let last = (config.unroll == 1).then_some(tau);
+        let (leader, follower) = match role {
+            Role::Actor => (&mut *actor, &mut *critic),
+            Role::Critic => (&mut *critic, &mut *actor),
+        };
+        threads::join(
+            threads::count(),
+            || leader.step(&leader_gradient.total, last),
+            || match config.update_order {
+                UpdateOrder::Simultaneous => follower.step(follower_gradient, last),
+                UpdateOrder::Sequential => last.into_iter().for_each(|tau| follower.average(tau)),
+            },
+        );
         // x2 <- x2 - alpha2 D2 f2(x1, x2), m - 1 times
         for _ in 1..config.unroll {
             let mut game = engine.freeze(point(actor, critic, ent_coef, batch), role)?;
             game.gradient(Player::Follower, Player::Follower, follower_gradient)?;
             drop(game);
-            learner(actor, critic, role.opponent()).step(follower_gradient);
+            learner(actor, critic, role.opponent()).step(follower_gradient, None);
         }
-        for player in [actor, critic] {
-            flat::polyak(config.tau as f32, &player.params, &mut player.target);
+        if last.is_none() {
+            [actor, critic].into_iter().for_each(|player| player.average(tau));
         }
 
         if let Some(solve) = &solve {
@@ -266,29 +260,6 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
     /// eta, 0 for policies without entropy.
     fn ent_coef(&self) -> f64 {
         self.temperature.as_ref().map_or(0.0, Temperature::alpha)
-    }
-}
-
-fn point<'a>(
-    actor: &'a Learner,
-    critic: &'a Learner,
-    ent_coef: f64,
-    batch: &'a Batch<f32>,
-) -> Point<'a, f32> {
-    Point {
-        actor: &actor.params,
-        critic: &critic.params,
-        target_actor: &actor.target,
-        target_critic: &critic.target,
-        batch,
-        ent_coef,
-    }
-}
-
-fn learner<'a>(actor: &'a mut Learner, critic: &'a mut Learner, role: Role) -> &'a mut Learner {
-    match role {
-        Role::Actor => actor,
-        Role::Critic => critic,
     }
 }
 
@@ -364,10 +335,7 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
         let since_round = std::mem::take(&mut self.steps_since_round);
         self.episodes_since_round = 0;
         let rounds = u64::try_from(self.config.gradient_steps).unwrap_or(since_round);
-        for _ in 0..rounds {
-            self.update()?;
-        }
-        Ok(())
+        threads::keep_awake(threads::count(), || (0..rounds).try_for_each(|_| self.update()))
     }
 
     fn updates(&self) -> u64 {

@@ -154,16 +154,16 @@ impl OnPolicy {
                     })?
                 };
                 // The individual gradient is no factor of the product: it keeps the whole batch.
-                let LeaderGradient { individual, implicit, total } = leader_gradient;
+                let individual = &mut leader_gradient.individual;
                 game.gradient(Player::Leader, Player::Leader, individual)?;
-                total.copy_from_slice(individual);
-                flat::axpy(-1.0, implicit, total);
+                leader_gradient.subtract();
                 Some(solve)
             }
             true => Some(led(&mut game)?),
         };
         if solve.is_none() {
             game.gradient(Player::Leader, Player::Leader, &mut leader_gradient.total)?;
+            leader_gradient.without_leader();
         }
         if config.step_match {
             match_norm(leader_gradient);
@@ -172,7 +172,7 @@ impl OnPolicy {
         let critic_loss = game.loss(Role::Critic)?;
         let entropy = game.entropy()?.unwrap_or_default();
         drop(game);
-        let norms = Norms::of(leader_gradient, follower_gradient, solve.is_some());
+        let norms = Norms::new(leader_gradient.norms, flat::norm(follower_gradient));
 
         // x1 <- x1 - alpha1 g1;  x2 <- x2 - alpha2 g2
         actor.step(&leader_gradient.total, self.updates)?;
@@ -222,11 +222,13 @@ fn keep_freed_memory() {
 
 /// The control of STAC: the individual gradient at the length of the total derivative.
 fn match_norm(gradient: &mut LeaderGradient<f32>) {
-    let LeaderGradient { individual, total, .. } = gradient;
-    let (norm, own) = (flat::norm(total), flat::norm(individual));
+    let LeaderGradient { individual, total, norms, .. } = gradient;
     total.copy_from_slice(individual);
-    if own > 0.0 {
-        flat::scale(norm / own, total);
+    if norms.individual > 0.0 {
+        flat::scale(norms.total / norms.individual, total);
+        norms.cosine = 1.0;
+    } else {
+        norms.total = 0.0;
     }
 }
 

@@ -10,7 +10,7 @@ mod total_derivative;
 
 pub use independent::Independent;
 pub use solvers::{Curvature, Solve, Solver, SolverConfig};
-pub use total_derivative::{LeaderGradient, total_derivative};
+pub use total_derivative::{LeaderGradient, LeaderNorms, total_derivative};
 
 use crate::error::Result;
 use crate::flat::Scalar;

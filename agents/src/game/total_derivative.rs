@@ -13,13 +13,55 @@ pub struct LeaderGradient<T> {
     pub implicit: Vec<T>,
     /// Their difference, which the leader descends.
     pub total: Vec<T>,
+    /// Taken when `total` was last written.
+    pub norms: LeaderNorms<T>,
+}
+
+/// Norms of a leader's gradient and of its parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LeaderNorms<T> {
+    /// `|D1 f1|`
+    pub individual: T,
+    /// Of the implicit term.
+    pub implicit: T,
+    /// `|D f1|`
+    pub total: T,
+    /// Cosine of the angle between `D1 f1` and `D f1`; 0 if either is zero.
+    pub cosine: T,
 }
 
 impl<T: Scalar> LeaderGradient<T> {
     /// Zeros of dimension `dim`.
     pub fn new(dim: usize) -> Self {
         let zeros = vec![T::zero(); dim];
-        Self { individual: zeros.clone(), implicit: zeros.clone(), total: zeros }
+        let norms = LeaderNorms::default();
+        Self { individual: zeros.clone(), implicit: zeros.clone(), total: zeros, norms }
+    }
+
+    /// Takes `total` for the whole: there is no leader.
+    pub fn without_leader(&mut self) {
+        let norm = flat::norm(&self.total);
+        self.norms = LeaderNorms {
+            individual: norm,
+            total: norm,
+            cosine: T::one(),
+            ..LeaderNorms::default()
+        };
+    }
+
+    /// Writes `total` and, in the same pass over the three vectors, what `norms` takes.
+    pub fn subtract(&mut self) {
+        // D f1 = D1 f1 - implicit
+        let Self { individual, implicit, total, .. } = self;
+        let sums = flat::write_dots(total, [individual, implicit], |[d1, implicit]| {
+            let total = d1 - implicit;
+            (total, [d1 * d1, implicit * implicit, total * total, d1 * total])
+        });
+        let [individual, implicit, total, product] = sums;
+        let [individual, implicit, total] = [individual, implicit, total].map(T::sqrt);
+        let length = individual * total;
+        let cosine = if length > T::zero() { product / length } else { T::zero() };
+        self.norms = LeaderNorms { individual, implicit, total, cosine };
     }
 }
 
@@ -38,30 +80,23 @@ pub fn total_derivative<T: Scalar>(
     norm_ratio_clamp: Option<T>,
     out: &mut LeaderGradient<T>,
 ) -> Result<Solve> {
-    let LeaderGradient { individual, implicit, total } = out;
-
     // D1 f1
-    game.gradient(Player::Leader, Player::Leader, individual)?;
+    game.gradient(Player::Leader, Player::Leader, &mut out.individual)?;
 
     // x = (D22 f2 + lambda I)^-1 D2 f1;  implicit = D12 f2 x
-    let mut solve = solver.implicit_term(game, lambda, implicit)?;
-    if !flat::all_finite(implicit) {
-        solve.fallback = true;
-    }
+    let mut solve = solver.implicit_term(game, lambda, &mut out.implicit)?;
+    out.subtract();
+    solve.fallback |= !out.norms.implicit.is_finite();
     if solve.fallback {
-        implicit.fill(T::zero());
+        out.implicit.fill(T::zero());
+        out.subtract();
     }
     if let Some(clamp) = norm_ratio_clamp {
-        let bound = clamp * flat::norm(individual);
-        let norm = flat::norm(implicit);
-        if norm > bound {
-            flat::scale(bound / norm, implicit);
+        let bound = clamp * out.norms.individual;
+        if out.norms.implicit > bound {
+            flat::scale(bound / out.norms.implicit, &mut out.implicit);
+            out.subtract();
         }
-    }
-
-    // D f1 = D1 f1 - implicit
-    for ((total, &d1), &implicit) in total.iter_mut().zip(&*individual).zip(&*implicit) {
-        *total = d1 - implicit;
     }
     Ok(solve)
 }

@@ -186,13 +186,13 @@ fn set_or_add_hadamard<'k, T: Scalar>(
 impl<T: Scalar> FusedGame<'_, T> {
     fn grams(&mut self) -> &[GramRows<T>] {
         if !self.space.has_grams {
-            self.each(|shard, spec, point| {
-                shard.reach_taken(spec, point);
-                shard.reach_now(Stage::Criticised, spec, point);
-            });
+            if !self.space.shards.iter().all(Shard::has_derivatives) {
+                self.each(Shard::reach_taken);
+            }
+            self.reach_now(Stage::Criticised);
             let Space { shards, grams, .. } = &mut *self.space;
             let (spec, shards) = (self.spec, &*shards);
-            for_each(grams, |own, gram| gram.compute(spec, shards, own));
+            for_each(grams, &|own, gram: &mut GramRows<T>| gram.compute(spec, shards, own));
             self.space.has_grams = true;
         }
         &self.space.grams
@@ -253,7 +253,7 @@ impl<T: Scalar> LeastSquares<T> for FusedGame<'_, T> {
             shard.reach_taken(spec, point);
             shard.weigh_taken(|shard, b, i| u[b * samples + shard.samples.start + i]);
         });
-        self.sum_taken(out);
+        self.sum_gradient(&self.spec.critic, |shard, b| &shard.taken[b], out);
         Ok(())
     }
 

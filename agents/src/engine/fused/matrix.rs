@@ -4,7 +4,6 @@
 use crate::flat::Scalar;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
-use rayon::prelude::*;
 use std::cell::Cell;
 
 /// Products of matrices on one thread.
@@ -46,33 +45,6 @@ pub(super) fn product<T: Scalar>(
     matmul(out, accumulate, a, b, T::one(), Par::Seq);
 }
 
-/// `out = sum x' y` over the pairs `(x, y)` in `parts`, with the rows of `out` split between `threads`.
-/// Who computes which row is fixed, and so is the order of each sum.
-pub(super) fn sum_of_products<'p, T: Scalar>(
-    threads: usize,
-    out: &mut [T],
-    parts: impl Iterator<Item = [MatRef<'p, T>; 2]> + Clone + Sync,
-) {
-    let Some([x, y]) = parts.clone().next() else {
-        out.fill(T::zero());
-        return;
-    };
-    let (m, n) = (x.ncols(), y.ncols());
-    let share = if m < threads * BLOCK { m } else { m.div_ceil(threads) };
-    let sum = |(number, out): (usize, &mut [T])| {
-        let mut add = Accum::Replace;
-        for [x, y] in parts.clone() {
-            product(out, add, x.subcols(number * share, out.len() / n).transpose(), y);
-            add = Accum::Add;
-        }
-    };
-    if share == m {
-        sum((0, out));
-    } else {
-        out.par_chunks_mut(share * n).enumerate().for_each(sum);
-    }
-}
-
 /// `out = a a'`, right on and below the diagonal; what lies above may be written or not.
 pub(super) fn symmetric<T: Scalar>(out: &mut [T], a: MatRef<'_, T>) {
     // In two blocks of columns, the second of which starts at the diagonal.
@@ -90,15 +62,4 @@ pub(super) fn symmetric<T: Scalar>(out: &mut [T], a: MatRef<'_, T>) {
 fn count(flop: usize) {
     let before = PRODUCTS.get();
     PRODUCTS.set(Products { count: before.count + 1, flop: before.flop + flop as u64 });
-}
-
-/// `out += sum_i a_i`, the sum of the rows of `a`.
-pub(super) fn add_rows<T: Scalar>(a: &[T], out: &mut [T]) {
-    crate::flat::vectorised(|| {
-        for row in a.chunks_exact(out.len()) {
-            for (out, &x) in out.iter_mut().zip(row) {
-                *out += x;
-            }
-        }
-    });
 }

@@ -18,6 +18,7 @@ mod matrix;
 mod pass;
 mod policy;
 mod shard;
+mod sums;
 mod top;
 mod valuation;
 
@@ -30,10 +31,10 @@ use crate::game::{Game, LeastSquares, Player};
 use crate::nn::Mlp;
 use crate::threads;
 use gram::GramRows;
-use pass::{Net, gradient, gradient_tangent};
-use rayon::prelude::*;
+use pass::{Net, Pass};
 use shard::Shard;
 use std::ops::Range;
+use sums::for_each_stretch;
 use top::Top;
 use valuation::Stage;
 
@@ -140,12 +141,20 @@ impl<T: Scalar> Engine<T> for Fused<T> {
     }
 }
 
-/// `f(i, item)` for every item, in parallel where there are several.
-fn for_each<I: Send>(items: &mut [I], f: impl Fn(usize, &mut I) + Sync) {
-    match items {
-        [item] => f(0, item),
-        items => items.par_iter_mut().enumerate().for_each(|(i, item)| f(i, item)),
+/// `f(i, item)` for every item, each on a thread of its own where there are several.
+fn for_each<I: Send>(items: &mut [I], f: &(impl Fn(usize, &mut I) + Sync)) {
+    fn split<I: Send>(first: usize, items: &mut [I], f: &(impl Fn(usize, &mut I) + Sync)) {
+        match items {
+            [] => {}
+            [item] => f(first, item),
+            items => {
+                let middle = items.len() / 2;
+                let (one, two) = items.split_at_mut(middle);
+                threads::join(2, || split(first, one, f), || split(first + middle, two, f));
+            }
+        }
     }
+    split(0, items, f);
 }
 
 /// A frozen game in closed form.
@@ -169,26 +178,53 @@ impl<T: Scalar> FusedGame<'_, T> {
         T::of(scale / self.space.samples as f64)
     }
 
-    fn threads(&self) -> usize {
-        self.space.shards.len()
-    }
-
     /// Runs `f` on every shard, each on a thread of its own.
     fn each(&mut self, f: impl Fn(&mut Shard<T>, &Spec, &Point<'_, T>) + Sync) {
         let (spec, point) = (self.spec, &self.point);
-        for_each(&mut self.space.shards, |_, shard| f(shard, spec, point));
+        for_each(&mut self.space.shards, &|_, shard| f(shard, spec, point));
     }
 
-    /// The gradient of what was weighed in [`Shard::taken`], block by block.
-    fn sum_taken(&self, out: &mut [T]) {
-        for (b, out) in out.chunks_exact_mut(self.spec.critic.dim()).enumerate() {
-            gradient(
-                self.threads(),
-                &self.spec.critic,
-                self.space.shards.iter().map(|s| &s.taken[b]),
-                out,
-            );
+    /// `V(s)` up to `stage`. All shards are equally far, and those that are there are left asleep.
+    fn reach_now(&mut self, stage: Stage) {
+        if self.space.shards.iter().any(|shard| shard.now.stage() < stage) {
+            self.each(|shard, spec, point| shard.reach_now(stage, spec, point));
         }
+    }
+
+    /// `q_bi - y_i`
+    fn reach_residuals(&mut self) {
+        if !self.space.shards.iter().all(Shard::has_residuals) {
+            self.each(Shard::reach_residuals);
+        }
+    }
+
+    /// The gradient of what was weighed in `pass(shard, block)`, a pass of `shape`.
+    fn sum_gradient(
+        &self,
+        shape: &Mlp,
+        pass: impl Fn(&Shard<T>, usize) -> &Pass<T> + Sync,
+        out: &mut [T],
+    ) {
+        let shards = &self.space.shards;
+        for_each_stretch(shards.len(), &shape.layers, out, &|mut stretch| {
+            let block = stretch.block;
+            stretch.gradient(shards.iter().map(|shard| pass(shard, block)));
+        });
+    }
+
+    /// The tangent of that gradient, with tangents of inputs if there are.
+    fn sum_gradient_tangent(
+        &self,
+        shape: &Mlp,
+        pass: impl Fn(&Shard<T>, usize) -> &Pass<T> + Sync,
+        inputs: bool,
+        out: &mut [T],
+    ) {
+        let shards = &self.space.shards;
+        for_each_stretch(shards.len(), &shape.layers, out, &|mut stretch| {
+            let block = stretch.block;
+            stretch.gradient_tangent(shards.iter().map(|shard| pass(shard, block)), inputs);
+        });
     }
 
     /// `D_theta sum_bi u_bi y_i` for `u(shard, b, i)`; zero for targets that do not depend on theta.
@@ -201,12 +237,7 @@ impl<T: Scalar> FusedGame<'_, T> {
             shard.reach_next(Stage::Differentiated, spec, point);
             shard.weigh_next(spec, point, &u);
         });
-        gradient(
-            self.threads(),
-            &self.spec.actor,
-            self.space.shards.iter().map(|s| &s.next.actor),
-            out,
-        );
+        self.sum_gradient(&self.spec.actor, |shard, _| &shard.next.actor, out);
     }
 
     /// `D_ww f_critic v`
@@ -221,27 +252,34 @@ impl<T: Scalar> FusedGame<'_, T> {
                 layer.mix(h, nets(b));
             }
         }
-        let threads = shards.len();
-        for_each(shards, |_, shard| shard.taken_hvp(spec, point, scale, v, tops));
-        for (b, out) in out.chunks_exact_mut(spec.critic.dim()).enumerate() {
-            gradient_tangent(threads, &spec.critic, shards.iter().map(|s| &s.taken[b]), false, out);
+        for_each(shards, &|_, shard| shard.taken_hvp(spec, point, scale, v, tops));
+        let (shards, threads) = (&*shards, shards.len());
+        for (b, layer) in tops.iter_mut().enumerate() {
             if let Some(h) = top {
-                tops[b].gradient_tangent(
-                    (threads, h),
-                    nets(b),
+                layer.reach_constant(
+                    threads,
+                    &spec.critic.layers[h],
                     shards.iter().map(|s| &s.tops[b]),
-                    out,
                 );
             }
         }
+        for_each_stretch(threads, &spec.critic.layers, out, &|mut stretch| {
+            let b = stretch.block;
+            match top {
+                Some(h) if h == stretch.l => {
+                    let rows = shards.iter().map(|s| &s.tops[b]);
+                    tops[b].gradient_tangent(nets(b), rows, stretch);
+                }
+                _ => stretch.gradient_tangent(shards.iter().map(|s| &s.taken[b]), false),
+            }
+        });
     }
 
     /// `D_theta,theta f_actor v`
     fn actor_hvp(&mut self, v: &[T], out: &mut [T]) {
         let scale = self.over_samples(-1.0);
         self.each(|shard, spec, point| shard.now_hvp(spec, point, scale, v));
-        let passes = self.space.shards.iter().map(|s| &s.now.actor);
-        gradient_tangent(self.threads(), &self.spec.actor, passes, false, out);
+        self.sum_gradient_tangent(&self.spec.actor, |shard, _| &shard.now.actor, false, out);
     }
 
     fn hvp(&mut self, role: Role, v: &[T], out: &mut [T]) {
@@ -269,8 +307,7 @@ impl<T: Scalar> Game<T> for FusedGame<'_, T> {
                     shard.reach_now(Stage::Differentiated, spec, point);
                     shard.weigh_now(minus);
                 });
-                let passes = self.space.shards.iter().map(|s| &s.now.actor);
-                gradient(self.threads(), &self.spec.actor, passes, out);
+                self.sum_gradient(&self.spec.actor, |shard, _| &shard.now.actor, out);
             }
             // -(1/B) sum_i D_w min_b Q_b(s_i, pi(s_i))
             (Role::Actor, Role::Critic) => {
@@ -278,10 +315,7 @@ impl<T: Scalar> Game<T> for FusedGame<'_, T> {
                     shard.reach_now(Stage::Criticised, spec, point);
                     shard.weigh_now_critics(minus);
                 });
-                for (b, out) in out.chunks_exact_mut(self.spec.critic.dim()).enumerate() {
-                    let passes = self.space.shards.iter().map(|s| &s.now.critics[b]);
-                    gradient(self.threads(), &self.spec.critic, passes, out);
-                }
+                self.sum_gradient(&self.spec.critic, |shard, b| &shard.now.critics[b], out);
             }
             // (2/B) sum_bi (q_bi - y_i) D_w q_bi                                       (8)
             (Role::Critic, Role::Critic) => {
@@ -289,11 +323,11 @@ impl<T: Scalar> Game<T> for FusedGame<'_, T> {
                     shard.reach_taken(spec, point);
                     shard.weigh_taken(|shard, b, i| two * shard.residual(b, i));
                 });
-                self.sum_taken(out);
+                self.sum_gradient(&self.spec.critic, |shard, b| &shard.taken[b], out);
             }
             // -(2/B) sum_bi (q_bi - y_i) D_theta y_i
             (Role::Critic, Role::Actor) => {
-                self.each(Shard::reach_residuals);
+                self.reach_residuals();
                 self.targets_vjp(|shard, b, i| -two * shard.residual(b, i), out);
             }
         }
@@ -322,10 +356,8 @@ impl<T: Scalar> Game<T> for FusedGame<'_, T> {
             Role::Critic => {
                 let minus = self.over_samples(-1.0);
                 self.each(|shard, spec, point| shard.now_critics_tangent(spec, point, minus, x));
-                for (b, out) in out.chunks_exact_mut(self.spec.critic.dim()).enumerate() {
-                    let passes = self.space.shards.iter().map(|s| &s.now.critics[b]);
-                    gradient_tangent(self.threads(), &self.spec.critic, passes, true, out);
-                }
+                let shape = &self.spec.critic;
+                self.sum_gradient_tangent(shape, |shard, b| &shard.now.critics[b], true, out);
             }
         }
         Ok(())
@@ -344,12 +376,12 @@ impl<T: Scalar> FrozenGame<T> for FusedGame<'_, T> {
         let samples = self.space.samples as f64;
         match of {
             Role::Actor => {
-                self.each(|shard, spec, point| shard.reach_now(Stage::Valued, spec, point));
+                self.reach_now(Stage::Valued);
                 let values = self.space.shards.iter().flat_map(|s| &s.now.value);
                 Ok(-values.map(|v| v.as_f64()).sum::<f64>() / samples)
             }
             Role::Critic => {
-                self.each(Shard::reach_residuals);
+                self.reach_residuals();
                 let residuals = self.space.shards.iter().flat_map(Shard::residuals);
                 Ok(residuals.map(|r| r.as_f64().powi(2)).sum::<f64>() / samples)
             }
@@ -357,7 +389,7 @@ impl<T: Scalar> FrozenGame<T> for FusedGame<'_, T> {
     }
 
     fn policy_saturation(&mut self) -> Result<f64> {
-        self.each(|shard, spec, point| shard.reach_now(Stage::Chosen, spec, point));
+        self.reach_now(Stage::Chosen);
         let actions = self.space.shards.iter().flat_map(|s| &s.now.policy.actions);
         let saturated = actions.filter(|a| a.as_f64().abs() > SATURATED).count();
         Ok(saturated as f64 / (self.space.samples * self.spec.action_dim()) as f64)
@@ -367,7 +399,7 @@ impl<T: Scalar> FrozenGame<T> for FusedGame<'_, T> {
         if !self.spec.stochastic {
             return Ok(None);
         }
-        self.each(|shard, spec, point| shard.reach_now(Stage::Chosen, spec, point));
+        self.reach_now(Stage::Chosen);
         let log_probs = self.space.shards.iter().flat_map(|s| &s.now.policy.log_prob);
         Ok(Some(-log_probs.map(|l| l.as_f64()).sum::<f64>() / self.space.samples as f64))
     }

@@ -15,7 +15,8 @@
 //! parameters or inputs: the R-operator of Pearlmutter (1994). Both activations give their
 //! derivatives from their values: `phi' = 1[a > 0]`, or `1 - a^2` and `phi'' = -2 a phi'`.
 
-use super::matrix::{add_rows, product, rows, sum_of_products};
+use super::matrix::{product, rows};
+use super::sums::add_rows;
 use crate::flat::{Scalar, vectorised};
 use crate::nn::{Activation, Layer, Mlp};
 use faer::{Accum, MatRef};
@@ -46,7 +47,7 @@ pub(super) struct Pass<T> {
     /// `d_l`
     pub d: Vec<Vec<T>>,
     /// `u o d_l`
-    weighted: Vec<Vec<T>>,
+    pub weighted: Vec<Vec<T>>,
     /// `a^_l`
     pub a_t: Vec<Vec<T>>,
     /// `z^_l`
@@ -54,9 +55,9 @@ pub(super) struct Pass<T> {
     /// `d^_l`
     pub d_t: Vec<Vec<T>>,
     /// `u^ o d_l + u o d^_l`
-    weighted_t: Vec<Vec<T>>,
+    pub weighted_t: Vec<Vec<T>>,
     /// Whether `d^` is zero.
-    straight: bool,
+    pub straight: bool,
     /// The layer whose tangents [`super::top`] holds.
     top: Option<usize>,
 }
@@ -285,51 +286,6 @@ impl<T: Scalar> Pass<T> {
                 *tangent = like(&self.d);
             }
         }
-    }
-}
-
-/// The gradient of what [`Pass::weigh`] weighed, summed over `passes` of one network by `threads`.
-pub(super) fn gradient<'p, T: Scalar>(
-    threads: usize,
-    shape: &Mlp,
-    passes: impl Iterator<Item = &'p Pass<T>> + Clone + Sync,
-    out: &mut [T],
-) {
-    for (l, layer) in shape.layers.iter().enumerate() {
-        // D W = (u o d)' a;  D b = (u o d)' 1
-        let parts = passes
-            .clone()
-            .map(|p| [rows(&p.weighted[l], layer.outputs), rows(&p.a[l], layer.inputs)]);
-        sum_of_products(threads, &mut out[layer.weight.clone()], parts);
-        let bias = &mut out[layer.bias.clone()];
-        bias.fill(T::zero());
-        passes.clone().for_each(|p| add_rows(&p.weighted[l], bias));
-    }
-}
-
-/// The derivative of the gradient along the tangent, after [`Pass::weigh_tangent`], summed over
-/// `passes` of one network by `threads`, but for a layer that [`super::top`] sums; `inputs` as in
-/// [`Pass::tangent`].
-pub(super) fn gradient_tangent<'p, T: Scalar>(
-    threads: usize,
-    shape: &Mlp,
-    passes: impl Iterator<Item = &'p Pass<T>> + Clone + Sync,
-    inputs: bool,
-    out: &mut [T],
-) {
-    for (l, layer) in shape.layers.iter().enumerate() {
-        // D^ W = (u^ o d + u o d^)' a + (u o d)' a^;  D^ b = (u^ o d + u o d^)' 1
-        let passes = passes.clone().filter(|p| p.top != Some(l));
-        let parts = passes.clone().flat_map(|p| {
-            let of = |x, y| [rows(x, layer.outputs), rows(y, layer.inputs)];
-            let first = (!p.straight).then(|| of(&p.weighted_t[l], &p.a[l]));
-            let second = (l > 0 || inputs).then(|| of(&p.weighted[l], &p.a_t[l]));
-            first.into_iter().chain(second)
-        });
-        sum_of_products(threads, &mut out[layer.weight.clone()], parts);
-        let bias = &mut out[layer.bias.clone()];
-        bias.fill(T::zero());
-        passes.filter(|p| !p.straight).for_each(|p| add_rows(&p.weighted_t[l], bias));
     }
 }
 

@@ -124,6 +124,16 @@ impl<T: Scalar> Shard<T> {
         self.has.residuals = true;
     }
 
+    /// Whether [`Shard::reach_residuals`] has been called.
+    pub fn has_residuals(&self) -> bool {
+        self.has.residuals
+    }
+
+    /// Whether [`Shard::reach_taken`] has been called.
+    pub fn has_derivatives(&self) -> bool {
+        self.has.derivatives
+    }
+
     /// Derivatives of `q_bi`, and [`Shard::reach_residuals`].
     pub fn reach_taken(&mut self, spec: &Spec, point: &Point<'_, T>) {
         self.reach_residuals(spec, point);

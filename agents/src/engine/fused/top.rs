@@ -11,10 +11,12 @@
 //!
 //! with one product where the general passes have two: the last one is the same for every direction.
 
-use super::matrix::{rows, sum_of_products};
+use super::matrix::{product, rows};
 use super::pass::{Net, Pass, add_weighed, weigh};
+use super::sums::{Stretch, for_each_stretch};
 use crate::flat::{Scalar, vectorised};
 use crate::nn::{Activation, Layer, Mlp};
+use faer::Accum;
 
 /// The layer in one critic: what mixes samples.
 #[derive(Clone, Default)]
@@ -105,52 +107,68 @@ impl<T: Scalar> Top<T> {
         });
     }
 
-    /// The layer's part of the derivative of the gradient along `direction`, summed over `rows`.
-    pub fn gradient_tangent<'p>(
+    /// Computes `m' [u o a, u]`, summed over `rows`, unless it is there: it is the same for every direction.
+    pub fn reach_constant<'p>(
         &mut self,
-        (threads, h): (usize, usize),
-        [net, direction]: [Net<'_, T>; 2],
+        threads: usize,
+        layer: &Layer,
         rows: impl Iterator<Item = &'p TopRows<T>> + Clone + Sync,
-        out: &mut [T],
     ) {
-        let ((layer, w), (_, v)) = (layer_and_output(net, h), layer_and_output(direction, h));
-        let out = &mut out[layer.weight.start..layer.bias.end];
-        if !self.has_constant {
-            self.constant.resize(out.len(), T::zero());
-            let parts = rows.clone().map(|r| [&*r.mask, &*r.scaled, &*r.u]);
-            sum(threads, layer, parts, &mut self.constant);
-            self.has_constant = true;
+        if self.has_constant {
+            return;
         }
-        sum(threads, layer, rows.map(|r| [&*r.mask, &*r.scaled_t, &*r.u_t]), out);
+        self.has_constant = true;
+        self.constant.resize(layer.weight.len() + layer.bias.len(), T::zero());
+        let layers = std::slice::from_ref(layer);
+        for_each_stretch(threads, layers, &mut self.constant, &|mut stretch| {
+            sum(&mut stretch, rows.clone().map(|r| [&*r.mask, &*r.scaled, &*r.u]));
+        });
+    }
+
+    /// The derivative of the gradient along `direction` in a stretch of the layer, summed over `rows`, after
+    /// [`Top::reach_constant`].
+    pub fn gradient_tangent<'p>(
+        &self,
+        [net, direction]: [Net<'_, T>; 2],
+        rows: impl Iterator<Item = &'p TopRows<T>> + Clone,
+        mut stretch: Stretch<'_, T>,
+    ) {
+        sum(&mut stretch, rows.map(|r| [&*r.mask, &*r.scaled_t, &*r.u_t]));
 
         // rows of [D^ W, D^ b] = w_j (m' [u^ o a + u o a^, u^])_j + v_j (m' [u o a, u])_j
-        let (weight, bias) = out.split_at_mut(layer.weight.len());
+        let ((layer, w), (_, v)) =
+            (layer_and_output(net, stretch.l), layer_and_output(direction, stretch.l));
         let (constant, constant_bias) = self.constant.split_at(layer.weight.len());
+        let rows = stretch.rows.clone().zip(stretch.weight.chunks_exact_mut(layer.inputs));
+        let constant = constant.chunks_exact(layer.inputs).skip(stretch.rows.start);
         vectorised(|| {
-            let rows =
-                weight.chunks_exact_mut(layer.inputs).zip(constant.chunks_exact(layer.inputs));
-            for ((weight, constant), (&v, &w)) in rows.zip(v.iter().zip(w)) {
+            for ((j, weight), constant) in rows.zip(constant) {
                 for (weight, &constant) in weight.iter_mut().zip(constant) {
-                    *weight = w * *weight + v * constant;
+                    *weight = w[j] * *weight + v[j] * constant;
                 }
             }
         });
-        for ((bias, &constant), (&v, &w)) in bias.iter_mut().zip(constant_bias).zip(v.iter().zip(w))
-        {
+        let scales = w.iter().zip(v).zip(constant_bias);
+        for (bias, ((&w, &v), &constant)) in stretch.bias.iter_mut().zip(scales) {
             *bias = w * *bias + v * constant;
         }
     }
 }
 
-/// `[m' x, m' u]`, summed over `(m, x, u)`.
+/// `[m' x, m' u]` in `stretch`, summed over `(m, x, u)`.
 fn sum<'p, T: Scalar>(
-    threads: usize,
-    layer: &Layer,
-    parts: impl Iterator<Item = [&'p [T]; 3]> + Clone + Sync,
-    out: &mut [T],
+    stretch: &mut Stretch<'_, T>,
+    parts: impl Iterator<Item = [&'p [T]; 3]> + Clone,
 ) {
-    let (weight, bias) = out.split_at_mut(layer.weight.len());
+    let layer = stretch.layer;
     let of = |mask, x, width| [rows(mask, layer.outputs), rows(x, width)];
-    sum_of_products(threads, weight, parts.clone().map(|[mask, x, _]| of(mask, x, layer.inputs)));
-    sum_of_products(1, bias, parts.map(|[mask, _, u]| of(mask, u, 1)));
+    stretch.sum_products(parts.clone().map(|[mask, x, _]| of(mask, x, layer.inputs)));
+    if !stretch.bias.is_empty() {
+        let mut add = Accum::Replace;
+        for [mask, _, u] in parts {
+            let [mask, u] = of(mask, u, 1);
+            product(stretch.bias, add, mask.transpose(), u);
+            add = Accum::Add;
+        }
+    }
 }

@@ -90,6 +90,11 @@ impl<T: Scalar> Valuation<T> {
         self.stage = Stage::Fresh;
     }
 
+    /// How far it has come.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
     /// Rows in which critic `block` is the least: those that its passes are over, from
     /// [`Stage::Criticised`] on.
     pub fn least_rows(&self, block: usize) -> usize {
