@@ -39,6 +39,7 @@ pub struct RunObserver {
     recent: VecDeque<Episode>,
     steps: u64,
     last_log: u64,
+    signals: bridge::Signals,
     /// The last evaluation.
     pub last: Option<Score>,
     /// The best evaluation, that of `best_model/`.
@@ -68,6 +69,7 @@ impl RunObserver {
             recent: VecDeque::with_capacity(WINDOW),
             steps: 0,
             last_log: 0,
+            signals: bridge::Signals::default(),
             last: None,
             best: None,
         })
@@ -184,5 +186,9 @@ impl train::Observer for RunObserver {
             self.evaluate(progress.agent)?;
         }
         Ok(Flow::Continue)
+    }
+
+    fn before_update(&mut self) -> agents::Result<()> {
+        if self.signals.due() { bridge::check_signals() } else { Ok(()) }
     }
 }

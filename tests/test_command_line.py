@@ -249,6 +249,18 @@ def test_interruption_ends_a_run_in_good_order(binary, environment, tmp_path, ki
     assert (run / "final_model" / "model.safetensors").exists()
 
 
+def test_ctrl_c_reaches_a_round_of_updates_that_never_ends(binary, environment, tmp_path):
+    endless = ["--set", "gradient_steps=100000000", "--set", "train_freq=100"]
+    process = subprocess.Popen(
+        [binary, *POINT, "--algo", "ddpg", *QUICK, *endless], cwd=tmp_path, env=environment
+    )
+    # The evaluation at step 200 comes just before the round.
+    wait_for(process, tmp_path / "runs" / "ddpg" / "Point-v0_0" / "best_model")
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+
+
 def test_ctrl_c_reaches_a_step_that_never_returns(binary, environment, tmp_path):
     arguments = ["--env", "Slow-v0", "--env-import", "environments", "--algo", "ddpg", *QUICK]
     process = subprocess.Popen(

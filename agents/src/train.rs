@@ -32,14 +32,31 @@ pub struct Progress<'a> {
 pub enum Flow {
     /// Take the next step.
     Continue,
-    /// End training after this step, in good order.
+    /// End training here, in good order.
     Stop,
 }
 
-/// Watches training: logs, evaluates, saves, stops.
+/// Watches training: logs, evaluates, saves, stops. The order is Stable-Baselines3's.
 pub trait Observer {
-    /// Called after every step of the environments, and after the updates it made due.
+    /// Called after every step of the environments, before it is stored. A step that stops training
+    /// is not stored.
     fn on_step(&mut self, progress: &mut Progress<'_>) -> Result<Flow>;
+
+    /// Called once the step is stored, with the number of updates that are due. Returns how many to
+    /// make.
+    fn before_updates(&mut self, due: u64) -> Result<u64> {
+        Ok(due)
+    }
+
+    /// Called before each of them; an error ends training.
+    fn before_update(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Called after them.
+    fn after_updates(&mut self) -> Result<Flow> {
+        Ok(Flow::Continue)
+    }
 }
 
 /// Trains `agent` on `env` until `total_steps` environment steps, counted over all environments,
@@ -66,11 +83,18 @@ pub fn train(
         env.step(&actions, &mut step)?;
         steps += n as u64;
         check_finite(&step, steps)?;
-        agent.observe(&obs, &actions, &step)?;
 
         finished_episodes(&step, &mut running, &mut episodes);
         let mut progress = Progress { steps, step: &step, episodes: &episodes, agent: &mut *agent };
         if observer.on_step(&mut progress)? == Flow::Stop {
+            break;
+        }
+        let due = agent.store(&obs, &actions, &step)?;
+        for _ in 0..observer.before_updates(due)? {
+            observer.before_update()?;
+            agent.learn()?;
+        }
+        if observer.after_updates()? == Flow::Stop {
             break;
         }
         obs.copy_from_slice(&step.obs);

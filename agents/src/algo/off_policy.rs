@@ -20,7 +20,7 @@ use crate::rng::{Purpose, Rng};
 mod exchange;
 
 /// What distinguishes one off-policy algorithm from another, besides its two objectives.
-pub trait Family: Send {
+pub trait Family: Send + 'static {
     /// Networks and constants of its objectives, for the fused engine.
     fn spec(&self) -> Spec;
 
@@ -90,8 +90,8 @@ pub struct OffPolicy<F, E> {
     policy_noise: Rng,
     diagnostics: Rng,
     steps: u64,
-    steps_since_round: u64,
-    episodes_since_round: u64,
+    /// Steps of each environment, and finished episodes, since the current rollout began.
+    rollout: (u64, u64),
     updates: u64,
     game: GameMeasures,
     means: Means,
@@ -141,8 +141,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             policy_noise: Rng::new(seed, Purpose::Policy),
             diagnostics: Rng::new(seed, Purpose::Diagnostics),
             steps: 0,
-            steps_since_round: 0,
-            episodes_since_round: 0,
+            rollout: (0, 0),
             updates: 0,
             game: GameMeasures::default(),
             means: Means::default(),
@@ -357,33 +356,38 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
         Ok(())
     }
 
-    fn observe(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<()> {
+    fn store(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<u64> {
         let (n, m) = (self.spaces.obs_dim, self.low.len());
         let rows =
             obs.chunks_exact(n).zip(actions.chunks_exact(m)).zip(step.next_obs.chunks_exact(n));
-        let ends = step.rewards.iter().zip(&step.terminated);
-        for (((obs, action), next_obs), (&reward, &terminated)) in rows.zip(ends) {
+        for (i, ((obs, action), next_obs)) in rows.enumerate() {
             let bounds = self.low.iter().zip(&self.half_range);
             for ((u, &a), (&low, &half)) in self.unit_action.iter_mut().zip(action).zip(bounds) {
                 *u = if half > 0.0 { (a - low) / half - 1.0 } else { 0.0 };
             }
-            self.replay.push(obs, &self.unit_action, reward as f32, next_obs, terminated);
-            self.steps += 1;
-            self.steps_since_round += 1;
+            let end = (step.terminated[i], step.truncated[i] && !step.terminated[i]);
+            self.replay.push(obs, &self.unit_action, step.rewards[i] as f32, next_obs, end);
         }
-        self.episodes_since_round +=
-            (0..step.rewards.len()).filter(|&i| step.ended(i)).count() as u64;
-        let due = self.config.train_freq.due(self.steps_since_round, self.episodes_since_round);
-        if self.steps < self.config.learning_starts || !due {
-            return Ok(());
+        let envs = step.rewards.len();
+        self.steps += envs as u64;
+        self.rollout.0 += 1;
+        self.rollout.1 += (0..envs).filter(|&i| step.ended(i)).count() as u64;
+        if !self.config.train_freq.due(self.rollout.0, self.rollout.1) {
+            return Ok(0);
         }
-        let since_round = std::mem::take(&mut self.steps_since_round);
-        self.episodes_since_round = 0;
-        let rounds = u64::try_from(self.config.gradient_steps).unwrap_or(since_round);
-        for _ in 0..rounds {
-            self.update()?;
+        let (steps, _) = std::mem::take(&mut self.rollout);
+        if self.steps <= self.config.learning_starts {
+            return Ok(0);
         }
-        Ok(())
+        Ok(u64::try_from(self.config.gradient_steps).unwrap_or(steps * envs as u64))
+    }
+
+    fn learn(&mut self) -> Result<()> {
+        self.update()
+    }
+
+    fn configure(&mut self, new: Box<dyn Agent>) -> Result<()> {
+        self.adopt(new)
     }
 
     fn updates(&self) -> u64 {
@@ -433,7 +437,7 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
     }
 
     fn set_steps(&mut self, steps: u64) {
-        (self.steps, self.steps_since_round, self.episodes_since_round) = (steps, 0, 0);
+        (self.steps, self.rollout) = (steps, (0, 0));
     }
 
     fn set_learning_rate(&mut self, learning_rate: f64) {
@@ -446,8 +450,23 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
         }
     }
 
-    fn set_normalizer(&mut self, normalizer: Option<Normalizer>) {
-        self.normalizer = normalizer;
+    fn damping(&self) -> f64 {
+        self.damping.factor
+    }
+
+    fn set_damping(&mut self, factor: f64) {
+        self.damping.factor = factor;
+    }
+
+    fn reseed(&mut self, seed: u64) {
+        self.exploration = Rng::new(seed, Purpose::Exploration);
+        self.sampling = Rng::new(seed, Purpose::Replay);
+        self.policy_noise = Rng::new(seed, Purpose::Policy);
+        self.diagnostics = Rng::new(seed, Purpose::Diagnostics);
+    }
+
+    fn set_normalizer(&mut self, normalizer: Option<Normalizer>) -> Option<Normalizer> {
+        std::mem::replace(&mut self.normalizer, normalizer)
     }
 
     fn game_gradients(
