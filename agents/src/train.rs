@@ -53,8 +53,8 @@ pub trait Observer {
         Ok(())
     }
 
-    /// Called after them.
-    fn after_updates(&mut self) -> Result<Flow> {
+    /// Called after them, at every step.
+    fn after_updates(&mut self, _agent: &mut dyn Agent) -> Result<Flow> {
         Ok(Flow::Continue)
     }
 }
@@ -94,7 +94,7 @@ pub fn train(
             observer.before_update()?;
             agent.learn()?;
         }
-        if observer.after_updates()? == Flow::Stop {
+        if observer.after_updates(agent)? == Flow::Stop {
             break;
         }
         obs.copy_from_slice(&step.obs);

@@ -182,7 +182,7 @@ impl Observer for Watcher {
     }
 
     /// `rollouts.start()`: whether there is to be another.
-    fn after_updates(&mut self) -> Result<Flow> {
+    fn after_updates(&mut self, _agent: &mut dyn Agent) -> Result<Flow> {
         if !std::mem::take(&mut self.complete) {
             return Ok(Flow::Continue);
         }
