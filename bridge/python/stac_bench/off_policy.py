@@ -14,7 +14,7 @@ from stable_baselines3.common.type_aliases import TrainFrequencyUnit as Unit
 from typing_extensions import Self, Unpack
 
 from stac_bench.agent import RustAgent, alias, lent
-from stac_bench.replay import LiveReplay, own
+from stac_bench.replay import LiveReplay, adopt
 from stac_bench.rollouts import Rollouts
 
 #: Keys of the leader's update, and of every off-policy agent, with their defaults.
@@ -250,7 +250,7 @@ class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
         if isinstance(old, LiveReplay) and old is not buffer:
             old.pull()
             old._owner = None
-        self.__dict__["replay_buffer"] = buffer if buffer is None else own(buffer, self)
+        self.__dict__["replay_buffer"] = buffer if buffer is None else adopt(buffer, self)
 
     def _settle(self) -> None:
         super()._settle()

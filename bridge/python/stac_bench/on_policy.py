@@ -1,5 +1,6 @@
 """Actor-critic on trajectories, and STAC."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, TypedDict
 
 import numpy as np
@@ -11,9 +12,15 @@ from stable_baselines3.common.utils import obs_as_tensor
 from typing_extensions import Self, Unpack
 
 from stac_bench.agent import RustAgent
+from stac_bench.live import Live, live_class
 from stac_bench.off_policy import LEADER
 from stac_bench.rollouts import Rollouts
 
+#: What a rollout buffer has only once it is filled.
+COLUMNS = (
+    *("observations", "actions", "rewards", "episode_starts", "values", "log_probs"),
+    *("advantages", "returns", "pos", "full"),
+)
 #: Keywords of `stable_baselines3.A2C` that mean nothing here.
 FOREIGN = ("vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop")
 
@@ -54,6 +61,18 @@ class OnPolicyKeywords(TypedDict, total=False):
     independent_minibatches: bool
 
 
+class LiveRollout(Live):
+    """Mixed in before a class of rollout buffers, is filled when somebody looks."""
+
+    own = ("_fill",)
+    _fill: Callable[[], None] | None = None
+
+    def look(self, name: str) -> None:
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill()
+
+
 class OnPolicyRollouts(Rollouts):
     """Rollouts of `n_steps` steps."""
 
@@ -62,6 +81,8 @@ class OnPolicyRollouts(Rollouts):
     def begin(self) -> None:
         model, self.kept = self.model, []
         buffer = model.rollout_buffer
+        if not isinstance(buffer, LiveRollout):
+            buffer.__class__ = live_class(LiveRollout, type(buffer), COLUMNS)
         buffer.buffer_size = model.n_steps
         buffer.reset()
         self.locals |= {"n_rollout_steps": model.n_steps, "rollout_buffer": buffer}
@@ -79,10 +100,14 @@ class OnPolicyRollouts(Rollouts):
         return self.steps >= self.locals["n_rollout_steps"]
 
     def finish(self) -> None:
-        self.fill_buffer()
+        self.model.rollout_buffer._fill = self.fill_buffer
         self.callback.update_locals(self.locals)
 
     def due(self) -> int:
+        buffer = self.model.rollout_buffer
+        if self.model.num_timesteps >= self.total:
+            buffer.look("pos")  # the last one is there after `learn`
+        buffer._fill = None  # the update changes what it would be filled with
         self.iterations += 1
         if self.log_interval is not None and self.iterations % self.log_interval == 0:
             self.model.dump_logs(self.iterations)

@@ -1,11 +1,12 @@
 """Stable-Baselines3's replay buffer on top of the Rust memory."""
 
 import copy
-import functools
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
+
+from stac_bench.live import Live, live_class
 
 COLUMNS = (
     *("observations", "next_observations", "actions", "rewards", "dones", "timeouts"),
@@ -13,39 +14,29 @@ COLUMNS = (
 )
 
 
-def column(name: str) -> property:
-    """An attribute that is brought up to date when somebody looks at it."""
-
-    def get(self: "LiveReplay") -> Any:
-        self.pull()
-        # Arrays are there to be written too.
-        self._written |= name not in ("pos", "full")
-        try:
-            return self.__dict__[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def put(self: "LiveReplay", value: Any) -> None:
-        self.pull()
-        self._written = True
-        self.__dict__[name] = value
-
-    return property(get, put)
-
-
-class LiveReplay(ReplayBuffer):
+class LiveReplay(Live, ReplayBuffer):
     """Mixed in before a class of replay buffers, shows what the Rust memory of a model holds.
 
     What is read is copied first, as far as it is new. What `add` adds goes to the Rust memory at
     once; when arrays were looked at, or `reset` was called, everything is copied back before the
-    model goes on. Pickles and copies are buffers of the original class.
+    model goes on.
     """
 
+    own = ("_owner", "_seen", "_written")
     _owner: Any = None
     #: Transitions of the Rust memory that were copied.
     _seen = 0
     #: Whether the arrays may be newer than the Rust memory.
     _written = True
+
+    def look(self, name: str) -> None:
+        self.pull()
+        # Arrays are there to be written too.
+        self._written |= name not in ("pos", "full")
+
+    def replace(self, name: str) -> None:
+        self.pull()
+        self._written = True
 
     def pull(self) -> None:
         """Copies what the Rust memory has and the arrays have not."""
@@ -140,29 +131,13 @@ class LiveReplay(ReplayBuffer):
         )
         self._seen, self._written = agent.remembered, False
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        self.pull()
-        state = {k: v for k, v in self.__dict__.items() if k not in ("_owner", "_seen", "_written")}
-        kind = type(self).__bases__[1]
-        return kind.__new__, (kind,), state
 
-
-for name in COLUMNS:
-    setattr(LiveReplay, name, column(name))
-
-
-@functools.cache
-def live_class(kind: type[ReplayBuffer]) -> type[ReplayBuffer]:
-    """`kind` with the Rust memory behind it."""
-    return type(f"Live{kind.__name__}", (LiveReplay, kind), {})
-
-
-def own(buffer: ReplayBuffer, model: Any) -> LiveReplay:
+def adopt(buffer: ReplayBuffer, model: Any) -> LiveReplay:
     """Makes `buffer`, whose content is the newer, show the memory of `model`."""
     if isinstance(buffer, LiveReplay) and buffer._owner not in (None, model):
         buffer = copy.deepcopy(buffer)  # the other model goes on with its own
     if not isinstance(buffer, LiveReplay):
-        buffer.__class__ = live_class(type(buffer))
+        buffer.__class__ = live_class(LiveReplay, type(buffer), COLUMNS)
     buffer.pull()
     buffer._owner, buffer._written = model, True
     return buffer
