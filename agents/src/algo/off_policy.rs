@@ -18,6 +18,7 @@ use crate::optim::Optimizer;
 use crate::rng::{Purpose, Rng};
 
 mod exchange;
+mod experience;
 
 /// What distinguishes one off-policy algorithm from another, besides its two objectives.
 pub trait Family: Send + 'static {
@@ -322,64 +323,12 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
     }
 
     fn act(&mut self, obs: &[f32], mode: Mode, actions: &mut [f32]) -> Result<()> {
-        let random = mode == Mode::Explore && self.steps < self.config.random_steps;
-        let (n, m) = (self.spaces.obs_dim, self.low.len());
-        self.seen.clear();
-        self.seen.extend_from_slice(obs);
-        if let Some(normalizer) = &self.normalizer {
-            normalizer.standardize(&mut self.seen);
-        }
-        for (obs, action) in self.seen.chunks_exact(n).zip(actions.chunks_exact_mut(m)) {
-            if random {
-                self.unit_action.fill_with(|| self.exploration.uniform(-1.0, 1.0));
-            } else {
-                self.family.actor().forward(
-                    &self.actor.params,
-                    obs,
-                    &mut self.scratch,
-                    &mut self.output,
-                );
-                self.family.action(
-                    &self.output,
-                    mode,
-                    &mut self.exploration,
-                    &mut self.unit_action,
-                );
-            }
-            // a = low + (u + 1) (high - low) / 2
-            let bounds = self.low.iter().zip(&self.high).zip(&self.half_range);
-            let rows = action.iter_mut().zip(&self.unit_action).zip(bounds);
-            for ((a, &u), ((&low, &high), &half)) in rows {
-                *a = (low + (u + 1.0) * half).clamp(low, high);
-            }
-        }
+        self.choose(obs, mode, actions);
         Ok(())
     }
 
     fn store(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<u64> {
-        let (n, m) = (self.spaces.obs_dim, self.low.len());
-        let rows =
-            obs.chunks_exact(n).zip(actions.chunks_exact(m)).zip(step.next_obs.chunks_exact(n));
-        for (i, ((obs, action), next_obs)) in rows.enumerate() {
-            let bounds = self.low.iter().zip(&self.half_range);
-            for ((u, &a), (&low, &half)) in self.unit_action.iter_mut().zip(action).zip(bounds) {
-                *u = if half > 0.0 { (a - low) / half - 1.0 } else { 0.0 };
-            }
-            let end = (step.terminated[i], step.truncated[i] && !step.terminated[i]);
-            self.replay.push(obs, &self.unit_action, step.rewards[i] as f32, next_obs, end);
-        }
-        let envs = step.rewards.len();
-        self.steps += envs as u64;
-        self.rollout.0 += 1;
-        self.rollout.1 += (0..envs).filter(|&i| step.ended(i)).count() as u64;
-        if !self.config.train_freq.due(self.rollout.0, self.rollout.1) {
-            return Ok(0);
-        }
-        let (steps, _) = std::mem::take(&mut self.rollout);
-        if self.steps <= self.config.learning_starts {
-            return Ok(0);
-        }
-        Ok(u64::try_from(self.config.gradient_steps).unwrap_or(steps * envs as u64))
+        Ok(self.remember(obs, actions, step))
     }
 
     fn learn(&mut self) -> Result<()> {
