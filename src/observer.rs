@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::model::{self, ModelCard};
 use crate::sinks::{Evaluations, Monitor, Progress as ProgressCsv, TensorBoard};
 use agents::train::{self, Episode, Flow, Progress};
-use agents::{Agent, Env, Metrics, Sink};
+use agents::{Agent, Env, Sink};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -41,8 +41,8 @@ pub struct RunObserver {
     last_log: u64,
     /// Whether a row is due.
     log_due: bool,
-    /// What the last evaluation measured, until it is logged.
-    measured: Metrics,
+    /// Whether this step was evaluated.
+    evaluated: bool,
     signals: bridge::Signals,
     /// The last evaluation.
     pub last: Option<Score>,
@@ -74,7 +74,7 @@ impl RunObserver {
             steps: 0,
             last_log: 0,
             log_due: false,
-            measured: Metrics::new(),
+            evaluated: false,
             signals: bridge::Signals::default(),
             last: None,
             best: None,
@@ -117,7 +117,7 @@ impl RunObserver {
         Ok(self.sinks.iter_mut().try_for_each(|sink| sink.scalar(tag, value, self.steps))?)
     }
 
-    /// A row of this step, if it has none, and what an evaluation measured at it.
+    /// A row of this step, if it has none.
     fn log(&mut self, agent: &mut dyn Agent) -> Result<(), Failure> {
         if self.last_log != self.steps {
             self.last_log = self.steps;
@@ -135,9 +135,6 @@ impl RunObserver {
                 self.record(tag, value)?;
             }
         }
-        for (tag, value) in std::mem::take(&mut self.measured) {
-            self.record(tag, value)?;
-        }
         Ok(())
     }
 
@@ -147,11 +144,14 @@ impl RunObserver {
         let episodes = self.run.eval_episodes;
         let evaluation = train::evaluate(agent, self.eval_env.as_mut(), episodes, seed)?;
         self.evaluations.add(self.steps, &evaluation)?;
-        self.measured = vec![
-            ("eval/mean_reward", evaluation.mean()),
-            ("eval/mean_ep_length", evaluation.mean_length()),
-        ];
-        self.measured.extend(agent.diagnostics()?);
+        self.record("eval/mean_reward", evaluation.mean())?;
+        self.record("eval/mean_ep_length", evaluation.mean_length())?;
+        for (tag, value) in agent.diagnostics()? {
+            self.record(tag, value)?;
+        }
+        self.evaluated = true;
+        // The row of `progress.csv` is whole after the updates alone.
+        self.sinks.iter_mut().take(1).try_for_each(|sink| sink.flush())?;
         self.monitor.flush()?;
 
         let score = Score { steps: self.steps, mean: evaluation.mean(), std: evaluation.std() };
@@ -195,7 +195,7 @@ impl train::Observer for RunObserver {
     }
 
     fn after_updates(&mut self, agent: &mut dyn Agent) -> agents::Result<Flow> {
-        let evaluated = !self.measured.is_empty();
+        let evaluated = std::mem::take(&mut self.evaluated);
         if self.log_due || evaluated {
             self.log(agent)?;
         }
