@@ -138,7 +138,7 @@ fn sampling(criterion: &mut Criterion) {
     let mut rng = Rng::new(0, Purpose::Replay);
     let row = [0.5; OBS];
     for _ in 0..1_000_000 {
-        replay.push(&row, &row[..ACT], 0.5, &row, false);
+        replay.push(&row, &row[..ACT], 0.5, &row, (false, false));
     }
     let mut batch = Batch::<f32>::default();
     criterion.bench_function("replay/sample 100 of 1e6", |bencher| {

@@ -1,4 +1,4 @@
-//! Watches a run: logs, evaluates, saves.
+//! Watches a run: evaluates and saves before the updates that a step makes due, logs after them.
 
 use crate::config::RunSettings;
 use crate::display::Display;
@@ -39,6 +39,11 @@ pub struct RunObserver {
     recent: VecDeque<Episode>,
     steps: u64,
     last_log: u64,
+    /// Whether a row is due.
+    log_due: bool,
+    /// Whether this step was evaluated.
+    evaluated: bool,
+    signals: bridge::Signals,
     /// The last evaluation.
     pub last: Option<Score>,
     /// The best evaluation, that of `best_model/`.
@@ -68,6 +73,9 @@ impl RunObserver {
             recent: VecDeque::with_capacity(WINDOW),
             steps: 0,
             last_log: 0,
+            log_due: false,
+            evaluated: false,
+            signals: bridge::Signals::default(),
             last: None,
             best: None,
         })
@@ -109,23 +117,23 @@ impl RunObserver {
         Ok(self.sinks.iter_mut().try_for_each(|sink| sink.scalar(tag, value, self.steps))?)
     }
 
+    /// A row of this step, if it has none.
     fn log(&mut self, agent: &mut dyn Agent) -> Result<(), Failure> {
-        if self.last_log == self.steps {
-            return Ok(());
-        }
-        self.last_log = self.steps;
-        if !self.recent.is_empty() {
-            let n = self.recent.len() as f64;
-            let reward = self.recent.iter().map(|e| e.total_reward).sum::<f64>() / n;
-            let length = self.recent.iter().map(|e| e.length as f64).sum::<f64>() / n;
-            self.record("rollout/ep_rew_mean", reward)?;
-            self.record("rollout/ep_len_mean", length)?;
-        }
-        let elapsed = self.seconds();
-        self.record("time/fps", self.steps as f64 / elapsed)?;
-        self.record("time/time_elapsed", elapsed)?;
-        for (tag, value) in agent.metrics() {
-            self.record(tag, value)?;
+        if self.last_log != self.steps {
+            self.last_log = self.steps;
+            if !self.recent.is_empty() {
+                let n = self.recent.len() as f64;
+                let reward = self.recent.iter().map(|e| e.total_reward).sum::<f64>() / n;
+                let length = self.recent.iter().map(|e| e.length as f64).sum::<f64>() / n;
+                self.record("rollout/ep_rew_mean", reward)?;
+                self.record("rollout/ep_len_mean", length)?;
+            }
+            let elapsed = self.seconds();
+            self.record("time/fps", self.steps as f64 / elapsed)?;
+            self.record("time/time_elapsed", elapsed)?;
+            for (tag, value) in agent.metrics() {
+                self.record(tag, value)?;
+            }
         }
         Ok(())
     }
@@ -136,13 +144,15 @@ impl RunObserver {
         let episodes = self.run.eval_episodes;
         let evaluation = train::evaluate(agent, self.eval_env.as_mut(), episodes, seed)?;
         self.evaluations.add(self.steps, &evaluation)?;
-        self.log(agent)?;
         self.record("eval/mean_reward", evaluation.mean())?;
         self.record("eval/mean_ep_length", evaluation.mean_length())?;
         for (tag, value) in agent.diagnostics()? {
             self.record(tag, value)?;
         }
-        self.flush()?;
+        self.evaluated = true;
+        // The row of `progress.csv` is whole after the updates alone.
+        self.sinks.iter_mut().take(1).try_for_each(|sink| sink.flush())?;
+        self.monitor.flush()?;
 
         let score = Score { steps: self.steps, mean: evaluation.mean(), std: evaluation.std() };
         self.last = Some(score);
@@ -177,12 +187,25 @@ impl train::Observer for RunObserver {
         // With n environments, steps come n at a time.
         let before = steps - progress.step.rewards.len() as u64;
         let due = |every: u64| steps / every > before / every;
-        if due(self.run.log_freq) {
-            self.log(progress.agent)?;
-        }
+        self.log_due = due(self.run.log_freq);
         if due(self.run.eval_freq) {
             self.evaluate(progress.agent)?;
         }
         Ok(Flow::Continue)
+    }
+
+    fn after_updates(&mut self, agent: &mut dyn Agent) -> agents::Result<Flow> {
+        let evaluated = std::mem::take(&mut self.evaluated);
+        if self.log_due || evaluated {
+            self.log(agent)?;
+        }
+        if evaluated {
+            self.flush()?;
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn before_update(&mut self) -> agents::Result<()> {
+        if self.signals.due() { bridge::check_signals() } else { Ok(()) }
     }
 }

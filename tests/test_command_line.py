@@ -185,9 +185,16 @@ def test_eval_prints_mean_deviation_and_each_return(stac_bench, train, tmp_path)
     assert other.stdout != done.stdout
 
 
-def test_eval_reproduces_the_evaluation_at_the_end_of_a_run(stac_bench, train, tmp_path):
-    run = train(tmp_path, "ddpg", *POINT[1:], "--eval-freq", 400)
-    done = stac_bench(tmp_path, "eval", run, "--episodes", 3, "--model", "final")
+@pytest.mark.parametrize(
+    "model, freq, rollout", [("best", 400, 50), ("final", 1000, 50), ("final", 400, 70)]
+)
+def test_eval_reproduces_the_evaluation_at_the_end_of_a_run(
+    stac_bench, train, tmp_path, model, freq, rollout
+):
+    # An evaluation comes before the updates that are due, but what ends a run after them.
+    settings = ["--eval-freq", freq, "--set", f"train_freq={rollout}"]
+    run = train(tmp_path, "ddpg", *POINT[1:], *settings)
+    done = stac_bench(tmp_path, "eval", run, "--episodes", 3, "--model", model)
     returns = [float(r) for r in re.findall(r"episode \d+ +return (-?[\d.]+)", done.stdout)]
     assert returns == pytest.approx(np.load(run / "evaluations.npz")["results"][0], abs=0.0051)
 
@@ -247,6 +254,18 @@ def test_interruption_ends_a_run_in_good_order(binary, environment, tmp_path, ki
     assert (manifest["status"], manifest["exit_status"]) == ("interrupted", 130)
     assert manifest["steps"] >= 200
     assert (run / "final_model" / "model.safetensors").exists()
+
+
+def test_ctrl_c_reaches_a_round_of_updates_that_never_ends(binary, environment, tmp_path):
+    endless = ["--set", "gradient_steps=100000000", "--set", "train_freq=100"]
+    process = subprocess.Popen(
+        [binary, *POINT, "--algo", "ddpg", *QUICK, *endless], cwd=tmp_path, env=environment
+    )
+    # The evaluation at step 200 comes just before the round.
+    wait_for(process, tmp_path / "runs" / "ddpg" / "Point-v0_0" / "best_model")
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
 
 
 def test_ctrl_c_reaches_a_step_that_never_returns(binary, environment, tmp_path):

@@ -159,7 +159,8 @@ def test_the_memory_tells_termination_from_truncation():
     states, following = buffer.observations[:16, 0], buffer.next_observations[:16, 0]
     assert np.array_equal(following[:, 0], np.arange(1, 17))
     assert np.array_equal(states[:, 0], np.arange(16))
-    assert np.flatnonzero(buffer.dones[:16, 0]).tolist() == [2, 10]
+    assert np.flatnonzero(buffer.dones[:16, 0]).tolist() == [2, 7, 10, 15]
+    assert np.flatnonzero(buffer.timeouts[:16, 0]).tolist() == [7, 15]
     # The state that ends an episode, not the first one of the next.
     assert following[2, 1] == -3 and following[7, 1] == -5
     assert np.all(np.abs(buffer.actions[:16]) <= 1)
@@ -405,16 +406,16 @@ def test_other_threads_run_during_updates():
     counter = threading.Thread(target=count)
     counter.start()
     try:
-        # The only round of updates falls between the callbacks of steps 99 and 100.
+        # The first round of updates falls between the callbacks of steps 100 and 101.
         model = DDPG(
-            "MlpPolicy", Short(), seed=0, learning_starts=100, train_freq=100, gradient_steps=300
+            "MlpPolicy", Short(), seed=0, learning_starts=99, train_freq=100, gradient_steps=300
         )
-        model.learn(100, callback=lambda *_: before_and_after.append(counts[0]) or True)
+        model.learn(101, callback=lambda *_: before_and_after.append(counts[0]) or True)
     finally:
         done.set()
         counter.join()
-    during = before_and_after[-1] - before_and_after[-2]
-    usual = np.median(np.diff(before_and_after[:-1]))
+    steps = np.diff(before_and_after)
+    during, usual = steps[99], np.median(steps)
     assert during > 10 * max(usual, 100)
 
 

@@ -59,17 +59,10 @@ def logs(zoo, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("algo", ["ddpg-rs", "stddpg-al", "stddpg-cl", "sac-rs", "stsac-al"])
-def test_a_run_through_the_zoo_is_a_run_of_the_command_line(zoo, stac_bench, tmp_path, algo):
-    train(zoo, tmp_path, algo)
-    ours = algo.removesuffix("-rs")
-    run = ["--algo", ours, "--env", ENV, "--seed", 3, "--steps", 1000, "--quiet"]
-    evaluation = ["--eval-freq", 500, "--eval-episodes", 3]
-    done = stac_bench(tmp_path, *run, *evaluation, *OUR_PARAMS)
-    assert done.returncode == 0, done.stderr
+def assert_same_evaluations(folder, ours, theirs):
     with (
-        np.load(tmp_path / "runs" / ours / f"{ENV}_3" / "evaluations.npz") as expected,
-        np.load(tmp_path / "logs" / algo / f"{ENV}_1" / "evaluations.npz") as got,
+        np.load(folder / "runs" / ours / f"{ENV}_3" / "evaluations.npz") as expected,
+        np.load(folder / "logs" / theirs / f"{ENV}_1" / "evaluations.npz") as got,
     ):
         for name in ("timesteps", "results", "ep_lengths"):
             # `Monitor` rounds returns to six decimals.
@@ -77,19 +70,32 @@ def test_a_run_through_the_zoo_is_a_run_of_the_command_line(zoo, stac_bench, tmp
         assert len(set(expected["results"].ravel())) > 1
 
 
-def test_on_policy_too(zoo, stac_bench, tmp_path):
+@pytest.mark.parametrize(
+    "algo, envs",
+    [*((a, 1) for a in ("ddpg-rs", "stddpg-al", "stddpg-cl", "sac-rs", "stsac-al")), ("sac-rs", 2)],
+)
+def test_a_run_through_the_zoo_is_a_run_of_the_command_line(zoo, stac_bench, tmp_path, algo, envs):
+    train(zoo, tmp_path, algo, params=[*ZOO_PARAMS, f"n_envs:{envs}", "train_freq:5"])
+    ours = algo.removesuffix("-rs")
+    run = ["--algo", ours, "--env", ENV, "--seed", 3, "--steps", 1000, "--quiet"]
+    run += ["--n-envs", envs, "--set", "train_freq=5"]
+    evaluation = ["--eval-freq", 500, "--eval-episodes", 3]
+    done = stac_bench(tmp_path, *run, *evaluation, *OUR_PARAMS)
+    assert done.returncode == 0, done.stderr
+    assert_same_evaluations(tmp_path, ours, algo)
+
+
+@pytest.mark.parametrize("envs", [1, 2])
+def test_on_policy_too(zoo, stac_bench, tmp_path, envs):
     # RL Zoo replaces `policy_kwargs` as a whole.
-    params = ["n_steps:200", "policy_kwargs:dict(net_arch=[16,16],log_std_init=-0.5)"]
-    train(zoo, tmp_path, "stac", params=params)
+    params = ["n_steps:100", "policy_kwargs:dict(net_arch=[16,16],log_std_init=-0.5)"]
+    train(zoo, tmp_path, "stac", params=[*params, f"n_envs:{envs}"])
     run = ["--algo", "stac", "--env", ENV, "--seed", 3, "--steps", 1000, "--quiet"]
-    params = ["--set", "n_steps=200", "--set", "policy_kwargs.net_arch=[16, 16]"]
+    params = ["--set", "n_steps=100", "--set", "policy_kwargs.net_arch=[16, 16]"]
+    params += ["--n-envs", envs]
     done = stac_bench(tmp_path, *run, "--eval-freq", 500, "--eval-episodes", 3, *params)
     assert done.returncode == 0, done.stderr
-    with (
-        np.load(tmp_path / "runs" / "stac" / f"{ENV}_3" / "evaluations.npz") as expected,
-        np.load(tmp_path / "logs" / "stac" / f"{ENV}_1" / "evaluations.npz") as got,
-    ):
-        assert np.allclose(got["results"], expected["results"], atol=1e-6)
+    assert_same_evaluations(tmp_path, "stac", "stac")
 
 
 def test_enjoy_and_continue(zoo, logs):

@@ -3,7 +3,8 @@
 use crate::algo::StackelbergConfig;
 use crate::env::{Spaces, Step};
 use crate::error::{Error, Result};
-use crate::memory::{Batch, Normalizer, Replay};
+use crate::memory::{Batch, Normalizer, Replay, Rollout};
+use std::any::Any;
 
 /// How actions are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub struct GameGradients {
 pub type Metrics = Vec<(&'static str, f64)>;
 
 /// A learner that acts. Object-safe: the registry builds it, everybody else drives it.
-pub trait Agent: Send {
+pub trait Agent: Any + Send {
     /// The spaces this agent was built for.
     fn spaces(&self) -> &Spaces;
 
@@ -63,8 +64,23 @@ pub trait Agent: Send {
     /// environment's bounds.
     fn act(&mut self, obs: &[f32], mode: Mode, actions: &mut [f32]) -> Result<()>;
 
-    /// Stores what `actions` in `obs` led to, and learns when an update is due.
-    fn observe(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<()>;
+    /// Stores what `actions` in `obs` led to. Returns how many updates are due now.
+    fn store(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<u64>;
+
+    /// Makes one update from what is stored.
+    fn learn(&mut self) -> Result<()>;
+
+    /// Stores, and makes the updates that are due.
+    fn observe(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<()> {
+        for _ in 0..self.store(obs, actions, step)? {
+            self.learn()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the settings of `new`, an agent of the same networks, and goes on where it is: with its
+    /// parameters, optimisers, memory, generators and counts.
+    fn configure(&mut self, new: Box<dyn Agent>) -> Result<()>;
 
     /// Gradient updates so far.
     fn updates(&self) -> u64;
@@ -98,14 +114,33 @@ pub trait Agent: Send {
         None
     }
 
-    /// Counts environment steps on from `steps`, with a new round or batch.
+    /// What the next update learns from, where that is a rollout.
+    fn rollout(&self) -> Option<&Rollout> {
+        None
+    }
+
+    /// What an adaptive damping has come to, in units of its start.
+    fn damping(&self) -> f64 {
+        1.0
+    }
+
+    /// Replaces it.
+    fn set_damping(&mut self, _factor: f64) {}
+
+    /// New generators, as those of a fresh agent of `seed`.
+    fn reseed(&mut self, seed: u64);
+
+    /// Counts environment steps on from `steps`, with a new rollout.
     fn set_steps(&mut self, _steps: u64) {}
 
     /// Follows a schedule: the step size from now on. A `critic_learning_rate` of its own stays.
     fn set_learning_rate(&mut self, _learning_rate: f64) {}
 
-    /// Standardises what the policy sees and what is sampled, but not what is remembered.
-    fn set_normalizer(&mut self, _normalizer: Option<Normalizer>) {}
+    /// Standardises what the policy sees and what is sampled, but not what is remembered. Returns
+    /// what did so before.
+    fn set_normalizer(&mut self, _normalizer: Option<Normalizer>) -> Option<Normalizer> {
+        None
+    }
 
     /// The game's gradients at the current parameters on `batch`, whose actions are in `[-1, 1]`.
     /// Without a leader of its own, the actor leads.

@@ -3,6 +3,7 @@
 use crate::agent::{Agent, Mode};
 use crate::env::{Env, Step};
 use crate::error::{Error, Result};
+use crate::threads;
 
 /// A finished episode.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,14 +33,31 @@ pub struct Progress<'a> {
 pub enum Flow {
     /// Take the next step.
     Continue,
-    /// End training after this step, in good order.
+    /// End training here, in good order.
     Stop,
 }
 
-/// Watches training: logs, evaluates, saves, stops.
+/// Watches training: logs, evaluates, saves, stops. The order is Stable-Baselines3's.
 pub trait Observer {
-    /// Called after every step of the environments, and after the updates it made due.
+    /// Called after every step of the environments, before it is stored. A step that stops training
+    /// is not stored.
     fn on_step(&mut self, progress: &mut Progress<'_>) -> Result<Flow>;
+
+    /// Called once the step is stored, with the number of updates that are due. Returns how many to
+    /// make.
+    fn before_updates(&mut self, due: u64) -> Result<u64> {
+        Ok(due)
+    }
+
+    /// Called before each of them; an error ends training.
+    fn before_update(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Called after them, at every step.
+    fn after_updates(&mut self, _agent: &mut dyn Agent) -> Result<Flow> {
+        Ok(Flow::Continue)
+    }
 }
 
 /// Trains `agent` on `env` until `total_steps` environment steps, counted over all environments,
@@ -66,11 +84,23 @@ pub fn train(
         env.step(&actions, &mut step)?;
         steps += n as u64;
         check_finite(&step, steps)?;
-        agent.observe(&obs, &actions, &step)?;
 
         finished_episodes(&step, &mut running, &mut episodes);
         let mut progress = Progress { steps, step: &step, episodes: &episodes, agent: &mut *agent };
         if observer.on_step(&mut progress)? == Flow::Stop {
+            break;
+        }
+        let due = agent.store(&obs, &actions, &step)?;
+        let due = observer.before_updates(due)?;
+        if due > 0 {
+            threads::keep_awake(threads::count(), || {
+                (0..due).try_for_each(|_| {
+                    observer.before_update()?;
+                    agent.learn()
+                })
+            })?;
+        }
+        if observer.after_updates(agent)? == Flow::Stop {
             break;
         }
         obs.copy_from_slice(&step.obs);

@@ -378,7 +378,7 @@ fn total_derivatives_agree_for_every_solver() {
 fn updated(algo: &str, engine: &str, settings: &Value) -> Box<dyn Agent> {
     let mut all = json!({
         "engine": engine, "optimizer": "sgd", "learning_rate": 0.05, "batch_size": 20,
-        "policy_kwargs": {"net_arch": [16, 12]}, "learning_starts": 30, "train_freq": 1, "gradient_steps": 1,
+        "policy_kwargs": {"net_arch": [16, 12]}, "learning_starts": 29, "train_freq": 1, "gradient_steps": 1,
         "cg_iterations": 5, "cg_tolerance": 0.0,
     });
     all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());

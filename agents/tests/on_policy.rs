@@ -145,9 +145,9 @@ fn the_same_seed_gives_identical_parameters() {
 }
 
 #[test]
-fn a_batch_is_complete_when_all_environments_together_made_its_steps() {
+fn a_batch_is_complete_when_each_environment_made_its_steps() {
     for (n, steps, updates) in
-        [(1, 99, 0), (1, 100, 1), (1, 199, 1), (1, 200, 2), (3, 99, 0), (3, 102, 1), (3, 204, 2)]
+        [(1, 99, 0), (1, 100, 1), (1, 199, 1), (1, 200, 2), (3, 297, 0), (3, 300, 1), (3, 600, 2)]
     {
         let agent = trained_on(&mut several(n), "ac", 0, steps, json!({}));
         assert_eq!(agent.updates(), updates, "{n} environments, {steps} steps");

@@ -94,9 +94,9 @@ fn step(agent: &mut dyn Agent, obs_dim: usize, envs: usize) {
 /// Settings under which a rollout has six steps of each of three environments.
 fn in_rollouts(algo: &str, sample_freq: i64) -> Box<dyn Agent> {
     let settings = match algo {
-        "sac" => json!({"train_freq": 18, "learning_starts": 0, "random_steps": 0, "batch_size": 4,
+        "sac" => json!({"train_freq": 6, "learning_starts": 0, "random_steps": 0, "batch_size": 4,
             "gradient_steps": 1, "learning_rate": 1e-6, "sde_sample_freq": sample_freq}),
-        _ => json!({"n_steps": 18, "learning_rate": 1e-6, "sde_sample_freq": sample_freq,
+        _ => json!({"n_steps": 6, "learning_rate": 1e-6, "sde_sample_freq": sample_freq,
             "policy_kwargs": {"net_arch": [], "log_std_init": -3.0}}),
     };
     agent(algo, 2, &settings)

@@ -45,6 +45,36 @@ impl PyAgent {
         Ok(Self { agent: Arc::new(Mutex::new(agent.map_err(exception)?)), spaces })
     }
 
+    /// Goes on with other settings (JSON), also where a training loop has this agent: with the same
+    /// networks, everything learnt, drawn or counted stays.
+    fn configure(
+        &self,
+        algo: &str,
+        settings: &str,
+        actions: &Bound<'_, PyAny>,
+        seed: u64,
+    ) -> PyResult<()> {
+        let spaces = Spaces { obs_dim: self.spaces.obs_dim, action: action_space(actions)? };
+        let new = algo::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
+        lock(&self.agent).configure(new.map_err(exception)?).map_err(exception)
+    }
+
+    /// New generators, as those of a new agent of `seed`.
+    fn reseed(&self, seed: u64) {
+        lock(&self.agent).reseed(seed);
+    }
+
+    /// What an adaptive damping has come to, in units of its start.
+    #[getter]
+    fn damping(&self) -> f64 {
+        lock(&self.agent).damping()
+    }
+
+    #[setter]
+    fn set_damping(&self, factor: f64) {
+        lock(&self.agent).set_damping(factor);
+    }
+
     /// Gradient updates so far.
     #[getter]
     fn updates(&self) -> u64 {
@@ -123,8 +153,10 @@ impl PyAgent {
         let rows = obs.len() / self.spaces.obs_dim;
         let mut actions = vec![0.0; rows * self.spaces.action.dim()];
         let mut agent = lock(&self.agent);
-        agent.set_normalizer(None);
-        agent.act(&obs, Mode::Deterministic, &mut actions).map_err(exception)?;
+        let normalizer = agent.set_normalizer(None);
+        let acted = agent.act(&obs, Mode::Deterministic, &mut actions);
+        agent.set_normalizer(normalizer);
+        acted.map_err(exception)?;
         Ok(PyArray1::from_vec(py, actions))
     }
 
@@ -134,15 +166,20 @@ impl PyAgent {
         lock(&self.agent).replay().map_or(0, |replay| replay.pushed())
     }
 
-    /// The last `count` transitions, oldest first: `obs, actions, rewards, next_obs, dones`, flat.
+    /// The last `count` transitions, oldest first: `obs, actions, rewards, next_obs, dones, timeouts`,
+    /// flat.
     fn recall<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyTuple>> {
-        let batch = lock(&self.agent).replay().map(|replay| replay.last(count));
-        let Batch { obs, actions, rewards, next_obs, dones, .. } = batch.unwrap_or_default();
-        let columns = [obs, actions, rewards, next_obs, dones];
+        let last = lock(&self.agent).replay().map(|replay| replay.last(count));
+        let (batch, timeouts) = last.unwrap_or_default();
+        let Batch { obs, actions, rewards, next_obs, dones, .. } = batch;
+        let columns = [obs, actions, rewards, next_obs, dones, timeouts];
         PyTuple::new(py, columns.map(|column| PyArray1::from_vec(py, column)))
     }
 
-    /// Replaces the memory by these transitions, oldest first.
+    /// Adds these transitions to the memory; with `next`, in place of all there are, in the order of
+    /// the ring, where `next` is the place of the oldest.
+    #[pyo3(signature = (obs, actions, rewards, next_obs, dones, timeouts, next=None))]
+    #[allow(clippy::too_many_arguments)]
     fn remember(
         &self,
         obs: PyReadonlyArrayDyn<'_, f32>,
@@ -150,21 +187,35 @@ impl PyAgent {
         rewards: PyReadonlyArrayDyn<'_, f32>,
         next_obs: PyReadonlyArrayDyn<'_, f32>,
         dones: PyReadonlyArrayDyn<'_, f32>,
+        timeouts: PyReadonlyArrayDyn<'_, f32>,
+        next: Option<usize>,
     ) -> PyResult<()> {
         let (n, m) = (self.spaces.obs_dim, self.spaces.action.dim());
         let columns = (obs.as_slice()?, actions.as_slice()?, next_obs.as_slice()?);
-        let ends = rewards.as_slice()?.iter().zip(dones.as_slice()?);
+        let (dones, timeouts) = (dones.as_slice()?, timeouts.as_slice()?);
+        let ends = rewards.as_slice()?.iter().zip(dones.iter().zip(timeouts));
         let rows = columns.0.chunks_exact(n).zip(columns.1.chunks_exact(m));
         let mut agent = lock(&self.agent);
         if let Some(replay) = agent.replay() {
-            replay.clear();
-            for (((obs, action), next), (&reward, &done)) in
+            if next.is_some() {
+                replay.clear();
+            }
+            for (((obs, action), next), (&reward, (&done, &timeout))) in
                 rows.zip(columns.2.chunks_exact(n)).zip(ends)
             {
-                replay.push(obs, action, reward, next, done != 0.0);
+                replay.push(obs, action, reward, next, (done != 0.0, timeout != 0.0));
+            }
+            if let Some(next) = next {
+                replay.seek(next);
             }
         }
         Ok(())
+    }
+
+    /// Actions of the current rollout as the policy drew them, environment after environment, flat.
+    fn drawn<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        let actions = lock(&self.agent).rollout().map(|rollout| rollout.actions());
+        PyArray1::from_vec(py, actions.unwrap_or_default())
     }
 
     /// `leader_gradient`, `implicit_term`, `total_derivative`, `follower_gradient` on `batch`.
@@ -200,18 +251,19 @@ impl PyAgent {
         Ok(dict)
     }
 
-    /// Trains on `env`, a `VecEnv` that waits with the observations `first`, for up to `steps` steps
-    /// counted on from `start`. After each, `after(actions, new_obs, rewards, dones, infos)` says
-    /// whether to go on. The interpreter is free while the agent learns.
-    #[pyo3(signature = (env, first, after, steps, start, *, encode=None, normalizer=None, noise=None))]
+    /// Trains on `env`, a `VecEnv` that waits with the observations `first`, with steps counted on from
+    /// `start`. `rollouts` says what happens when: `step(actions, new_obs, rewards, dones, infos)`
+    /// after each step, before it is stored, returns none to stop, else whether the rollout is complete;
+    /// then `end()` returns how many updates to make, and `start()` whether another rollout begins. The
+    /// interpreter is free while the agent learns.
+    #[pyo3(signature = (env, first, rollouts, start, *, encode=None, normalizer=None, noise=None))]
     #[allow(clippy::too_many_arguments)]
     fn learn(
         &self,
         py: Python<'_>,
         env: &Bound<'_, PyAny>,
         first: &Bound<'_, PyAny>,
-        after: Py<PyAny>,
-        steps: u64,
+        rollouts: Py<PyAny>,
         start: u64,
         encode: Option<Py<PyAny>>,
         normalizer: Option<Py<PyAny>>,
@@ -227,8 +279,8 @@ impl PyAgent {
         )?;
         let mut student =
             learn::Student::new(Arc::clone(&self.agent), self.spaces.clone(), normalizer, noise);
-        let mut observer = learn::After::new(after, env.seen());
-        py.detach(|| agents::train::train(&mut student, &mut env, steps, 0, &mut observer))
+        let mut observer = learn::Watcher::new(rollouts, env.seen());
+        py.detach(|| agents::train::train(&mut student, &mut env, u64::MAX, 0, &mut observer))
             .map_err(exception)
     }
 }

@@ -7,6 +7,7 @@ use pyo3::types::PyList;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Names the folder of Python packages, at build time and, with precedence, at run time.
 const SITE_PACKAGES: &str = "STAC_BENCH_SITE_PACKAGES";
@@ -85,6 +86,29 @@ pub fn handle_interrupts() -> Result<()> {
 /// [`agents::Error::Interrupted`] if a signal has come while no Python code was running.
 pub fn check_signals() -> Result<()> {
     attached("a signal", |py| py.check_signals())
+}
+
+/// When to ask for signals in the midst of updates: every tenth of a second, since asking waits for
+/// the interpreter.
+pub struct Signals(Instant);
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Signals {
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    /// Whether it is time to ask.
+    pub fn due(&mut self) -> bool {
+        let due = self.0.elapsed() >= Self::INTERVAL;
+        if due {
+            self.0 = Instant::now();
+        }
+        due
+    }
 }
 
 /// Versions of Python and of the packages that matter to a run, by name.

@@ -1,8 +1,9 @@
-//! Training driven from Python: an agent that Python may look at between steps, and a callback
-//! after each.
+//! Training driven from Python: an agent that Python may look at between steps, and an observer in
+//! Python that says where rollouts end and how many updates follow.
 
 use crate::agent::{SharedAgent, lock};
 use crate::error::passing;
+use crate::interpreter::Signals;
 use crate::vec_env::Seen;
 use agents::memory::Normalizer;
 use agents::train::{Flow, Observer, Progress};
@@ -20,6 +21,8 @@ pub(crate) struct Student {
     spaces: Spaces,
     normalizer: Option<Py<PyAny>>,
     noise: Option<Py<PyAny>>,
+    /// Whether running statistics may have moved since they were brought here.
+    moved: bool,
 }
 
 impl Student {
@@ -29,20 +32,25 @@ impl Student {
         normalizer: Option<Py<PyAny>>,
         noise: Option<Py<PyAny>>,
     ) -> Self {
-        Self { agent, spaces, normalizer, noise }
+        Self { agent, spaces, normalizer, noise, moved: true }
     }
 
-    /// Adds `action_noise()`, in units of the action's half range, and clips to the bounds.
+    /// Brings the running statistics as they are now.
+    fn follow_statistics(&mut self) -> Result<()> {
+        if let (Some(normalizer), true) = (&self.normalizer, self.moved) {
+            let statistics = passing(|py| statistics(normalizer.bind(py)))?;
+            lock(&self.agent).set_normalizer(Some(statistics));
+            self.moved = false;
+        }
+        Ok(())
+    }
+
+    /// Adds `noise()`, if it is not none, in units of the action's half range, and clips to the bounds.
     fn add_noise(&self, noise: &Py<PyAny>, actions: &mut [f32]) -> Result<()> {
         let ActionSpace::Box { low, high } = &self.spaces.action else { return Ok(()) };
         let epsilon: Vec<f64> = passing(|py| {
-            let kwargs = pyo3::types::PyDict::new(py);
-            kwargs.set_item(intern!(py, "dtype"), intern!(py, "float64"))?;
-            let numpy = py.import(intern!(py, "numpy"))?;
-            let values = noise.bind(py).call0()?;
-            let array = numpy.call_method(intern!(py, "asarray"), (values,), Some(&kwargs))?;
-            let array: PyReadonlyArrayDyn<'_, f64> = array.extract()?;
-            Ok(array.as_array().iter().copied().collect())
+            let values: Option<PyReadonlyArrayDyn<'_, f64>> = noise.bind(py).call0()?.extract()?;
+            Ok(values.map_or_else(Vec::new, |array| array.as_array().iter().copied().collect()))
         })?;
         let bounds = low.iter().zip(high).cycle();
         for ((a, &epsilon), (&low, &high)) in actions.iter_mut().zip(&epsilon).zip(bounds) {
@@ -58,21 +66,30 @@ impl Agent for Student {
     }
 
     fn act(&mut self, obs: &[f32], mode: Mode, actions: &mut [f32]) -> Result<()> {
-        let normalizer = self.normalizer.as_ref().map(|n| passing(|py| statistics(n.bind(py))));
-        let normalizer = normalizer.transpose()?;
-        {
-            let mut agent = lock(&self.agent);
-            agent.set_normalizer(normalizer);
-            agent.act(obs, mode, actions)?;
-        }
+        self.follow_statistics()?;
+        lock(&self.agent).act(obs, mode, actions)?;
         match &self.noise {
             Some(noise) if mode == Mode::Explore => self.add_noise(noise, actions),
             _ => Ok(()),
         }
     }
 
-    fn observe(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<()> {
-        lock(&self.agent).observe(obs, actions, step)
+    fn store(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<u64> {
+        self.moved = true;
+        lock(&self.agent).store(obs, actions, step)
+    }
+
+    fn learn(&mut self) -> Result<()> {
+        self.follow_statistics()?;
+        lock(&self.agent).learn()
+    }
+
+    fn configure(&mut self, new: Box<dyn Agent>) -> Result<()> {
+        lock(&self.agent).configure(new)
+    }
+
+    fn reseed(&mut self, seed: u64) {
+        lock(&self.agent).reseed(seed);
     }
 
     fn updates(&self) -> u64 {
@@ -119,30 +136,59 @@ fn statistics(normalizer: &Bound<'_, PyAny>) -> PyResult<Normalizer> {
     Ok(Normalizer { obs, clip_obs, reward, clip_reward })
 }
 
-/// Calls Python after each step.
-pub(crate) struct After {
-    callback: Py<PyAny>,
+/// Tells Python of steps and of rollouts' ends.
+pub(crate) struct Watcher {
+    rollouts: Py<PyAny>,
     seen: Arc<Mutex<Option<Seen>>>,
+    /// Whether the last step completed a rollout.
+    complete: bool,
+    signals: Signals,
 }
 
-impl After {
-    pub(crate) fn new(callback: Py<PyAny>, seen: Arc<Mutex<Option<Seen>>>) -> Self {
-        Self { callback, seen }
+impl Watcher {
+    pub(crate) fn new(rollouts: Py<PyAny>, seen: Arc<Mutex<Option<Seen>>>) -> Self {
+        Self { rollouts, seen, complete: false, signals: Signals::default() }
     }
 }
 
-impl Observer for After {
+impl Observer for Watcher {
+    /// `rollouts.step(...)`: none to stop, else whether the rollout is complete.
     fn on_step(&mut self, _progress: &mut Progress<'_>) -> Result<Flow> {
-        crate::check_signals()?;
         let Some(seen) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return Err(Error::Interrupted);
         };
         passing(|py| {
+            py.check_signals()?;
             let result = seen.result.bind(py);
             let arguments = std::iter::once(seen.actions.into_bound(py)).chain(result.iter());
             let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
-            let goes_on = self.callback.bind(py).call1(arguments)?.is_truthy()?;
-            Ok(if goes_on { Flow::Continue } else { Flow::Stop })
+            let complete = self.rollouts.bind(py).call_method1(intern!(py, "step"), arguments)?;
+            let complete: Option<bool> = complete.extract()?;
+            self.complete = complete == Some(true);
+            Ok(if complete.is_some() { Flow::Continue } else { Flow::Stop })
+        })
+    }
+
+    /// `rollouts.end()`, the number of updates, where a rollout ends.
+    fn before_updates(&mut self, _due: u64) -> Result<u64> {
+        if !self.complete {
+            return Ok(0);
+        }
+        passing(|py| self.rollouts.bind(py).call_method0(intern!(py, "end"))?.extract())
+    }
+
+    fn before_update(&mut self) -> Result<()> {
+        if self.signals.due() { passing(|py| py.check_signals()) } else { Ok(()) }
+    }
+
+    /// `rollouts.start()`: whether there is to be another.
+    fn after_updates(&mut self, _agent: &mut dyn Agent) -> Result<Flow> {
+        if !std::mem::take(&mut self.complete) {
+            return Ok(Flow::Continue);
+        }
+        passing(|py| {
+            let another = self.rollouts.bind(py).call_method0(intern!(py, "start"))?;
+            Ok(if another.is_truthy()? { Flow::Continue } else { Flow::Stop })
         })
     }
 }

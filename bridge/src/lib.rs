@@ -14,6 +14,7 @@ pub use agent::PyAgent;
 pub use env::{EnvOptions, GymEnv, Video};
 pub use error::exception;
 pub use interpreter::{
-    check_signals, executable, handle_interrupts, host, initialize, site_packages, versions,
+    Signals, check_signals, executable, handle_interrupts, host, initialize, site_packages,
+    versions,
 };
 pub use processes::GymEnvs;

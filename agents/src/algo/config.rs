@@ -54,13 +54,13 @@ impl Default for PolicyKwargs {
     }
 }
 
-/// How often rounds of updates come: a number of environment steps, or `[number, unit]`.
+/// Length of a rollout: a number of steps of each environment, or `[number, unit]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "it must be a number of steps, or a number and `step` or `episode`")]
 pub enum TrainFreq {
-    /// Every so many environment steps.
+    /// So many steps of each environment.
     Steps(u64),
-    /// Every so many of a unit.
+    /// So many of a unit.
     Of(u64, Unit),
 }
 
@@ -68,7 +68,7 @@ pub enum TrainFreq {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
-    /// Environment steps.
+    /// Steps of each environment.
     Step,
     /// Finished episodes.
     Episode,
@@ -81,7 +81,7 @@ impl TrainFreq {
         }
     }
 
-    /// Whether a round is due after so many steps and episodes without one.
+    /// Whether a rollout of so many steps of each environment and so many episodes is complete.
     pub(super) fn due(self, steps: u64, episodes: u64) -> bool {
         match self {
             Self::Steps(count) | Self::Of(count, Unit::Step) => steps >= count,
@@ -178,13 +178,14 @@ pub struct OffPolicyConfig {
     pub batch_size: usize,
     /// Transitions remembered.
     pub buffer_size: usize,
-    /// Environment steps before the first update.
+    /// Environment steps without updates at the start: they begin at the end of the first rollout that
+    /// goes beyond.
     pub learning_starts: u64,
     /// Environment steps with uniformly random actions at the start.
     pub random_steps: u64,
-    /// How often rounds of updates come.
+    /// Length of a rollout, after which a round of updates comes.
     pub train_freq: TrainFreq,
-    /// Updates per round; -1 for as many as environment steps since the last.
+    /// Updates per round; -1 for as many as the rollout has environment steps.
     pub gradient_steps: i64,
     /// Whether SAC's noise is a function of the state (gSDE).
     pub use_sde: bool,

@@ -16,6 +16,7 @@ use crate::rng::{Purpose, Rng};
 use crate::threads;
 
 mod exchange;
+mod experience;
 mod family;
 mod learner;
 
@@ -46,8 +47,8 @@ pub struct OffPolicy<F, E> {
     policy_noise: Rng,
     diagnostics: Rng,
     steps: u64,
-    steps_since_round: u64,
-    episodes_since_round: u64,
+    /// Steps of each environment, and finished episodes, since the current rollout began.
+    rollout: (u64, u64),
     updates: u64,
     game: GameMeasures,
     means: Means,
@@ -102,8 +103,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             policy_noise: Rng::new(seed, Purpose::Policy),
             diagnostics: Rng::new(seed, Purpose::Diagnostics),
             steps: 0,
-            steps_since_round: 0,
-            episodes_since_round: 0,
+            rollout: (0, 0),
             updates: 0,
             game: GameMeasures::default(),
             means: Means::default(),
@@ -269,73 +269,20 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
     }
 
     fn act(&mut self, obs: &[f32], mode: Mode, actions: &mut [f32]) -> Result<()> {
-        let random = mode == Mode::Explore && self.steps < self.config.uniform_steps();
-        let (n, m) = (self.spaces.obs_dim, self.low.len());
-        let sde = self.family.sde().filter(|_| mode == Mode::Explore);
-        if let Some(sde) = sde {
-            let envs = obs.len() / n;
-            let steps = self.steps_since_round as usize / envs.max(1);
-            self.matrices.renew(sde, &self.actor.params, steps, envs, &mut self.exploration);
-        }
-        self.seen.clear();
-        self.seen.extend_from_slice(obs);
-        if let Some(normalizer) = &self.normalizer {
-            normalizer.standardize(&mut self.seen);
-        }
-        let rows = self.seen.chunks_exact(n).zip(actions.chunks_exact_mut(m));
-        for (env, (obs, action)) in rows.enumerate() {
-            if random {
-                self.unit_action.fill_with(|| self.exploration.uniform(-1.0, 1.0));
-            } else {
-                self.family.actor().forward(
-                    &self.actor.params,
-                    obs,
-                    &mut self.scratch,
-                    &mut self.output,
-                );
-                match (mode, sde) {
-                    (Mode::Deterministic, _) => self.noise.fill(0.0),
-                    (Mode::Explore, None) => self.noise.fill_with(|| self.exploration.normal()),
-                    (Mode::Explore, Some(sde)) => {
-                        self.matrices.noise(sde, env, &self.scratch[1], &mut self.noise);
-                    }
-                }
-                self.family.action(&self.output, &self.noise, &mut self.unit_action);
-            }
-            // a = low + (u + 1) (high - low) / 2
-            let bounds = self.low.iter().zip(&self.high).zip(&self.half_range);
-            let rows = action.iter_mut().zip(&self.unit_action).zip(bounds);
-            for ((a, &u), ((&low, &high), &half)) in rows {
-                *a = (low + (u + 1.0) * half).clamp(low, high);
-            }
-        }
+        self.choose(obs, mode, actions);
         Ok(())
     }
 
-    fn observe(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<()> {
-        let (n, m) = (self.spaces.obs_dim, self.low.len());
-        let rows =
-            obs.chunks_exact(n).zip(actions.chunks_exact(m)).zip(step.next_obs.chunks_exact(n));
-        let ends = step.rewards.iter().zip(&step.terminated);
-        for (((obs, action), next_obs), (&reward, &terminated)) in rows.zip(ends) {
-            let bounds = self.low.iter().zip(&self.half_range);
-            for ((u, &a), (&low, &half)) in self.unit_action.iter_mut().zip(action).zip(bounds) {
-                *u = if half > 0.0 { (a - low) / half - 1.0 } else { 0.0 };
-            }
-            self.replay.push(obs, &self.unit_action, reward as f32, next_obs, terminated);
-            self.steps += 1;
-            self.steps_since_round += 1;
-        }
-        self.episodes_since_round +=
-            (0..step.rewards.len()).filter(|&i| step.ended(i)).count() as u64;
-        let due = self.config.train_freq.due(self.steps_since_round, self.episodes_since_round);
-        if self.steps < self.config.learning_starts || !due {
-            return Ok(());
-        }
-        let since_round = std::mem::take(&mut self.steps_since_round);
-        self.episodes_since_round = 0;
-        let rounds = u64::try_from(self.config.gradient_steps).unwrap_or(since_round);
-        threads::keep_awake(threads::count(), || (0..rounds).try_for_each(|_| self.update()))
+    fn store(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<u64> {
+        Ok(self.remember(obs, actions, step))
+    }
+
+    fn learn(&mut self) -> Result<()> {
+        self.update()
+    }
+
+    fn configure(&mut self, new: Box<dyn Agent>) -> Result<()> {
+        self.adopt(new)
     }
 
     fn updates(&self) -> u64 {
@@ -385,7 +332,7 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
     }
 
     fn set_steps(&mut self, steps: u64) {
-        (self.steps, self.steps_since_round, self.episodes_since_round) = (steps, 0, 0);
+        (self.steps, self.rollout) = (steps, (0, 0));
     }
 
     fn set_learning_rate(&mut self, learning_rate: f64) {
@@ -398,8 +345,23 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
         }
     }
 
-    fn set_normalizer(&mut self, normalizer: Option<Normalizer>) {
-        self.normalizer = normalizer;
+    fn damping(&self) -> f64 {
+        self.damping.factor
+    }
+
+    fn set_damping(&mut self, factor: f64) {
+        self.damping.factor = factor;
+    }
+
+    fn reseed(&mut self, seed: u64) {
+        self.exploration = Rng::new(seed, Purpose::Exploration);
+        self.sampling = Rng::new(seed, Purpose::Replay);
+        self.policy_noise = Rng::new(seed, Purpose::Policy);
+        self.diagnostics = Rng::new(seed, Purpose::Diagnostics);
+    }
+
+    fn set_normalizer(&mut self, normalizer: Option<Normalizer>) -> Option<Normalizer> {
+        std::mem::replace(&mut self.normalizer, normalizer)
     }
 
     fn game_gradients(

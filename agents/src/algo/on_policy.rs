@@ -17,6 +17,7 @@ use crate::game::{Game, Independent, LeaderGradient, Player, Solve, Solver, tota
 use crate::memory::{Rollout, Trajectories};
 use crate::optim::Optimizer;
 use crate::rng::{Purpose, Rng};
+use std::any::Any;
 use tch::Device;
 
 /// Rows of the last batch that eigenvalues are estimated on.
@@ -284,7 +285,7 @@ impl Agent for OnPolicy {
         Ok(())
     }
 
-    fn observe(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<()> {
+    fn store(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<u64> {
         // The draws behind these actions; somebody else's actions are taken at face value.
         let mut clipped = self.drawn.clone();
         let rows = clipped.chunks_exact_mut(self.spaces.action.dim());
@@ -292,11 +293,39 @@ impl Agent for OnPolicy {
         let drawn = if clipped == actions { &self.drawn } else { actions };
 
         self.rollout.push(obs, drawn, step);
-        self.steps += step.rewards.len() as u64;
-        if self.rollout.len() < self.config.n_steps {
-            return Ok(());
-        }
+        let envs = step.rewards.len();
+        self.steps += envs as u64;
+        Ok(u64::from(self.rollout.len() >= self.config.n_steps * envs))
+    }
+
+    fn learn(&mut self) -> Result<()> {
         self.update()
+    }
+
+    fn configure(&mut self, new: Box<dyn Agent>) -> Result<()> {
+        let new: Box<dyn Any> = new;
+        let Ok(new) = new.downcast::<Self>() else {
+            let reason = "an agent keeps its family; make a new one";
+            return Err(Error::config("algorithm", "another", reason));
+        };
+        let Self { family, config, actor, critic, damping, solver, .. } = *new;
+        if (actor.params.len(), critic.params.len())
+            != (self.actor.params.len(), self.critic.params.len())
+        {
+            return Err(Error::Parameters("the networks have another shape".into()));
+        }
+        for (own, new) in [(&mut self.actor, actor), (&mut self.critic, critic)] {
+            own.learning_rate = new.learning_rate;
+            if self.config.optimizer != config.optimizer {
+                own.optimizer = new.optimizer;
+            }
+        }
+        self.damping.adopt(damping);
+        if self.config.stackelberg != config.stackelberg {
+            self.solver = solver;
+        }
+        (self.family, self.config) = (family, config);
+        Ok(())
     }
 
     fn updates(&self) -> u64 {
@@ -365,6 +394,23 @@ impl Agent for OnPolicy {
             moments::write(optimizer, &place, given)?;
         }
         Ok(())
+    }
+
+    fn rollout(&self) -> Option<&Rollout> {
+        Some(&self.rollout)
+    }
+
+    fn damping(&self) -> f64 {
+        self.damping.factor
+    }
+
+    fn set_damping(&mut self, factor: f64) {
+        self.damping.factor = factor;
+    }
+
+    fn reseed(&mut self, seed: u64) {
+        self.exploration = Rng::new(seed, Purpose::Exploration);
+        self.diagnostics = Rng::new(seed, Purpose::Diagnostics);
     }
 
     fn set_steps(&mut self, steps: u64) {

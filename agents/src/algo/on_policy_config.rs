@@ -70,7 +70,7 @@ pub struct OnPolicyConfig {
     pub gamma: f64,
     /// Lambda of generalised advantage estimation.
     pub gae_lambda: f64,
-    /// Environment steps per update, over all environments.
+    /// Steps of each environment per update.
     pub n_steps: usize,
     /// Critic steps per actor step, m.
     pub critic_steps: usize,

@@ -144,12 +144,17 @@ pub(super) struct Damping {
     start: f64,
     decay: LambdaDecay,
     /// What an adaptive lambda has come to, in units of `start`.
-    factor: f64,
+    pub(super) factor: f64,
 }
 
 impl Damping {
     pub(super) fn new(config: &StackelbergConfig) -> Self {
         Self { start: config.initial_lambda(), decay: config.lam_decay, factor: 1.0 }
+    }
+
+    /// Takes the settings of `new`; what an adaptive lambda has come to stays.
+    pub(super) fn adopt(&mut self, new: Self) {
+        *self = Self { factor: self.factor, ..new };
     }
 
     /// Lambda after `t` environment steps.

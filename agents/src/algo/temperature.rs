@@ -5,6 +5,7 @@ use super::config::{OffPolicyConfig, not_negative};
 use crate::error::{Error, Result};
 use crate::optim::Optimizer;
 use serde::{Deserialize, Serialize};
+use std::mem::discriminant;
 
 /// A number, or a word: `auto` or, for a coefficient and its start, `auto_0.1`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,6 +87,20 @@ impl Temperature {
             },
         };
         Self { alpha, learnt: Some(learnt) }
+    }
+
+    /// Takes the settings of `new`; a coefficient that is learnt, and stays so, goes on.
+    pub(super) fn adopt(&mut self, new: Self) {
+        match (&mut self.learnt, new.learnt) {
+            (Some(own), Some(new)) => {
+                own.target_entropy = new.target_entropy;
+                own.learning_rate = new.learning_rate;
+                if discriminant(&own.optimizer) != discriminant(&new.optimizer) {
+                    own.optimizer = new.optimizer;
+                }
+            }
+            (_, learnt) => *self = Self { alpha: new.alpha, learnt },
+        }
     }
 
     /// alpha

@@ -69,7 +69,7 @@ pub trait FrozenGame<T: Scalar>: Game<T> {
 }
 
 /// Freezes games.
-pub trait Engine<T: Scalar>: Send {
+pub trait Engine<T: Scalar>: Send + 'static {
     /// The game at one point, for as long as the point lives.
     type Frozen<'a>: FrozenGame<T>
     where

@@ -37,6 +37,8 @@ pub struct Replay {
     rewards: Vec<f32>,
     next_obs: Vec<f32>,
     dones: Vec<f32>,
+    /// 1 where an episode was cut short.
+    timeouts: Vec<f32>,
 }
 
 impl Replay {
@@ -53,7 +55,13 @@ impl Replay {
             rewards: Vec::new(),
             next_obs: Vec::new(),
             dones: Vec::new(),
+            timeouts: Vec::new(),
         }
+    }
+
+    /// Transitions held at most.
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Transitions held.
@@ -66,22 +74,25 @@ impl Replay {
         self.rewards.is_empty()
     }
 
-    /// Adds one transition, in place of the oldest when full.
+    /// Adds one transition, in place of the oldest when full. `end`: whether the task terminated,
+    /// and whether the episode was cut short.
     pub fn push(
         &mut self,
         obs: &[f32],
         action: &[f32],
         reward: f32,
         next_obs: &[f32],
-        terminated: bool,
+        end: (bool, bool),
     ) {
-        let done = f32::from(u8::from(terminated));
+        let number = |flag| f32::from(u8::from(flag));
+        let (done, timeout) = (number(end.0), number(end.1));
         if self.len() < self.capacity {
             self.obs.extend_from_slice(obs);
             self.actions.extend_from_slice(action);
             self.rewards.push(reward);
             self.next_obs.extend_from_slice(next_obs);
             self.dones.push(done);
+            self.timeouts.push(timeout);
         } else {
             let (i, n, m) = (self.next, self.obs_dim, self.action_dim);
             self.obs[i * n..(i + 1) * n].copy_from_slice(obs);
@@ -89,6 +100,7 @@ impl Replay {
             self.rewards[i] = reward;
             self.next_obs[i * n..(i + 1) * n].copy_from_slice(next_obs);
             self.dones[i] = done;
+            self.timeouts[i] = timeout;
         }
         self.next = (self.next + 1) % self.capacity;
         self.pushed += 1;
@@ -104,11 +116,35 @@ impl Replay {
         *self = Self::new(self.capacity, self.obs_dim, self.action_dim);
     }
 
-    /// The last `count` transitions, oldest first; fewer if fewer are held.
-    pub fn last(&self, count: usize) -> Batch<f32> {
+    /// The next transition replaces the one at place `next` of a full ring.
+    pub fn seek(&mut self, next: usize) {
+        if self.len() == self.capacity {
+            self.next = next % self.capacity;
+        }
+    }
+
+    /// The same transitions in a ring of another capacity; the oldest are lost if they are too many.
+    pub fn resized(&self, capacity: usize) -> Self {
+        let mut other = Self::new(capacity, self.obs_dim, self.action_dim);
+        let (batch, timeouts) = self.last(capacity);
+        let rows = batch.obs.chunks_exact(self.obs_dim);
+        let rows = rows.zip(batch.actions.chunks_exact(self.action_dim));
+        let rows = rows.zip(batch.next_obs.chunks_exact(self.obs_dim));
+        for (i, ((obs, action), next_obs)) in rows.enumerate() {
+            let end = (batch.dones[i] != 0.0, timeouts[i] != 0.0);
+            other.push(obs, action, batch.rewards[i], next_obs, end);
+        }
+        other.pushed = self.pushed;
+        other
+    }
+
+    /// The last `count` transitions, oldest first, fewer if fewer are held, and 1 for each whose
+    /// episode was cut short.
+    pub fn last(&self, count: usize) -> (Batch<f32>, Vec<f32>) {
         let count = count.min(self.len());
         let (n, m) = (self.obs_dim, self.action_dim);
         let mut batch = Batch { size: count, ..Batch::default() };
+        let mut timeouts = Vec::with_capacity(count);
         for age in (1..=count).rev() {
             let i = (self.next + self.capacity - age) % self.capacity;
             batch.obs.extend_from_slice(&self.obs[i * n..(i + 1) * n]);
@@ -116,8 +152,9 @@ impl Replay {
             batch.rewards.push(self.rewards[i]);
             batch.next_obs.extend_from_slice(&self.next_obs[i * n..(i + 1) * n]);
             batch.dones.push(self.dones[i]);
+            timeouts.push(self.timeouts[i]);
         }
-        batch
+        (batch, timeouts)
     }
 
     /// Fills `batch` with `size` transitions drawn uniformly with replacement; its noise is left
@@ -156,7 +193,13 @@ mod tests {
         let mut replay = Replay::new(capacity, 2, 1);
         for i in 0..pushes {
             let x = i as f32;
-            replay.push(&[x, -x], &[x / 10.0], 2.0 * x, &[x + 1.0, -x - 1.0], i % 3 == 0);
+            replay.push(
+                &[x, -x],
+                &[x / 10.0],
+                2.0 * x,
+                &[x + 1.0, -x - 1.0],
+                (i % 3 == 0, i % 3 == 1),
+            );
         }
         replay
     }
@@ -184,8 +227,29 @@ mod tests {
     fn the_last_transitions_come_oldest_first_across_the_seam() {
         let replay = filled(5, 13);
         assert_eq!(replay.pushed(), 13);
-        assert_eq!(replay.last(4).obs, [9.0, -9.0, 10.0, -10.0, 11.0, -11.0, 12.0, -12.0]);
-        assert_eq!(replay.last(9).rewards, [16.0, 18.0, 20.0, 22.0, 24.0]);
+        let (batch, timeouts) = replay.last(4);
+        assert_eq!(batch.obs, [9.0, -9.0, 10.0, -10.0, 11.0, -11.0, 12.0, -12.0]);
+        assert_eq!(batch.dones, [1.0, 0.0, 0.0, 1.0]);
+        assert_eq!(timeouts, [0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(replay.last(9).0.rewards, [16.0, 18.0, 20.0, 22.0, 24.0]);
+    }
+
+    #[test]
+    fn another_capacity_keeps_the_newest() {
+        let replay = filled(5, 13);
+        assert_eq!(replay.resized(3).last(9), replay.last(3));
+        let mut larger = replay.resized(8);
+        assert_eq!((larger.last(9), larger.pushed()), (replay.last(9), 13));
+        larger.push(&[0.0; 2], &[0.0], 1.0, &[0.0; 2], (false, false));
+        assert_eq!(larger.len(), 6);
+    }
+
+    #[test]
+    fn a_full_ring_goes_on_where_it_is_told() {
+        let mut replay = filled(5, 5);
+        replay.seek(2);
+        replay.push(&[9.0, -9.0], &[0.0], 18.0, &[0.0; 2], (false, false));
+        assert_eq!(replay.last(9).0.rewards, [6.0, 8.0, 0.0, 2.0, 18.0]);
     }
 
     #[test]

@@ -65,6 +65,11 @@ impl Rollout {
         self.len() == 0
     }
 
+    /// Actions as the policy drew them, environment after environment.
+    pub fn actions(&self) -> Vec<f32> {
+        self.streams.iter().flat_map(|stream| stream.actions.iter().copied()).collect()
+    }
+
     /// Adds what `actions` in `obs` led to: a row per environment.
     pub fn push(&mut self, obs: &[f32], actions: &[f32], step: &Step) {
         let n = step.rewards.len();

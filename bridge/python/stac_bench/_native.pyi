@@ -20,6 +20,11 @@ class Agent:
     def __new__(
         cls, algo: str, settings: str, obs_dim: int, actions: spaces.Space[Any], seed: int
     ) -> Agent: ...
+    damping: float
+    def configure(
+        self, algo: str, settings: str, actions: spaces.Space[Any], seed: int
+    ) -> None: ...
+    def reseed(self, seed: int) -> None: ...
     @property
     def updates(self) -> int: ...
     @property
@@ -31,10 +36,18 @@ class Agent:
     def metrics(self) -> dict[str, float]: ...
     def set_learning_rate(self, learning_rate: float) -> None: ...
     def act(self, obs: Floats) -> Floats: ...
-    def recall(self, count: int) -> tuple[Floats, Floats, Floats, Floats, Floats]: ...
+    def recall(self, count: int) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]: ...
     def remember(
-        self, obs: Floats, actions: Floats, rewards: Floats, next_obs: Floats, dones: Floats
+        self,
+        obs: Floats,
+        actions: Floats,
+        rewards: Floats,
+        next_obs: Floats,
+        dones: Floats,
+        timeouts: Floats,
+        next: int | None = None,
     ) -> None: ...
+    def drawn(self) -> Floats: ...
     def game_gradients(
         self, batch: dict[str, Floats], settings: str
     ) -> dict[str, dict[str, Floats]]: ...
@@ -42,8 +55,7 @@ class Agent:
         self,
         env: VecEnv,
         first: Any,
-        after: Callable[[Any, Any, Any, Any, Any], bool],
-        steps: int,
+        rollouts: Any,
         start: int,
         *,
         encode: Callable[[Any, bool], Floats] | None = None,

@@ -1,19 +1,18 @@
 """What all classes share: a Rust agent behind Stable-Baselines3's interface."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.utils import ConstantSchedule
 from stable_baselines3.common.vec_env import VecNormalize
 
 from stac_bench import _native
 from stac_bench.observations import ObservationCodec
+from stac_bench.rollouts import Rollouts
 
 ACTIVATIONS = {"relu": th.nn.ReLU, "tanh": th.nn.Tanh}
 
@@ -23,6 +22,7 @@ def lent(name: str) -> property:
 
     def get(self: "RustAgent") -> Any:
         self._sync()
+        self._looked_at = True
         try:
             return self.__dict__[f"_{name}"]
         except KeyError:
@@ -46,16 +46,26 @@ class RustAgent(BaseAlgorithm):
     and loading are Stable-Baselines3's. Parameters and optimiser state are copied to it when
     `model.policy` is looked at after updates, and back before updates if they were changed. A
     reference to the policy that a callback has kept is up to date once it asks for `model.policy`
-    again.
+    again. Settings are read before each round of updates, as in Stable-Baselines3.
     """
 
     #: Keywords that Stable-Baselines3's class does not have, with their defaults.
     own_defaults: ClassVar[dict[str, Any]] = {}
+    #: Attributes besides those that settings are made of.
+    watched: ClassVar[tuple[str, ...]] = ()
     _agent: "_native.Agent | None" = None
-    _built_with: tuple[Any, ...] = ()
+    #: The agent's settings, and the attributes that they were made of.
+    _built_with: tuple[str, str] = ("", "")
+    _built_from: tuple[Any, ...] = ()
+    #: The agent's updates when PyTorch's copy was last brought up to date, and what it was then.
     _seen_updates = 0
-    _seen_versions: tuple[Any, ...] = ()
+    _seen: dict[str, np.ndarray] | None = None
+    _seen_moments: tuple[Any, ...] = ()
+    #: Whether somebody may have changed the policy since.
     _looked_at = False
+    _learning = False
+    #: What an adaptive damping has come to, where no agent says so.
+    _damping = 1.0
 
     policy = lent("policy")
 
@@ -73,7 +83,8 @@ class RustAgent(BaseAlgorithm):
 
     def _tensors(self) -> dict[str, th.Tensor]:
         """Every tensor that the Rust agent has a parameter for, by its name."""
-        return self.__dict__["_policy"].state_dict(keep_vars=True)
+        policy = self.__dict__["_policy"]
+        return getattr(policy, "_orig_mod", policy).state_dict(keep_vars=True)  # if compiled
 
     # -- construction ------------------------------------------------------------------------
 
@@ -112,53 +123,69 @@ class RustAgent(BaseAlgorithm):
         return {"net_arch": list(net_arch), "activation_fn": names[module.activation_fn]}
 
     def _build(self) -> "_native.Agent":
-        """The Rust agent for the current settings: the one there is, unless they have changed."""
-        self._codec = ObservationCodec(self.observation_space)
+        """The Rust agent, with the current settings."""
         if self.seed is None and "_drawn_seed" not in self.__dict__:
             self._drawn_seed = int(np.random.randint(2**31 - 1))
         seed = self._drawn_seed if self.seed is None else self.seed
-        settings = json.dumps(self._settings(), default=float)
-        wanted = (self._algorithm(), settings, self._codec.dim, seed)
-        if self._agent is None or self._built_with != wanted:
-            self._sync()
-            self._let_go()
-            algorithm, settings, dim, seed = wanted
-            self._agent = _native.Agent(algorithm, settings, dim, self.action_space, seed)
-            self._built_with = wanted
-            self._seen_updates, self._seen_versions = 0, ()
+        wanted = (self._algorithm(), json.dumps(self._settings(), default=float))
+        if self._agent is None:
+            self._codec = ObservationCodec(self.observation_space)
+            self._agent = _native.Agent(*wanted, self._codec.dim, self.action_space, seed)
+            self._agent.damping = self._damping
+            self._seen_updates, self._seen = 0, None
+        elif self._built_with != wanted:
+            self._agent.configure(*wanted, self.action_space, seed)
+        self._built_with, self._built_from = wanted, self._attributes()
         return self._agent
 
-    def _let_go(self) -> None:
-        """Called before the Rust agent is replaced."""
+    def _attributes(self) -> tuple[Any, ...]:
+        """Values of the attributes that settings are made of."""
+        return tuple(getattr(self, name, None) for name in (*self.own_defaults, *self.watched))
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seeds Python, numpy, PyTorch, the environments, and the Rust agent's generators."""
         super().set_random_seed(seed)
         if seed is not None and self._agent is not None:
-            self._sync()
-            self._let_go()
-            self.seed, self._agent = seed, None
+            self._agent.reseed(seed)
 
     # -- parameters and optimiser state ------------------------------------------------------
 
     def _sync(self) -> None:
         """Brings PyTorch's copy up to date, or the Rust agent if PyTorch's copy was changed."""
-        self._looked_at = True
         agent = self._agent
         if agent is None or "_policy" not in self.__dict__:
             return
         if agent.updates != self._seen_updates:
             self._pull(agent)
-        elif self._versions() != self._seen_versions:
+        elif self._changed():
             self._push(agent)
 
-    def _versions(self) -> tuple[Any, ...]:
-        return tuple((t._version, t.data_ptr()) for t in self._tensors().values())
+    def _settle(self) -> None:
+        """What a callback may have changed counts from here on."""
+        if self._looked_at:
+            self._looked_at = False
+            self._sync()
+
+    def _changed(self) -> bool:
+        """Whether PyTorch's copy is another than it was."""
+        # By its content: writes to `param.data` leave no other trace.
+        if self._seen is None or self._moments() != self._seen_moments:
+            return True
+        tensors, seen = self._tensors(), self._seen.items()
+        return not all(
+            np.array_equal(tensors[name].detach().cpu().numpy(), values) for name, values in seen
+        )
+
+    def _moments(self) -> tuple[Any, ...]:
+        """Which tensors the optimisers' state is, and how often they were written."""
+        states = (state for optimizer in self._optimizers() for state in optimizer.state.values())
+        tensors = (s[name] for s in states for name in ("exp_avg", "exp_avg_sq") if name in s)
+        return tuple((id(tensor), tensor._version) for tensor in tensors)
 
     @th.no_grad()
     def _pull(self, agent: "_native.Agent") -> None:
-        tensors = self._tensors()
-        for name, values in agent.parameters().items():
+        tensors, self._seen = self._tensors(), agent.parameters()
+        for name, values in self._seen.items():
             tensors[name].copy_(th.from_numpy(values))
         moments = agent.moments()
         owners = {id(tensor): name for name, tensor in tensors.items()}
@@ -174,14 +201,15 @@ class RustAgent(BaseAlgorithm):
                         "exp_avg": th.from_numpy(mean).view_as(tensor).to(tensor.device),
                         "exp_avg_sq": th.from_numpy(square).view_as(tensor).to(tensor.device),
                     }
-        self._seen_updates, self._seen_versions = agent.updates, self._versions()
+        self._seen_updates, self._seen_moments = agent.updates, self._moments()
 
     def _push(self, agent: "_native.Agent") -> None:
         def flat(tensor: th.Tensor) -> np.ndarray:
             return tensor.detach().cpu().numpy().astype(np.float32)
 
         tensors = self._tensors()
-        agent.set_parameters({name: flat(tensors[name]) for name in agent.parameters()})
+        self._seen = {name: flat(tensors[name]) for name in agent.parameters()}
+        agent.set_parameters(self._seen)
         owners = {id(tensor): name for name, tensor in tensors.items()}
         moments = {}
         for optimizer in self._optimizers():
@@ -191,11 +219,35 @@ class RustAgent(BaseAlgorithm):
                     averages = flat(state["exp_avg"]), flat(state["exp_avg_sq"])
                     moments[name] = (int(state["step"]), *averages)
         agent.set_moments(moments)
-        self._seen_updates, self._seen_versions = agent.updates, self._versions()
+        self._seen_updates, self._seen_moments = agent.updates, self._moments()
+
+    # -- saving ------------------------------------------------------------------------------
+
+    _TRANSIENT = (
+        *("_agent", "_built_with", "_built_from", "_codec", "_learning"),
+        *("_seen_updates", "_seen", "_seen_moments", "_looked_at"),
+    )
 
     def _excluded_save_params(self) -> list[str]:
-        ours = ["_agent", "_built_with", "_seen_updates", "_seen_versions", "_looked_at", "_codec"]
-        return [*super()._excluded_save_params(), "_policy", *ours]
+        return [*super()._excluded_save_params(), "_policy", *self._TRANSIENT]
+
+    def save(
+        self, path: Any, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
+    ) -> None:
+        """Saves the model as Stable-Baselines3 does, with what an adaptive damping has come to."""
+        if self._agent is not None:
+            self._damping = self._agent.damping
+        super().save(path, exclude, include)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._sync()
+        state = {k: v for k, v in self.__dict__.items() if k not in self._TRANSIENT}
+        return state if self._agent is None else {**state, "_damping": self._agent.damping}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A model with what the other had learnt. Its generators begin anew, as those of `load`."""
+        self.__dict__.update(state)
+        self._push(self._build())
 
     # -- acting ------------------------------------------------------------------------------
 
@@ -216,7 +268,9 @@ class RustAgent(BaseAlgorithm):
             return self.policy.predict(observation, state, episode_start, deterministic)
         if self._agent is None or not self._acts_alike(deterministic):
             return self.policy.predict(observation, state, episode_start, deterministic)
-        self._sync()
+        # Nobody else runs while an update does: what may have changed was looked at.
+        if self._looked_at or not self._learning:
+            self._sync()
         rows = np.ascontiguousarray(observation, dtype=np.float32).reshape(-1, self._codec.dim)
         actions = self._agent.act(rows)
         batch = () if observation.shape == shape else (len(rows),)
@@ -234,22 +288,22 @@ class RustAgent(BaseAlgorithm):
 
     def _train_in_rust(
         self,
-        after: Callable[..., bool],
+        rollouts: Rollouts,
         noise: Callable[[], Any] | None = None,
         normalizer: VecNormalize | None = None,
     ) -> None:
-        """Runs the Rust training loop until `after` says no."""
+        """Runs the Rust training loop until `rollouts` says no."""
         assert self.env is not None
         agent = self._build()
-        self._push(agent)
+        self._looked_at = self._learning = True
+        self._settle()
         threads = th.get_num_threads()
         th.set_num_threads(self.threads)
         try:
             agent.learn(
                 self.env,
                 self._last_obs if normalizer is None else self._last_original_obs,
-                after,
-                2**62,
+                rollouts,
                 self.num_timesteps,
                 encode=None if self._codec.plain else self._codec.rows,
                 normalizer=normalizer,
@@ -257,13 +311,17 @@ class RustAgent(BaseAlgorithm):
             )
         finally:
             th.set_num_threads(threads)
+            self._learning = False
+            rollouts.count_updates()
             self._sync()
 
-    def _follow_schedule(self) -> None:
-        """The step size of the next update."""
-        assert self.env is not None and self._agent is not None
-        done = (self.num_timesteps + self.env.num_envs) / max(self._total_timesteps, 1)
-        self._agent.set_learning_rate(self.lr_schedule(max(1.0 - done, 0.0)))
+    def _follow_settings(self) -> None:
+        """Settings, and the step size, as they are now."""
+        if self._attributes() != self._built_from:
+            self._build()
+        assert self._agent is not None
+        progress = max(self._current_progress_remaining, 0.0)
+        self._agent.set_learning_rate(self.lr_schedule(progress))
 
     def _record_metrics(self) -> None:
         if self._agent is not None:
@@ -274,90 +332,3 @@ class RustAgent(BaseAlgorithm):
         """Writes Stable-Baselines3's measures, and `train/*` and `game/*` since the last time."""
         self._record_metrics()
         super().dump_logs(*args)
-
-
-class Rollouts:
-    """Called after each step of the environments; does what `collect_rollouts` does around one."""
-
-    def __init__(
-        self, model: Any, callback: BaseCallback, total: int, log_interval: int | None
-    ) -> None:
-        self.model, self.callback = model, callback
-        self.total, self.log_interval = total, log_interval
-        self.steps = self.episodes = 0
-        self.constant = isinstance(
-            getattr(model.lr_schedule, "value_schedule", None), ConstantSchedule
-        )
-        self.locals: dict[str, Any] = {
-            "self": model,
-            "env": model.env,
-            "callback": callback,
-            "log_interval": log_interval,
-            "continue_training": True,
-            **self.more_locals(),
-        }
-        self.base_updates = model._n_updates - model._build().updates
-        model._follow_schedule()
-        callback.on_rollout_start()
-
-    def more_locals(self) -> dict[str, Any]:
-        """Locals that only one family documents."""
-        return {}
-
-    def finished(self) -> bool:
-        """Whether a rollout ends here."""
-        raise NotImplementedError
-
-    def episode_ended(self, index: int) -> None:
-        """Environment `index` finished an episode."""
-
-    def step_locals(self, actions: Any, result: tuple[Any, ...]) -> dict[str, Any]:
-        """Locals of one step."""
-        new_obs, rewards, dones, infos = result
-        names = {"actions": actions, "new_obs": new_obs, "rewards": rewards, "dones": dones}
-        return {**names, "infos": infos}
-
-    def __call__(self, actions: Any, new_obs: Any, rewards: Any, dones: Any, infos: Any) -> bool:
-        model = self.model
-        model.num_timesteps += model.env.num_envs
-        self.steps += 1
-        self.locals.update(self.step_locals(actions, (new_obs, rewards, dones, infos)))
-        self.locals["num_collected_steps"] = self.steps
-        self.locals["num_collected_episodes"] = self.episodes
-        self.callback.update_locals(self.locals)
-        model._looked_at = False
-        goes_on = self.callback.on_step()
-        if model._looked_at:
-            model._sync()
-        if not goes_on:
-            return False
-
-        model._update_info_buffer(infos, dones)
-        model._last_obs = new_obs
-        if model._vec_normalize_env is not None:
-            model._last_original_obs = model._vec_normalize_env.get_original_obs()
-        model._update_current_progress_remaining(model.num_timesteps, model._total_timesteps)
-        if not self.constant:
-            model._follow_schedule()
-        for index, done in enumerate(dones):
-            if done:
-                self.episodes += 1
-                model._episode_num += 1
-                self.episode_ended(index)
-        if self.finished():
-            return self.next_rollout()
-        return True
-
-    def next_rollout(self) -> bool:
-        """Ends a rollout and, if there is to be another, begins it."""
-        model = self.model
-        updates = self.base_updates + model._agent.updates
-        if updates != model._n_updates:
-            model._n_updates = updates
-            model.logger.record("train/n_updates", updates, exclude="tensorboard")
-        self.callback.on_rollout_end()
-        if model.num_timesteps >= self.total:
-            return False
-        self.steps = self.episodes = 0
-        self.callback.on_rollout_start()
-        return True

@@ -13,7 +13,9 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit as Unit
 from typing_extensions import Self, Unpack
 
-from stac_bench.agent import Rollouts, RustAgent, alias, lent
+from stac_bench.agent import RustAgent, alias, lent
+from stac_bench.replay import LiveReplay, adopt
+from stac_bench.rollouts import Rollouts
 
 #: Keys of the leader's update, and of every off-policy agent, with their defaults.
 LEADER = {
@@ -89,28 +91,48 @@ class LeaderKeywords(OffPolicyKeywords, total=False):
 class OffPolicyRollouts(Rollouts):
     """Rollouts of `train_freq` steps or episodes."""
 
-    def more_locals(self) -> dict[str, Any]:
+    def begin(self) -> None:
         model = self.model
-        return {
+        model._convert_train_freq()
+        self.frequency, self.unit = model.train_freq
+        if self.frequency < 1:
+            raise ValueError(f"train_freq={self.frequency}: it must be at least 1")
+        if self.unit == Unit.EPISODE and model.n_envs > 1:
+            raise ValueError("train_freq in episodes needs a single environment")
+        self.action_noise = model.action_noise
+        self.locals |= {
             "train_freq": model.train_freq,
-            "action_noise": model.action_noise,
+            "action_noise": self.action_noise,
             "learning_starts": model.learning_starts,
-            "replay_buffer": model.__dict__["_replay_buffer"],
+            "replay_buffer": model.replay_buffer,
         }
+
+    def noise(self) -> np.ndarray | None:
+        """What is added to the actions of one step, in units of their half ranges."""
+        if self.action_noise is None:
+            return None
+        shape = (self.model.n_envs, *self.model.action_space.shape)
+        return np.array(np.broadcast_to(self.action_noise(), shape), dtype=np.float64)
 
     def step_locals(self, actions: Any, result: tuple[Any, ...]) -> dict[str, Any]:
         scaled = self.model.policy_scale(actions)
         return {**super().step_locals(actions, result), "buffer_actions": scaled}
 
-    def finished(self) -> bool:
-        frequency, unit = self.model.train_freq
-        return (self.steps if unit == Unit.STEP else self.episodes) >= frequency
+    def complete(self) -> bool:
+        return (self.steps if self.unit == Unit.STEP else self.episodes) >= self.frequency
+
+    def due(self) -> int:
+        model = self.model
+        if model.num_timesteps <= model.learning_starts:
+            return 0
+        steps = model.gradient_steps
+        return steps if steps >= 0 else self.steps * model.n_envs
 
     def episode_ended(self, index: int) -> None:
         model = self.model
-        if model.action_noise is not None:
+        if self.action_noise is not None:
             several = model.env.num_envs > 1
-            model.action_noise.reset(**({"indices": [index]} if several else {}))
+            self.action_noise.reset(**({"indices": [index]} if several else {}))
         if self.log_interval is not None and model._episode_num % self.log_interval == 0:
             model.dump_logs()
 
@@ -118,15 +140,13 @@ class OffPolicyRollouts(Rollouts):
 class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
     """An off-policy class of Stable-Baselines3 that learns in Rust.
 
-    The replay buffer that learns is Rust's; `model.replay_buffer` is a Stable-Baselines3 buffer
-    that is brought up to date when it is looked at.
+    The memory that learns is Rust's; `model.replay_buffer` is a Stable-Baselines3 buffer on top.
     """
 
     actor = alias("actor")
     critic = alias("critic")
     critic_target = alias("critic_target")
-    #: Transitions of the Rust memory that `replay_buffer` has; none if it is the newer one.
-    _seen_transitions: int | None = 0
+    watched = ("gamma", "tau", "batch_size", "learning_starts")
 
     def __init__(
         self,
@@ -154,13 +174,6 @@ class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
             raise ValueError(f"net_arch: both networks must have one shape, not {actor}, {critic}")
         if policy.optimizer_class is not th.optim.Adam:
             raise ValueError(f"optimizer_class={policy.optimizer_class}: it must be Adam")
-        self._convert_train_freq()
-        frequency, unit = self.train_freq
-        if unit == Unit.STEP:
-            frequency *= self.n_envs
-        elif self.n_envs > 1:
-            raise ValueError("train_freq in episodes needs a single environment")
-        trains = self.gradient_steps != 0
         own = {name: getattr(self, name) for name in self.own_defaults if name != "threads"}
         if own.get("solver", "") is None:
             own["solver"] = "woodbury" if self.leader == "actor" else "cg"
@@ -172,10 +185,7 @@ class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
             "tau": self.tau,
             "batch_size": self.batch_size,
             # Stable-Baselines3 shares the memory out among the environments.
-            "buffer_size": max(self.buffer_size // self.n_envs, 1) * self.n_envs,
-            "learning_starts": self.learning_starts if trains else 2**62,
-            "train_freq": [frequency, unit.value],
-            "gradient_steps": self.gradient_steps if trains else 1,
+            "buffer_size": self.__dict__["replay_buffer"].buffer_size * self.n_envs,
             "device": "cuda" if self.device.type == "cuda" else "cpu",
             "policy_kwargs": {
                 **self._network(policy, actor),
@@ -207,8 +217,8 @@ class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
     ) -> Self:
         """Trains for `total_timesteps` environment steps, as in Stable-Baselines3.
 
-        The loop runs in Rust. It differs in one order: callbacks see a step after the updates that
-        it made due, not before. Raises `ValueError` for a NaN reward or observation.
+        The loop runs in Rust, in the same order. Raises `ValueError` for a NaN reward or
+        observation.
         """
         total_timesteps, callback = self._setup_learn(
             total_timesteps,
@@ -220,9 +230,8 @@ class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
         callback.on_training_start(locals(), globals())
         if self.num_timesteps < total_timesteps:
             self._build()
-            self._push_replay()
             rollouts = OffPolicyRollouts(self, callback, total_timesteps, log_interval)
-            self._train_in_rust(rollouts, self.action_noise, self._vec_normalize_env)
+            self._train_in_rust(rollouts, rollouts.noise, self._vec_normalize_env)
         callback.on_training_end()
         return self
 
@@ -230,95 +239,33 @@ class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
 
     @property
     def replay_buffer(self) -> ReplayBuffer | None:
-        """The memory as a Stable-Baselines3 buffer, brought up to date."""
-        self._pull_replay()
-        return self.__dict__["_replay_buffer"]
+        """The memory as a Stable-Baselines3 buffer, which shows what it holds and takes changes."""
+        return self.__dict__.get("replay_buffer")
 
     @replay_buffer.setter
     def replay_buffer(self, buffer: ReplayBuffer | None) -> None:
-        self.__dict__["_replay_buffer"] = buffer
-        self._seen_transitions = None
+        old = self.__dict__.get("replay_buffer")
+        if isinstance(old, LiveReplay) and old is not buffer:
+            old.pull()
+            old._owner = None
+        self.__dict__["replay_buffer"] = buffer if buffer is None else adopt(buffer, self)
 
-    def _let_go(self) -> None:
-        if self._agent is not None:
-            self._pull_replay()
-        self._seen_transitions = None
-
-    def _pull_replay(self) -> None:
-        """Copies what the Rust memory has and the buffer has not."""
-        buffer, seen = self.__dict__.get("_replay_buffer"), self._seen_transitions
-        if buffer is None or seen is None or self._agent is None:
-            return
-        new = self._agent.remembered - seen
-        if new == 0:
-            return
-        n = buffer.n_envs
-        self._seen_transitions = seen + new
-        obs, actions, rewards, next_obs, dones = self._agent.recall(new)
-        steps = len(rewards) // n
-        obs = self._codec.observations(obs.reshape(-1, self._codec.dim))
-        next_obs = self._codec.observations(next_obs.reshape(-1, self._codec.dim))
-        # Truncated episodes go on in the memory: what is done is terminated.
-        columns: dict[str, Any] = {"observations": obs, "actions": actions, "rewards": rewards}
-        columns |= {"dones": dones, "next_observations": next_obs}
-        end = buffer.pos + new // n
-        places = np.arange(end - steps, end) % buffer.buffer_size
-        buffer.pos, buffer.full = end % buffer.buffer_size, buffer.full or end >= buffer.buffer_size
-        if buffer.optimize_memory_usage:
-            del columns["next_observations"]
-            buffer.observations[(places + 1) % buffer.buffer_size] = next_obs.reshape(
-                steps, *buffer.observations.shape[1:]
-            )
-        buffer.timeouts[places] = 0.0
-        for name, values in columns.items():
-            store = getattr(buffer, name)
-            for target, source in (
-                [(store[k], values[k]) for k in store]
-                if isinstance(store, dict)
-                else [(store, values)]
-            ):
-                target[places] = source.reshape(steps, *target.shape[1:])
-
-    def _push_replay(self) -> None:
-        """Replaces the Rust memory by a buffer that is the newer one."""
-        if self._seen_transitions is not None or self._agent is None:
-            return
-        buffer = self.__dict__["_replay_buffer"]
+    def _settle(self) -> None:
+        super()._settle()
+        buffer = self.__dict__["replay_buffer"]
         if buffer is None:
             raise ValueError("the model has no replay buffer: load one, or make a new model")
-        if buffer.n_envs != self.n_envs:
-            raise ValueError(f"the replay buffer is of {buffer.n_envs} environments")
-        size = buffer.size()
-        start = buffer.pos - size if buffer.full else 0
-        places = np.arange(start, start + size) % buffer.buffer_size
-        following = buffer.observations
-        if buffer.optimize_memory_usage:
-            next_places = (places + 1) % buffer.buffer_size
-        else:
-            next_places, following = places, buffer.next_observations
+        if buffer._written:
+            self._build()  # it may have another size
+            buffer.settle()
 
-        def rows(store: Any, at: np.ndarray) -> np.ndarray:
-            space = self.observation_space
-            if isinstance(store, dict):
-                batch = {k: v[at].reshape(-1, *space[k].shape) for k, v in store.items()}
-            else:
-                batch = store[at].reshape(-1, *space.shape)
-            return self._codec.rows(batch)
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.replay_buffer = self.__dict__["replay_buffer"]  # one from a zip is not ours yet
 
-        def column(values: np.ndarray) -> np.ndarray:
-            return np.ascontiguousarray(values, dtype=np.float32).reshape(-1)
-
-        self._agent.remember(
-            rows(buffer.observations, places),
-            column(buffer.actions[places]),
-            column(buffer.rewards[places]),
-            rows(following, next_places),
-            column((buffer.dones * (1 - buffer.timeouts))[places]),
-        )
-        self._seen_transitions = self._agent.remembered
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_replay_buffer", "_seen_transitions"]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.replay_buffer = self.__dict__["replay_buffer"]
 
 
 class DDPG(RustOffPolicy, sb3.DDPG):
@@ -357,6 +304,7 @@ class SAC(RustOffPolicy, sb3.SAC):
     """
 
     own_defaults: ClassVar[dict[str, Any]] = dict(COMMON)
+    watched = (*RustOffPolicy.watched, "ent_coef", "target_entropy")
     log_ent_coef = lent("log_ent_coef")
 
     def _algorithm(self) -> str:
@@ -368,6 +316,10 @@ class SAC(RustOffPolicy, sb3.SAC):
                 f"target_update_interval={self.target_update_interval}: targets follow every update"
             )
         auto = isinstance(self.ent_coef, str)
+        if auto and self.__dict__.get("_log_ent_coef") is None:
+            raise ValueError(
+                f"ent_coef={self.ent_coef!r}: a coefficient that was fixed stays fixed"
+            )
         return {
             **self._with_sde(super()._settings()),
             "ent_coef": self.ent_coef if auto else float(self.ent_coef),

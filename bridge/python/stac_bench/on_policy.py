@@ -1,16 +1,26 @@
 """Actor-critic on trajectories, and STAC."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, TypedDict
 
+import numpy as np
 import stable_baselines3 as sb3
 import torch as th
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import obs_as_tensor
 from typing_extensions import Self, Unpack
 
-from stac_bench.agent import Rollouts, RustAgent
+from stac_bench.agent import RustAgent
+from stac_bench.live import Live, live_class
 from stac_bench.off_policy import LEADER
+from stac_bench.rollouts import Rollouts
 
+#: What a rollout buffer has only once it is filled.
+COLUMNS = (
+    *("observations", "actions", "rewards", "episode_starts", "values", "log_probs"),
+    *("advantages", "returns", "pos", "full"),
+)
 #: Keywords of `stable_baselines3.A2C` that mean nothing here.
 FOREIGN = ("vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop")
 
@@ -53,28 +63,86 @@ class OnPolicyKeywords(TypedDict, total=False):
     independent_minibatches: bool
 
 
+class LiveRollout(Live):
+    """Mixed in before a class of rollout buffers, is filled when somebody looks."""
+
+    own = ("_fill",)
+    _fill: Callable[[], None] | None = None
+
+    def look(self, name: str) -> None:
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill()
+
+
 class OnPolicyRollouts(Rollouts):
     """Rollouts of `n_steps` steps."""
 
     iterations = 0
 
-    def more_locals(self) -> dict[str, Any]:
-        model = self.model
-        return {"n_rollout_steps": model.n_steps, "rollout_buffer": model.rollout_buffer}
+    def begin(self) -> None:
+        model, self.kept = self.model, []
+        buffer = model.rollout_buffer
+        if not isinstance(buffer, LiveRollout):
+            buffer.__class__ = live_class(LiveRollout, type(buffer), COLUMNS)
+        buffer.buffer_size = model.n_steps
+        buffer.reset()
+        self.locals |= {"n_rollout_steps": model.n_steps, "rollout_buffer": buffer}
 
     def step_locals(self, actions: Any, result: tuple[Any, ...]) -> dict[str, Any]:
         several = super().step_locals(actions, result)
-        return {**several, "clipped_actions": actions, "n_steps": self.steps}
+        return {**several, "clipped_actions": actions, "n_steps": self.steps - 1}
 
-    def finished(self) -> bool:
-        return self.steps >= self.model.n_steps
+    def keep(self, rewards: Any, dones: Any, infos: Any) -> None:
+        model = self.model
+        ends = [info if done else None for info, done in zip(infos, dones, strict=True)]
+        self.kept.append((model._last_obs, rewards, model._last_episode_starts, ends))
 
-    def next_rollout(self) -> bool:
+    def complete(self) -> bool:
+        return self.steps >= self.locals["n_rollout_steps"]
+
+    def finish(self) -> None:
+        self.model.rollout_buffer._fill = self.fill_buffer
+        self.callback.update_locals(self.locals)
+
+    def due(self) -> int:
+        buffer = self.model.rollout_buffer
+        if self.model.num_timesteps >= self.total:
+            buffer.look("pos")  # the last one is there after `learn`
+        buffer._fill = None  # the update changes what it would be filled with
         self.iterations += 1
-        goes_on = super().next_rollout()
         if self.log_interval is not None and self.iterations % self.log_interval == 0:
             self.model.dump_logs(self.iterations)
-        return goes_on
+        return 1
+
+    @th.no_grad()
+    def fill_buffer(self) -> None:
+        """Fills `model.rollout_buffer` as `collect_rollouts` does, with one pass of the policy."""
+        model, buffer = self.model, self.model.rollout_buffer
+        model._sync()
+        policy, n = model.__dict__["_policy"], model.n_envs
+        # Environment after environment, but for the policy step after step.
+        actions = model._agent.drawn().reshape(n, self.steps, -1).swapaxes(0, 1)
+        actions = np.ascontiguousarray(actions, dtype=model.action_space.dtype)
+        seen = [kept[0] for kept in self.kept]
+        if isinstance(seen[0], dict):
+            obs = {key: np.concatenate([one[key] for one in seen]) for key in seen[0]}
+        else:
+            obs = np.concatenate(seen)
+        drawn = actions.reshape((self.steps * n, -1) if model.action_space.shape else -1)
+        values, log_probs, _ = policy.evaluate_actions(
+            obs_as_tensor(obs, model.device), th.as_tensor(drawn, device=model.device)
+        )
+        values, log_probs = values.reshape(self.steps, n), log_probs.reshape(self.steps, n)
+        for t, (last_obs, rewards, starts, ends) in enumerate(self.kept):
+            rewards = rewards.copy()
+            for i, info in enumerate(ends):
+                if info is not None and info.get("TimeLimit.truncated", False):
+                    terminal = policy.obs_to_tensor(info["terminal_observation"])[0]
+                    rewards[i] += model.gamma * policy.predict_values(terminal)[0].item()
+            buffer.add(last_obs, actions[t], rewards, starts, values[t], log_probs[t])
+        last_values = policy.predict_values(obs_as_tensor(model._last_obs, model.device))
+        buffer.compute_returns_and_advantage(last_values, model._last_episode_starts)
 
 
 class AC(RustAgent, sb3.A2C):
@@ -106,6 +174,7 @@ class AC(RustAgent, sb3.A2C):
         "engine": "auto",
         "threads": 1,
     }
+    watched = ("gamma", "gae_lambda", "normalize_advantage", "ent_coef")
 
     def __init__(
         self,
@@ -151,7 +220,6 @@ class AC(RustAgent, sb3.A2C):
             **own,
             "gamma": self.gamma,
             "gae_lambda": self.gae_lambda,
-            "n_steps": self.n_steps * self.n_envs,
             "normalize_advantage": self.normalize_advantage,
             "ent_coef": self.ent_coef,
             "use_sde": self.use_sde,
@@ -182,8 +250,8 @@ class AC(RustAgent, sb3.A2C):
     ) -> Self:
         """Trains for `total_timesteps` environment steps, as in Stable-Baselines3.
 
-        The loop runs in Rust. It differs in one order: callbacks see a step after the update that
-        it made due, not before. Raises `ValueError` for a NaN reward or observation.
+        The loop runs in Rust, in the same order. `rollout_buffer` is filled when a rollout ends.
+        Raises `ValueError` for a NaN reward or observation.
         """
         total_timesteps, callback = self._setup_learn(
             total_timesteps,

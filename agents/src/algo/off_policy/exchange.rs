@@ -1,7 +1,8 @@
-//! What an off-policy agent hands over and takes back: parameters, optimiser state, gradients by name.
+//! What an off-policy agent hands over and takes back: parameters, optimiser state, gradients by
+//! name, and the settings of another agent.
 
 use super::{Learner, OffPolicy, learner, point};
-use crate::agent::{GameGradients, Moments, Parameter};
+use crate::agent::{Agent, GameGradients, Moments, Parameter};
 use crate::algo::moments;
 use crate::algo::off_policy::Family;
 use crate::algo::stackelberg::{Damping, StackelbergConfig};
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::game::{Game as _, LeaderGradient, Player, Solver, total_derivative};
 use crate::memory::Batch;
 use crate::optim::Optimizer;
+use std::any::Any;
 
 /// Name of the logarithm of a learnt entropy coefficient among the parameters.
 const LOG_ENT_COEF: &str = "log_ent_coef";
@@ -85,6 +87,43 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             let place = TensorPlace { name: LOG_ENT_COEF.into(), shape: vec![1], range: 0..1 };
             moments::write(optimizer, &place, given)?;
         }
+        Ok(())
+    }
+
+    /// What depends on settings comes from `new`; what has been learnt, drawn or counted stays.
+    pub(super) fn adopt(&mut self, new: Box<dyn Agent>) -> Result<()> {
+        let new: Box<dyn Any> = new;
+        let Ok(new) = new.downcast::<Self>() else {
+            let reason = "an agent keeps its engine and its device; make a new one";
+            return Err(Error::config("engine", "another", reason));
+        };
+        let Self { family, engine, config, actor, critic, temperature, damping, replay, .. } = *new;
+        let Self { independent, solver, leader_gradient, follower_gradient, .. } = *new;
+        if (actor.params.len(), critic.params.len())
+            != (self.actor.params.len(), self.critic.params.len())
+        {
+            return Err(Error::Parameters("the networks have another shape".into()));
+        }
+        for (own, new) in [(&mut self.actor, actor), (&mut self.critic, critic)] {
+            own.learning_rate = new.learning_rate;
+            if self.config.optimizer != config.optimizer {
+                own.optimizer = new.optimizer;
+            }
+        }
+        if let (Some(own), Some(new)) = (&mut self.temperature, temperature) {
+            own.adopt(new);
+        }
+        self.damping.adopt(damping);
+        if self.replay.capacity() != replay.capacity() {
+            self.replay = self.replay.resized(replay.capacity());
+        }
+        // A warm start is part of what has been learnt.
+        if self.config.leader != config.leader || self.config.stackelberg != config.stackelberg {
+            self.solver = solver;
+        }
+        (self.family, self.engine, self.config) = (family, engine, config);
+        self.independent = independent;
+        (self.leader_gradient, self.follower_gradient) = (leader_gradient, follower_gradient);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::nn::Mlp;
 use crate::rng::Rng;
 
 /// What distinguishes one off-policy algorithm from another, besides its two objectives.
-pub trait Family: Send {
+pub trait Family: Send + 'static {
     /// Networks and constants of its objectives, for the fused engine.
     fn spec(&self) -> Spec;
 

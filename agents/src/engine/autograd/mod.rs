@@ -59,7 +59,7 @@ pub struct Losses {
 }
 
 /// An algorithm's objectives.
-pub trait Objectives: Send {
+pub trait Objectives: Send + 'static {
     /// Both objectives at `point`, differentiable in `point.actor` and `point.critic`.
     fn losses(&self, point: &TensorPoint) -> Losses;
 }
