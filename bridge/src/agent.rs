@@ -31,7 +31,8 @@ type Rows<'py> = Bound<'py, PyAny>;
 
 #[pymethods]
 impl PyAgent {
-    /// The algorithm called `algo` with `settings` (JSON), for rows of `obs_dim` numbers.
+    /// The algorithm called `algo` with `settings` (JSON), for rows of `obs_dim` numbers, with `threads`
+    /// for its gradients.
     #[new]
     fn new(
         algo: &str,
@@ -39,7 +40,9 @@ impl PyAgent {
         obs_dim: usize,
         actions: &Bound<'_, PyAny>,
         seed: u64,
+        threads: usize,
     ) -> PyResult<Self> {
+        agents::threads::share(threads).map_err(exception)?;
         let spaces = Spaces { obs_dim, action: action_space(actions)? };
         let agent = algo::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
         Ok(Self { agent: Arc::new(Mutex::new(agent.map_err(exception)?)), spaces })
@@ -167,13 +170,14 @@ impl PyAgent {
         Ok(())
     }
 
-    /// `leader_gradient`, `implicit_term`, `total_derivative`, `follower_gradient` on `batch`.
+    /// `leader_gradient`, `implicit_term`, `total_derivative`, `follower_gradient` on `batch`; and how the
+    /// solve went.
     fn game_gradients<'py>(
         &self,
         py: Python<'py>,
         batch: &Bound<'py, PyDict>,
         settings: &str,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    ) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
         let column = |name: &str| -> PyResult<Vec<f32>> {
             batch.get_item(name)?.map_or_else(|| Ok(Vec::new()), |values| flat(&values))
         };
@@ -197,7 +201,12 @@ impl PyAgent {
         dict.set_item("implicit_term", by_name(py, &gradients.implicit)?)?;
         dict.set_item("total_derivative", by_name(py, &gradients.total)?)?;
         dict.set_item("follower_gradient", by_name(py, &gradients.follower)?)?;
-        Ok(dict)
+        let solve = PyDict::new(py);
+        solve.set_item("residual", gradients.solve.residual)?;
+        solve.set_item("iterations", gradients.solve.iterations)?;
+        solve.set_item("negative_curvature", gradients.solve.negative_curvature)?;
+        solve.set_item("fallback", gradients.solve.fallback)?;
+        Ok((dict, solve))
     }
 
     /// Trains on `env`, a `VecEnv` that waits with the observations `first`, for up to `steps` steps

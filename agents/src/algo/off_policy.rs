@@ -252,8 +252,10 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             drop(game);
             learner(actor, critic, role.opponent()).step(follower_gradient);
         }
-        for player in [actor, critic] {
-            flat::polyak(config.tau as f32, &player.params, &mut player.target);
+        if self.updates.is_multiple_of(config.target_update_interval) {
+            for player in [actor, critic] {
+                flat::polyak(config.tau as f32, &player.params, &mut player.target);
+            }
         }
 
         if let Some(solve) = &solve {
