@@ -223,7 +223,9 @@ fn targets_follow_every_kth_update() {
         let mut followed = Vec::new();
         for _ in 0..7 {
             train(&mut *agent, &mut Point::new(), 1, 0, &mut Silent).unwrap();
-            followed.push(critics(&*agent, "critic.") == critics(&*agent, "critic_target."));
+            let (own, targets) = (critics(&*agent, "critic."), critics(&*agent, "critic_target."));
+            let apart = own.iter().zip(&targets).map(|(q, t)| (q - t).abs());
+            followed.push(apart.fold(0.0, f32::max) < 1e-6);
         }
         assert_eq!(followed, [true, false, false, true, false, false, true], "{algo}");
     }

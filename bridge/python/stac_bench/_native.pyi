@@ -18,7 +18,13 @@ def main(arguments: Sequence[str]) -> int: ...
 
 class Agent:
     def __new__(
-        cls, algo: str, settings: str, obs_dim: int, actions: spaces.Space[Any], seed: int
+        cls,
+        algo: str,
+        settings: str,
+        obs_dim: int,
+        actions: spaces.Space[Any],
+        seed: int,
+        threads: int,
     ) -> Agent: ...
     @property
     def updates(self) -> int: ...
@@ -37,7 +43,7 @@ class Agent:
     ) -> None: ...
     def game_gradients(
         self, batch: dict[str, Floats], settings: str
-    ) -> dict[str, dict[str, Floats]]: ...
+    ) -> tuple[dict[str, dict[str, Floats]], dict[str, Any]]: ...
     def learn(
         self,
         env: VecEnv,

@@ -14,11 +14,20 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from stac_bench import _native
 from stac_bench.observations import ObservationCodec
+from stac_bench.policies import check_policy
 
 ACTIVATIONS = {"relu": th.nn.ReLU, "tanh": th.nn.Tanh}
 
 
-def lent(name: str) -> property:
+def as_json(settings: dict[str, Any]) -> str:
+    """Settings as the Rust side reads them."""
+    for name, value in settings.items():
+        if isinstance(value, (float, np.floating)) and not np.isfinite(value):
+            raise ValueError(f"{name}={value}: it must be a finite number")
+    return json.dumps(settings, default=float)
+
+
+def lent(name: str) -> Any:
     """An attribute that is brought up to date when somebody looks at it."""
 
     def get(self: "RustAgent") -> Any:
@@ -34,7 +43,7 @@ def lent(name: str) -> property:
     return property(get, put)
 
 
-def alias(name: str) -> property:
+def alias(name: str) -> Any:
     """The policy's network of that name."""
     return property(lambda self: getattr(self.policy, name), lambda self, value: None)
 
@@ -87,9 +96,17 @@ class RustAgent(BaseAlgorithm):
                 if activation not in ACTIVATIONS:
                     raise ValueError(f"activation_fn={activation!r}: it must be relu or tanh")
                 policy_kwargs["activation_fn"] = ACTIVATIONS[activation]
+        if kwargs.get("device", "auto") == "auto":
+            # The fused engine is the CPU's. Stable-Baselines3 would take a GPU if there is one.
+            kwargs["device"] = "cpu"
         return {name: kwargs.pop(name, value) for name, value in self.own_defaults.items()}
 
+    def _own_settings(self) -> dict[str, Any]:
+        """Ours of the Rust algorithm's settings."""
+        return {name: getattr(self, name) for name in self.own_defaults if name != "threads"}
+
     def _setup_model(self) -> None:
+        check_policy(self.policy_class, self.policy_kwargs)
         super()._setup_model()
         self._agent = None
         # The first weights are the Rust agent's, so that a seed means the same here and there.
@@ -113,17 +130,18 @@ class RustAgent(BaseAlgorithm):
 
     def _build(self) -> "_native.Agent":
         """The Rust agent for the current settings: the one there is, unless they have changed."""
-        self._codec = ObservationCodec(self.observation_space)
+        images = self.__dict__["_policy"].normalize_images
+        self._codec = ObservationCodec(self.observation_space, images)
         if self.seed is None and "_drawn_seed" not in self.__dict__:
             self._drawn_seed = int(np.random.randint(2**31 - 1))
         seed = self._drawn_seed if self.seed is None else self.seed
-        settings = json.dumps(self._settings(), default=float)
-        wanted = (self._algorithm(), settings, self._codec.dim, seed)
+        settings = as_json(self._settings())
+        wanted = (self._algorithm(), settings, self._codec.dim, seed, self.threads)
         if self._agent is None or self._built_with != wanted:
             self._sync()
             self._let_go()
-            algorithm, settings, dim, seed = wanted
-            self._agent = _native.Agent(algorithm, settings, dim, self.action_space, seed)
+            algorithm, settings, dim, *rest = wanted
+            self._agent = _native.Agent(algorithm, settings, dim, self.action_space, *rest)
             self._built_with = wanted
             self._seen_updates, self._seen_versions = 0, ()
         return self._agent
@@ -210,17 +228,18 @@ class RustAgent(BaseAlgorithm):
 
         Deterministic actions come from the Rust agent, and are those of `stac-bench` to the bit.
         """
-        shape = self.observation_space.shape
-        known = isinstance(observation, np.ndarray) and shape is not None
-        if not known or observation.shape[-len(shape or ()) :] != shape or not self._codec.plain:
-            return self.policy.predict(observation, state, episode_start, deterministic)
-        if self._agent is None or not self._acts_alike(deterministic):
-            return self.policy.predict(observation, state, episode_start, deterministic)
+        shape, space = self.observation_space.shape, self.action_space
+        plain = isinstance(observation, np.ndarray) and self._codec.plain
+        rust = plain and shape in (observation.shape, observation.shape[1:])
+        if self._agent is None or not rust or not self._acts_alike(deterministic):
+            actions, state = self.policy.predict(observation, state, episode_start, deterministic)
+            if isinstance(space, spaces.Discrete):
+                actions = np.asarray(actions + space.start)
+            return actions, state
         self._sync()
         rows = np.ascontiguousarray(observation, dtype=np.float32).reshape(-1, self._codec.dim)
         actions = self._agent.act(rows)
         batch = () if observation.shape == shape else (len(rows),)
-        space = self.action_space
         if isinstance(space, spaces.Box):
             actions = actions.reshape(*batch, *space.shape).astype(space.dtype)
             return np.clip(actions, space.low, space.high), state
