@@ -114,7 +114,9 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
         if self.replay_buffer_class not in (None, ReplayBuffer, DictReplayBuffer):
             name = self.replay_buffer_class.__name__
             raise ValueError(f"replay_buffer_class={name}: it must be ReplayBuffer")
-        if not self.replay_buffer_kwargs.get("handle_timeout_termination", True):
+        # A buffer that saves memory cannot tell cut episodes; the Rust memory, which learns, can.
+        saves = self.optimize_memory_usage
+        if not (saves or self.replay_buffer_kwargs.get("handle_timeout_termination", True)):
             raise ValueError(
                 "replay_buffer_kwargs: handle_timeout_termination=False: it must be True, since"
                 " episodes that were cut go on in the memory"
