@@ -68,9 +68,28 @@ class Net:
         return 2 * self.forward + 4 * self.hidden
 
     @property
+    def scalar_hvp(self):
+        """The same for one output of weights w, the first time and every time.
+
+        The last hidden layer's d = r m o w is a mask with scaled rows and columns, so that
+        d' Ra + Rd' a = w o m' (r Ra + Rr a) + v o m' (r a)  and
+        d V + Rd W = r m (w o V + v o W) + Rr m (w o W):  the last products of both sums stay the
+        same from V to V, and the second of them is part of the gradient's backward pass.
+        """
+        every = self.hvp - 2 * (self.layers[-2] + self.layers[-1])
+        return self.layers[-2], every
+
+    @property
     def gram(self):
         """J1 J2' of two Jacobians: sum_l (A1 A2' + 1) o (D1 D2'), full B x B products."""
         return sum(2 * self.batch**2 * (n + m) for n, m in pairwise(self.widths))
+
+    @property
+    def gram_times_vector(self):
+        """J1 J2' u, layer by layer, through the product above or through the gradient
+        V = (u o D2)' A2, A1 V', whichever is cheaper."""
+        shapes = pairwise(self.widths)
+        return sum(min(2 * self.batch**2 * (n + m), 4 * self.batch * n * m) for n, m in shapes)
 
 
 class Update:
@@ -101,16 +120,18 @@ class Update:
         return self.critic.to_actions + self.actor_backward
 
     def woodbury(self):
-        """The actor leads, Gauss-Newton: half of K = J J' and a Cholesky factor per critic, J J~'
-        of the smaller critic per row, the pass through y."""
+        """The actor leads, Gauss-Newton: half of K = J J' and a Cholesky factor per critic,
+        J D2 f1 = J J~' u of the smaller critic per row, the pass through y."""
         k = self.twins * self.critic.gram * (self.batch + 1) // (2 * self.batch)
-        return k + self.critic.gram + self.twins * self.batch**3 // 3 + self.through_targets
+        factors = self.twins * self.batch**3 // 3
+        return k + factors + self.critic.gram_times_vector + self.through_targets
 
     def actor_leads_cg(self, iterations):
         """The actor leads, full Hessian of the critics' loss: D2 f1 (weight gradients of the
         smaller critic at mu(s)), a Hessian product per iteration and u = J x of each critic, the
         pass through y."""
-        hessian = iterations * self.twins * self.critic.hvp
+        once, every = self.critic.scalar_hvp
+        hessian = self.twins * (once + iterations * every)
         return (
             self.critic.weights + hessian + self.twins * self.critic.forward + self.through_targets
         )

@@ -2,11 +2,13 @@
 //!
 //!     cargo run --release -p stac-agents --example matmul
 //!
-//! Prints one line of JSON: GFLOP/s of each of a layer's three products, and of the three together, which is
-//! the rate that `flops.py` divides by. Medians over chunks of a hundred products each.
+//! Prints one line of JSON: GFLOP/s of each of a layer's three products by the faster of two crates, and of the three
+//! together, which is the rate that `flops.py` divides by. Medians over chunks of a hundred products each.
 
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
 use gemm::{Parallelism, gemm};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -15,53 +17,36 @@ const WIDTH: usize = 256;
 const CHUNK: u32 = 100;
 const CHUNKS: usize = 200;
 
-/// A row-major matrix of `rows x cols` as `(cols, row stride, column stride)` may see it, transposed or not.
-struct View<'a> {
-    data: &'a [f32],
-    rows: usize,
-    cols: usize,
-    row_stride: isize,
-    col_stride: isize,
+type Product = fn(MatMut<'_, f32>, MatRef<'_, f32>, MatRef<'_, f32>);
+
+const CRATES: [(&str, Product); 2] = [("faer", by_faer), ("gemm", by_gemm)];
+
+/// `out = a b`.
+fn by_faer(out: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
+    matmul(out, Accum::Replace, a, b, 1.0, Par::Seq);
 }
 
-impl<'a> View<'a> {
-    fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
-        assert_eq!(data.len(), rows * cols);
-        Self { data, rows, cols, row_stride: cols as isize, col_stride: 1 }
-    }
-
-    fn transposed(self) -> Self {
-        Self {
-            rows: self.cols,
-            cols: self.rows,
-            row_stride: self.col_stride,
-            col_stride: self.row_stride,
-            ..self
-        }
-    }
-}
-
-/// `out = a b`, `out` row-major.
-fn product(out: &mut [f32], a: &View<'_>, b: &View<'_>) {
-    let (m, n, k) = (a.rows, b.cols, a.cols);
-    assert!(out.len() == m * n && b.rows == k);
-    // SAFETY: each pointer, its sizes and strides describe a live slice of exactly that many elements (asserted
-    // here and in `View::new`), and `out`, borrowed mutably, overlaps neither operand.
+/// `out = a b`.
+fn by_gemm(out: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
+    let (m, n, k) = (out.nrows(), out.ncols(), a.ncols());
+    assert!(a.nrows() == m && b.nrows() == k && b.ncols() == n);
+    // SAFETY: pointers, sizes and strides are those of live matrices whose shapes fit (asserted), and `out`, borrowed
+    // mutably, overlaps neither operand.
     unsafe {
         gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
+            out.as_ptr_mut(),
+            out.col_stride(),
+            out.row_stride(),
             false,
-            a.data.as_ptr(),
-            a.col_stride,
-            a.row_stride,
-            b.data.as_ptr(),
-            b.col_stride,
-            b.row_stride,
+            a.as_ptr(),
+            a.col_stride(),
+            a.row_stride(),
+            b.as_ptr(),
+            b.col_stride(),
+            b.row_stride(),
             0.0,
             1.0,
             false,
@@ -72,15 +57,6 @@ fn product(out: &mut [f32], a: &View<'_>, b: &View<'_>) {
     }
 }
 
-/// Seconds per product.
-fn time(out: &mut [f32], a: &View<'_>, b: &View<'_>) -> f64 {
-    let start = Instant::now();
-    for _ in 0..CHUNK {
-        product(black_box(&mut *out), black_box(a), black_box(b));
-    }
-    start.elapsed().as_secs_f64() / f64::from(CHUNK)
-}
-
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -89,34 +65,49 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn main() {
     let numbers = |n: usize| (0..n).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>();
     let (x, w, d) = (numbers(BATCH * WIDTH), numbers(WIDTH * WIDTH), numbers(BATCH * WIDTH));
-    let (x, w, d) = (
-        || View::new(&x, BATCH, WIDTH),
-        || View::new(&w, WIDTH, WIDTH),
-        || View::new(&d, BATCH, WIDTH),
-    );
-    let (mut z, mut dw) = (vec![0.0; BATCH * WIDTH], vec![0.0; WIDTH * WIDTH]);
+    let rows = |data, rows| MatRef::from_row_major_slice(data, rows, WIDTH);
+    let (x, w, d) = (rows(&x, BATCH), rows(&w, WIDTH), rows(&d, BATCH));
+    let layer = [
+        ("forward", x, w.transpose()),         // Z = X W'
+        ("input_gradient", d, w),              // dX = D W
+        ("weight_gradient", d.transpose(), x), // dW = D' X
+    ];
+    let mut out = vec![0.0; WIDTH * WIDTH];
+    let mut time = |product: Product, a: MatRef<'_, f32>, b: MatRef<'_, f32>| {
+        let out = &mut out[..a.nrows() * WIDTH];
+        let start = Instant::now();
+        for _ in 0..CHUNK {
+            let out = MatMut::from_row_major_slice_mut(black_box(&mut *out), a.nrows(), WIDTH);
+            product(out, black_box(a), black_box(b));
+        }
+        start.elapsed().as_secs_f64() / f64::from(CHUNK)
+    };
 
     // Cores and caches awake first.
     let awake = Instant::now();
     while awake.elapsed() < Duration::from_millis(200) {
-        time(&mut z, &x(), &w().transposed());
+        time(by_faer, x, w.transpose());
     }
-    let mut seconds = [Vec::new(), Vec::new(), Vec::new()];
+    let mut seconds = layer.map(|_| CRATES.map(|_| Vec::new()));
     for _ in 0..CHUNKS {
-        seconds[0].push(time(&mut z, &x(), &w().transposed())); // Z = X W'
-        seconds[1].push(time(&mut z, &d(), &w())); // dX = D W
-        seconds[2].push(time(&mut dw, &d().transposed(), &x())); // dW = D' X
+        for ((_, a, b), seconds) in layer.iter().zip(&mut seconds) {
+            for ((_, product), seconds) in CRATES.iter().zip(seconds) {
+                seconds.push(time(*product, *a, *b));
+            }
+        }
     }
-    let flops = 2.0 * (BATCH * WIDTH * WIDTH) as f64;
-    let seconds = seconds.map(median);
-    let rate = |seconds: f64| flops / seconds / 1e9;
-    println!(
-        "{}",
-        json!({
-            "forward": rate(seconds[0]),
-            "input_gradient": rate(seconds[1]),
-            "weight_gradient": rate(seconds[2]),
-            "gflops": rate(seconds.iter().sum::<f64>() / 3.0),
-        })
+    let seconds = seconds.map(|products| products.map(median));
+    let flop = 2.0 * (BATCH * WIDTH * WIDTH) as f64;
+    let rate = |seconds: f64| json!(flop / seconds / 1e9);
+    let mean = |seconds: [f64; 3]| seconds.iter().sum::<f64>() / 3.0;
+    let faster = seconds.map(|of| of.into_iter().fold(f64::INFINITY, f64::min));
+    let mut line = Map::from_iter([("gflops".to_owned(), rate(mean(faster)))]);
+    line.extend(layer.iter().zip(faster).map(|((name, ..), s)| ((*name).to_owned(), rate(s))));
+    line.extend(
+        CRATES
+            .iter()
+            .enumerate()
+            .map(|(i, (name, _))| ((*name).to_owned(), rate(mean(seconds.map(|of| of[i]))))),
     );
+    println!("{}", Value::Object(line));
 }

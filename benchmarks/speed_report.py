@@ -8,7 +8,7 @@ import pandas as pd
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from cases import OURS, Case, cases
+from cases import CG, OURS, Case, cases
 from pytablewriter import MarkdownTableWriter
 
 # STDDPG-AL of the authors (PyTorch) and SB3's DDPG, us per step on one other machine.
@@ -171,7 +171,7 @@ def speeds(data):
     return rows
 
 
-PRODUCTS = ["gflops", "forward", "input_gradient", "weight_gradient"]
+PRODUCTS = ["gflops", "forward", "input_gradient", "weight_gradient", "faer", "gemm"]
 HEAD = ["", "steps/s", "min..max", "us per step", "MFLOP per update"]
 HEAD += ["floor, us", "floor / step", "floor / update"]
 
@@ -201,11 +201,14 @@ def render(data):
         f"`{data['command']}`, {data['program'][0]}, engine {', '.join(sorted(engines))}, "
         f"{data['cpu']}, {data['cores']} cores, {data['memory_gb']} GB, Python {data['python']}, "
         f"{versions}; {data['minutes']:.0f} minutes, load before {data['load_before']:.1f}.",
-        "Matrix products of 100 x 256 x 256 (f32, crate `gemm`, one thread): "
-        f"{rate['gflops']} GFLOP/s over a layer's three (outputs {rate['forward']}, gradients of "
-        f"inputs {rate['input_gradient']}, of weights {rate['weight_gradient']}). Floor: the "
+        "Matrix products of 100 x 256 x 256 (f32, one thread, by the faster of the crates `faer`, "
+        f"{rate['faer']} GFLOP/s, and `gemm`, {rate['gemm']}): {rate['gflops']} GFLOP/s over a "
+        f"layer's three (outputs {rate['forward']}, gradients of inputs "
+        f"{rate['input_gradient']}, of weights {rate['weight_gradient']}). Floor: the "
         "operations that an update's products need (`benchmarks/flops.py`) at this rate, times "
-        "the cores. Floor / update leaves out of a step what one without update takes.",
+        "the cores. Floor / update leaves out of a step what one without update takes. `cg` is "
+        f"`{' '.join(CG)}`: ten iterations, with more damping than the paper's so that no run "
+        "diverges while it is timed; `woodbury` and all else are defaults.",
         "![speed](results/speed.png)",
         markdown([bar.row for bar in bars(data)]).strip(),
         markdown(speeds(data)).strip() if cases_of(data) else "",

@@ -231,7 +231,7 @@ def wait_for(process, *paths):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interruption_ends_a_run_in_good_order(binary, environment, tmp_path, kind):
     command = [binary, *POINT, "--algo", "ddpg", *QUICK, "--steps", "10000000"]
     process = subprocess.Popen(
@@ -271,3 +271,19 @@ def test_interruption_of_several_seeds_ends_them_all(binary, environment, tmp_pa
     for run in runs[:2]:
         assert json.loads((run / "manifest.json").read_text())["status"] == "interrupted"
     assert not runs[2].exists()
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_end_of_the_terminal_did_not_spare_runs_under_nohup(
+    binary, environment, tmp_path, seeds
+):
+    command = ["nohup", binary, *POINT, "--algo", "ddpg", *QUICK, "--steps", "3000"]
+    process = subprocess.Popen(
+        [*command, "--seeds", str(seeds), "--jobs", "2"], cwd=tmp_path, env=environment
+    )
+    runs = [tmp_path / "runs" / "ddpg" / f"Point-v0_{seed}" for seed in range(seeds)]
+    wait_for(process, *(run / "best_model" for run in runs))
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) == 0
+    for run in runs:
+        assert json.loads((run / "manifest.json").read_text())["status"] == "done"

@@ -604,7 +604,6 @@ def test_a_callbacks_exception_comes_through_as_it_is():
 @pytest.mark.parametrize(
     "kind, keywords, words",
     [
-        (SAC, {"use_sde": True}, "use_sde"),
         (SAC, {"n_steps": 3}, "n_steps"),
         (SAC, {"target_update_interval": 0}, "target_update_interval"),
         (SAC, {"ent_coef": "auto_0"}, "ent_coef"),

@@ -1,5 +1,6 @@
 """RL Zoo end to end on short runs, with our algorithms beside Stable-Baselines3's."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -7,6 +8,9 @@ import subprocess
 
 import numpy as np
 import pytest
+from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
+from selenium.webdriver.support.ui import WebDriverWait
 
 ENV = "InvertedPendulum-v4"
 SETTINGS = {"learning_starts": 100, "random_steps": 100, "batch_size": 16}
@@ -127,24 +131,46 @@ def tensorboard(python, logs):
         process.terminate()
 
 
-def test_tensorboards_page_shows_our_tags_next_to_theirs(tensorboard, tmp_path):
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no browser: apt install chromium")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    options += [f"--user-data-dir={tmp_path}", "--window-size=1280,2500"]
-    # Without a filter the page opens the first groups of tags alone.
+@pytest.fixture
+def browser(tmp_path):
+    """A headless Chromium."""
+    if (driver := shutil.which("chromedriver")) is None:
+        pytest.skip("no browser: apt install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    for flag in [
+        "headless",
+        "no-sandbox",
+        "disable-dev-shm-usage",
+        "disable-background-networking",
+    ]:
+        options.add_argument(f"--{flag}")
+    options.add_argument(f"--user-data-dir={tmp_path}")
+    options.add_argument("--window-size=1280,2500")
+    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as browser:
+        yield browser
+
+
+def test_tensorboards_page_shows_our_tags_next_to_theirs(tensorboard, browser):
     tags = {"eval/mean_reward", "rollout/ep_rew_mean", "train/critic_loss", "game/cosine"}
+    runs = {"DDPG_1", "STDDPG_AL_1"}
+    # Without a filter the page opens the first groups of tags alone.
     tag_filter = "%7C".join(tag.split("/")[1] for tag in tags)
-    page = [f"{tensorboard}?tagFilter={tag_filter}#timeseries"]
-    page += ["--virtual-time-budget=30000", "--dump-dom"]
-    for _ in range(5):  # TensorBoard reads its logs in the background
-        done = subprocess.run([chromium, *options, *page], capture_output=True, text=True)
-        shown = set(re.findall(r"(?:eval|rollout|train|game)/\w+", done.stdout))
-        runs = set(re.findall(r"/(\w+_1)\b", done.stdout))
-        if tags <= shown and {"DDPG_1", "STDDPG_AL_1"} <= runs:
-            return
-    pytest.fail(f"the page shows {sorted(shown)} of {sorted(runs)}: {done.stderr[-2000:]}")
+    browser.get(f"{tensorboard}?tagFilter={tag_filter}#timeseries")
+
+    text = ""
+
+    def shown(browser):
+        nonlocal text
+        # A card's title breaks its tag at the slash.
+        text = browser.find_element("tag name", "body").text.replace("\n/", "/")
+        if all(name in text for name in tags | runs):
+            return True
+        browser.refresh()  # TensorBoard reads its logs in the background, a page asks once
+        return False
+
+    with contextlib.suppress(TimeoutException):
+        WebDriverWait(browser, timeout=180, poll_frequency=10).until(shown)
+    assert all(name in text for name in tags | runs), text
 
 
 def test_two_trials_of_a_search(zoo, tmp_path):

@@ -107,7 +107,8 @@ impl Mlp {
     }
 
     /// The network's output for one `input`, written to `out`. For acting, where batches are tiny;
-    /// `scratch` avoids allocation between calls.
+    /// `scratch` avoids allocation between calls, and its second half is left with what the last layer
+    /// saw.
     pub fn forward<T: Scalar>(
         &self,
         params: &[T],

@@ -102,11 +102,12 @@ impl Setting {
 
 fn every_setting() -> Vec<Setting> {
     let mut settings = Vec::new();
-    for action in [discrete(), boxed()] {
+    for (action, use_sde) in [(discrete(), false), (boxed(), false), (boxed(), true)] {
         for critic in [CriticKind::V, CriticKind::Q] {
             settings.push(Setting::new(action.clone(), |config| {
                 config.critic = critic;
                 config.ent_coef = 0.3;
+                config.use_sde = use_sde;
             }));
         }
     }
@@ -212,6 +213,32 @@ fn gradients_match_finite_differences() {
             assert_close(&[flat::dot(&g, &v)], &[slope], 1e-6);
         }
     }
+}
+
+/// With gSDE and no hidden layers: `N(W s + b, diag(s^2' sigma^2 + 1e-6))`, by hand.
+#[test]
+fn a_state_dependent_deviation_enters_density_and_entropy() {
+    let setting = Setting::new(boxed(), |config| {
+        config.policy_kwargs.net_arch = vec![];
+        (config.use_sde, config.normalize_advantage, config.ent_coef) = (true, false, 0.3);
+    });
+    let Setting { actor, batch, .. } = &setting;
+    let (mut gain, mut entropy) = (0.0, 0.0);
+    for (t, s) in batch.obs.chunks(OBS).enumerate() {
+        for j in 0..2 {
+            let mean = (0..OBS).map(|i| actor[OBS * j + i] * s[i]).sum::<f64>() + actor[6 + j];
+            let sigma = |i: usize| actor[8 + 2 * i + j].exp();
+            let variance = (0..OBS).map(|i| (s[i] * sigma(i)).powi(2)).sum::<f64>() + 1e-6;
+            let log_norm = 0.5 * (std::f64::consts::TAU * variance).ln();
+            let miss = batch.actions[2 * t + j] - mean;
+            gain -= batch.advantages[t] * (0.5 * miss * miss / variance + log_norm);
+            entropy += 0.5 + log_norm;
+        }
+    }
+    let [gain, entropy] = [gain, entropy].map(|sum| sum / ROWS as f64);
+    let mut game = setting.game();
+    assert_close(&[game.entropy().unwrap().unwrap()], &[entropy], 1e-12);
+    assert_close(&[game.loss(Role::Actor).unwrap()], &[-gain - 0.3 * entropy], 1e-12);
 }
 
 /// `D_w J = mean D_w V / sigma_A`: what the actor's loss says of the critic.

@@ -7,6 +7,7 @@ mod common;
 use agents::algo::ddpg::Ddpg;
 use agents::algo::off_policy::Family;
 use agents::algo::sac::Sac;
+use agents::algo::sde::Sde;
 use agents::algo::{OffPolicyConfig, PolicyKwargs, TargetPolicy};
 use agents::engine::autograd::{Autograd, Objectives};
 use agents::engine::{Engine, FrozenGame as _, Role};
@@ -23,13 +24,22 @@ const OBS: usize = 3;
 const ACT: usize = 2;
 
 fn config(activation_fn: Activation) -> OffPolicyConfig {
-    let policy_kwargs = PolicyKwargs { net_arch: vec![7, 5], activation_fn, n_critics: None };
+    let policy_kwargs =
+        PolicyKwargs { net_arch: vec![7, 5], activation_fn, ..PolicyKwargs::default() };
     OffPolicyConfig { policy_kwargs, ..OffPolicyConfig::default() }
 }
 
 fn setup<F: Family + Objectives>(family: F) -> (Autograd<f64, F>, Fixture) {
-    let dims = [family.actor().dim(), family.critics() * family.critic().dim()];
-    (Autograd::new(family, Device::Cpu), Fixture::new(1, dims, OBS, ACT, 8))
+    let sde = family.sde().map(Sde::dim);
+    let actor = family.actor().dim() + sde.unwrap_or(0);
+    let dims = [actor, family.critics() * family.critic().dim()];
+    let mut at = Fixture::new(1, dims, OBS, ACT, 8);
+    if let Some(draws) = sde {
+        // One matrix for both observations, of as many draws.
+        at.batch.noise.truncate(draws);
+        at.batch.next_noise = at.batch.noise.clone();
+    }
+    (Autograd::new(family, Device::Cpu), at)
 }
 
 fn ddpg(activation: Activation) -> (Autograd<f64, Ddpg>, Fixture) {
@@ -40,8 +50,12 @@ fn sac(activation: Activation) -> (Autograd<f64, Sac>, Fixture) {
     setup(Sac::new(&config(activation), OBS, ACT))
 }
 
+fn sac_with_sde(activation: Activation) -> (Autograd<f64, Sac>, Fixture) {
+    setup(Sac::new(&OffPolicyConfig { use_sde: true, ..config(activation) }, OBS, ACT))
+}
+
 /// Tests of this name for every algorithm: `body(engine, point)` on networks of `activation`.
-macro_rules! for_both {
+macro_rules! for_all {
     ($name:ident, $activation:expr) => {
         mod $name {
             use super::*;
@@ -53,6 +67,11 @@ macro_rules! for_both {
             #[test]
             fn sac() {
                 let (mut engine, at) = super::sac($activation);
+                super::$name(&mut engine, &at);
+            }
+            #[test]
+            fn sac_with_sde() {
+                let (mut engine, at) = super::sac_with_sde($activation);
                 super::$name(&mut engine, &at);
             }
         }
@@ -102,7 +121,7 @@ fn gradients_match_finite_differences<O: Objectives>(engine: &mut Autograd<f64, 
         }
     }
 }
-for_both!(gradients_match_finite_differences, Activation::Relu);
+for_all!(gradients_match_finite_differences, Activation::Relu);
 
 fn second_derivatives_match_finite_differences<O: Objectives>(
     engine: &mut Autograd<f64, O>,
@@ -135,7 +154,7 @@ fn second_derivatives_match_finite_differences<O: Objectives>(
         assert_close(&[flat::dot(&cross, &u)], &[flat::dot(&along_u, &v)], 1e-6);
     }
 }
-for_both!(second_derivatives_match_finite_differences, Activation::Tanh);
+for_all!(second_derivatives_match_finite_differences, Activation::Tanh);
 
 fn total_derivative_matches_dense_algebra_on_finite_difference_matrices<O: Objectives>(
     engine: &mut Autograd<f64, O>,
@@ -175,7 +194,7 @@ fn total_derivative_matches_dense_algebra_on_finite_difference_matrices<O: Objec
         assert_close(&dense.total, &total, 1e-5);
     }
 }
-for_both!(total_derivative_matches_dense_algebra_on_finite_difference_matrices, Activation::Tanh);
+for_all!(total_derivative_matches_dense_algebra_on_finite_difference_matrices, Activation::Tanh);
 
 fn woodbury_equals_the_dense_gauss_newton_solve<O: Objectives>(
     engine: &mut Autograd<f64, O>,
@@ -187,7 +206,7 @@ fn woodbury_equals_the_dense_gauss_newton_solve<O: Objectives>(
         assert_close(&fast.implicit, &dense.implicit, 1e-8);
     }
 }
-for_both!(woodbury_equals_the_dense_gauss_newton_solve, Activation::Relu);
+for_all!(woodbury_equals_the_dense_gauss_newton_solve, Activation::Relu);
 
 fn cg_equals_the_dense_solve_where_the_hessian_is_positive_definite<O: Objectives>(
     engine: &mut Autograd<f64, O>,
@@ -200,7 +219,7 @@ fn cg_equals_the_dense_solve_where_the_hessian_is_positive_definite<O: Objective
         assert_close(&cg.implicit, &dense.implicit, 1e-8);
     }
 }
-for_both!(cg_equals_the_dense_solve_where_the_hessian_is_positive_definite, Activation::Tanh);
+for_all!(cg_equals_the_dense_solve_where_the_hessian_is_positive_definite, Activation::Tanh);
 
 /// The least-squares structure says `D22 f2 = G` where the outputs are linear in the parameters, so
 /// that products with `J` and `J'` have the Hessian itself as an oracle: twin critics without
@@ -254,7 +273,7 @@ fn every_row_that_terminates_drops_out_of_the_cross_derivative<O: Objectives>(
     terminal.batch.dones.fill(1.0);
     assert_eq!(cross_norm(&terminal), 0.0);
 }
-for_both!(every_row_that_terminates_drops_out_of_the_cross_derivative, Activation::Tanh);
+for_all!(every_row_that_terminates_drops_out_of_the_cross_derivative, Activation::Tanh);
 
 /// One affine layer and one sample, so that the objectives can be written out by hand.
 mod sac_by_hand {

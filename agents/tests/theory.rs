@@ -113,8 +113,11 @@ fn proposition_2_with_infinite_damping_only_the_individual_gradient_is_left() {
         check(&mut Quadratic::random(seed, 3, 5), 1e4);
     }
     for leader in [Role::Actor, Role::Critic] {
-        let policy_kwargs =
-            PolicyKwargs { net_arch: vec![7, 5], activation_fn: Activation::Tanh, n_critics: None };
+        let policy_kwargs = PolicyKwargs {
+            net_arch: vec![7, 5],
+            activation_fn: Activation::Tanh,
+            ..PolicyKwargs::default()
+        };
         let config = OffPolicyConfig { policy_kwargs, ..OffPolicyConfig::default() };
         let family = Ddpg::new(&config, 3, 2);
         let at = Fixture::new(1, [family.actor().dim(), family.critic().dim()], 3, 2, 8);

@@ -63,14 +63,20 @@ pub fn initialize() -> Result<()> {
     Ok(())
 }
 
-/// From now on Ctrl-C and SIGTERM raise `KeyboardInterrupt` in whatever Python code the main thread runs,
-/// which comes back as [`agents::Error::Interrupted`]. Call it on the main thread.
+/// From now on Ctrl-C, SIGTERM and the terminal's end raise `KeyboardInterrupt` in whatever Python code the main
+/// thread runs, which comes back as [`agents::Error::Interrupted`]. Call it on the main thread.
 pub fn handle_interrupts() -> Result<()> {
     attached("the start of Python", |py| {
         let signal = py.import("signal")?;
         let handler = signal.getattr("default_int_handler")?;
-        for name in ["SIGINT", "SIGTERM"] {
-            signal.call_method1("signal", (signal.getattr(name)?, &handler))?;
+        let ignored = signal.getattr("SIG_IGN")?;
+        for name in ["SIGINT", "SIGTERM", "SIGHUP"] {
+            let kind = signal.getattr(name)?;
+            // Under `nohup` a run outlives its terminal.
+            if name == "SIGHUP" && signal.call_method1("getsignal", (&kind,))?.eq(&ignored)? {
+                continue;
+            }
+            signal.call_method1("signal", (kind, &handler))?;
         }
         Ok(())
     })

@@ -10,6 +10,8 @@ use agents::algo;
 use crossbeam::channel;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
@@ -79,7 +81,7 @@ struct Crew {
 }
 
 impl Crew {
-    /// From now on Ctrl-C and SIGTERM are passed on to the processes, which end in good order.
+    /// From now on what would end this process ends those of the seeds, in good order.
     fn new(quiet: bool) -> Result<Self, Failure> {
         let bars = MultiProgress::new();
         if quiet {
@@ -87,12 +89,15 @@ impl Crew {
         }
         let running = Arc::new(Mutex::new(Some(Vec::new())));
         let shared = Arc::clone(&running);
-        let forward = move || {
-            for pid in lock(&shared).take().into_iter().flatten() {
-                let _ = kill_process(pid, Signal::INT);
+        let ends = [SIGINT, SIGTERM].into_iter().chain((!outlives_terminal()).then_some(SIGHUP));
+        let mut signals = Signals::new(ends).map_err(|error| Failure::Usage(error.to_string()))?;
+        std::thread::spawn(move || {
+            for _ in signals.forever() {
+                for pid in lock(&shared).take().into_iter().flatten() {
+                    let _ = kill_process(pid, Signal::INT);
+                }
             }
-        };
-        ctrlc::set_handler(forward).map_err(|error| Failure::Usage(error.to_string()))?;
+        });
         let program = bridge::executable()?;
         Ok(Self { program, bars, quiet, said: Mutex::default(), running })
     }
@@ -172,6 +177,14 @@ impl Crew {
             self.bars.suspend(|| complain!("seed {seed}: {line}"));
         }
     }
+}
+
+/// Whether this process ignores that its terminal is closed, as under `nohup`. Only Linux tells.
+fn outlives_terminal() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
 }
 
 /// Nothing that holds the lock leaves what it guards half done, so a panic elsewhere is no reason to stop.

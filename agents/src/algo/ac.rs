@@ -3,6 +3,7 @@
 
 use super::on_policy_config::{CriticKind, OnPolicyConfig, Surrogate};
 use super::policy::Policy;
+use super::sde::Sde;
 use super::tensors::{TensorPlace, linear_tensors, sequential_tensors};
 use crate::engine::Role;
 use crate::engine::autograd::{AutogradGame, Losses, TensorMlp};
@@ -19,6 +20,8 @@ use tch::{Device, Kind, Tensor};
 pub struct ActorCritic {
     /// The policy's distribution.
     pub policy: Policy,
+    /// The noise of a Gaussian policy, where it depends on the state.
+    pub sde: Option<Sde>,
     actor: TensorMlp,
     critic: TensorMlp,
     kind: CriticKind,
@@ -53,15 +56,19 @@ pub struct Data {
 impl ActorCritic {
     /// For these spaces, on `device`.
     pub fn new(config: &OnPolicyConfig, spaces: &Spaces, device: Device) -> Self {
-        let hidden = &config.policy_kwargs.net_arch;
-        let activation = config.policy_kwargs.activation_fn;
+        let kwargs = &config.policy_kwargs;
+        let (hidden, activation) = (&kwargs.net_arch, kwargs.activation_fn);
         let policy = Policy::new(&spaces.action);
         let critic_inputs = match config.critic {
             CriticKind::V => spaces.obs_dim,
             CriticKind::Q => spaces.obs_dim + policy.outputs(),
         };
+        let actor = Mlp::new(spaces.obs_dim, hidden, policy.outputs(), activation);
         Self {
-            actor: TensorMlp(Mlp::new(spaces.obs_dim, hidden, policy.outputs(), activation)),
+            sde: config.use_sde.then(|| {
+                Sde::new(&actor, kwargs.log_std_init, kwargs.use_expln, config.sde_sample_freq)
+            }),
+            actor: TensorMlp(actor),
             critic: TensorMlp(Mlp::new(critic_inputs, hidden, 1, activation)),
             policy,
             kind: config.critic,
@@ -69,7 +76,7 @@ impl ActorCritic {
             gamma: config.gamma,
             ent_coef: config.ent_coef,
             normalize: config.normalize_advantage,
-            log_std_init: config.policy_kwargs.log_std_init,
+            log_std_init: kwargs.log_std_init,
             device,
         }
     }
@@ -77,9 +84,14 @@ impl ActorCritic {
     /// Number of parameters of `role`.
     pub fn dim(&self, role: Role) -> usize {
         match role {
-            Role::Actor => self.actor.0.dim() + self.policy.log_stds(),
+            Role::Actor => self.actor.0.dim() + self.log_stds(),
             Role::Critic => self.critic.0.dim(),
         }
+    }
+
+    /// Number of the policy's log-deviations.
+    fn log_stds(&self) -> usize {
+        self.sde.as_ref().map_or(self.policy.log_stds(), Sde::dim)
     }
 
     /// Initial parameters of `role`; the policy's log-deviations lie behind its network's.
@@ -183,8 +195,11 @@ impl ActorCritic {
 
     /// Both objectives on `data`, as graphs over flat `actor` and `critic`.
     pub fn losses(&self, actor: &Tensor, critic: &Tensor, data: &Data) -> Losses {
-        let log_std = actor.slice(0, self.actor.0.dim() as i64, None, 1);
-        let z = self.actor.forward(actor, data.obs.shallow_clone());
+        let (z, mut factors) = self.actor.forward_with_factors(actor, data.obs.shallow_clone());
+        let log_std = match (&self.sde, factors.pop()) {
+            (Some(sde), Some((features, _))) => sde.log_deviation(actor, &features),
+            _ => actor.slice(0, self.actor.0.dim() as i64, None, 1),
+        };
         let log_prob = self.policy.log_prob(&z, &log_std, &data.actions);
         let entropy = self.policy.entropy(&z, &log_std);
         let (value, factors) = self.value_with_factors(critic, data);
@@ -269,7 +284,9 @@ impl ActorCritic {
         let mut places = sequential_tensors(layers, hidden, 0);
         places.extend(rest.iter().flat_map(|layer| linear_tensors(layer, &[last], 0)));
         let log_stds = self.policy.log_stds();
-        if role == Role::Actor && log_stds > 0 {
+        if let (Role::Actor, Some(sde)) = (role, &self.sde) {
+            places.push(sde.tensor());
+        } else if role == Role::Actor && log_stds > 0 {
             places.push(TensorPlace {
                 name: "log_std".into(),
                 shape: vec![log_stds],

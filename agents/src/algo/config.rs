@@ -1,6 +1,7 @@
 //! Settings of the off-policy algorithms, checked.
 
 use super::Settings;
+use super::sde;
 use super::stackelberg::StackelbergConfig;
 use super::temperature::{self, NumberOrAuto};
 use crate::engine::Role;
@@ -22,19 +23,34 @@ pub struct PolicyKwargs {
     pub activation_fn: Activation,
     /// Number of critics, of which the smallest counts; 2 for SAC and 1 for DDPG if not given.
     pub n_critics: Option<usize>,
+    /// With `use_sde`: initial log-deviation of the exploration matrix.
+    pub log_std_init: f64,
+    /// With `use_sde`: whether deviations above 1 grow like a logarithm.
+    pub use_expln: bool,
+    /// With `use_sde`: bound of the mean before `tanh`; 0 for none.
+    pub clip_mean: f64,
 }
 
 impl PolicyKwargs {
     pub(super) fn validate(&self) -> Result<()> {
         self.n_critics.map_or(Ok(()), |n| at_least_one("policy_kwargs.n_critics", n))?;
         self.n_critics.map_or(Ok(()), |n| at_most("policy_kwargs.n_critics", n, 100))?;
+        within("policy_kwargs.log_std_init", self.log_std_init, -20.0..=2.0)?;
+        not_negative("policy_kwargs.clip_mean", self.clip_mean)?;
         hidden_layers(&self.net_arch)
     }
 }
 
 impl Default for PolicyKwargs {
     fn default() -> Self {
-        Self { net_arch: vec![256, 256], activation_fn: Activation::Relu, n_critics: None }
+        Self {
+            net_arch: vec![256, 256],
+            activation_fn: Activation::Relu,
+            n_critics: None,
+            log_std_init: -3.0,
+            use_expln: false,
+            clip_mean: 2.0,
+        }
     }
 }
 
@@ -107,19 +123,19 @@ pub enum EngineKind {
 }
 
 impl EngineKind {
-    /// What runs on `device`; never [`EngineKind::Auto`]. `covered`: whether `fused` has the algorithm.
-    pub(super) fn resolve(self, device: DeviceKind, covered: bool) -> Result<Self> {
-        let refused = |reason| Err(Error::config("engine", "fused", reason));
-        match (self, device) {
-            (Self::Fused, DeviceKind::Cuda) => {
+    /// What runs on `device`; never [`EngineKind::Auto`]. `lacking`: what `fused` does not cover.
+    pub(super) fn resolve(self, device: DeviceKind, lacking: Option<&str>) -> Result<Self> {
+        let refused = |reason: &str| Err(Error::config("engine", "fused", reason));
+        match (self, device, lacking) {
+            (Self::Fused, DeviceKind::Cuda, _) => {
                 refused("it runs on the CPU alone; take `device: cpu` or `engine: autograd`")
             }
-            (Self::Fused, DeviceKind::Cpu) if !covered => {
-                refused("it does not cover this algorithm; take `autograd`")
+            (Self::Fused, DeviceKind::Cpu, Some(what)) => {
+                refused(&format!("it does not cover {what}; take `autograd`"))
             }
-            (Self::Auto, DeviceKind::Cpu) if covered => Ok(Self::Fused),
-            (Self::Auto, _) => Ok(Self::Autograd),
-            (kind, _) => Ok(kind),
+            (Self::Auto, DeviceKind::Cpu, None) => Ok(Self::Fused),
+            (Self::Auto, ..) => Ok(Self::Autograd),
+            (kind, ..) => Ok(kind),
         }
     }
 
@@ -170,6 +186,12 @@ pub struct OffPolicyConfig {
     pub train_freq: TrainFreq,
     /// Updates per round; -1 for as many as environment steps since the last.
     pub gradient_steps: i64,
+    /// Whether SAC's noise is a function of the state (gSDE).
+    pub use_sde: bool,
+    /// With `use_sde`: steps of each environment per exploration matrix; -1 for one per round.
+    pub sde_sample_freq: i64,
+    /// With `use_sde`: whether it takes the place of uniformly random actions at the start.
+    pub use_sde_at_warmup: bool,
     /// Standard deviation of DDPG's exploration noise, in units of the action's half range.
     pub noise_std: f64,
     /// Entropy coefficient of SAC: a number, or learnt from `auto` or `auto_0.1`.
@@ -211,6 +233,9 @@ impl Default for OffPolicyConfig {
             random_steps: 10_000,
             train_freq: TrainFreq::Steps(50),
             gradient_steps: 50,
+            use_sde: false,
+            sde_sample_freq: -1,
+            use_sde_at_warmup: false,
             noise_std: 0.1,
             ent_coef: NumberOrAuto::Number(0.2),
             target_entropy: NumberOrAuto::auto(),
@@ -248,6 +273,7 @@ impl OffPolicyConfig {
             return Err(Error::config("gradient_steps", self.gradient_steps, reason));
         }
         not_negative("noise_std", self.noise_std)?;
+        sde::validate_sample_freq(self.sde_sample_freq)?;
         temperature::validate(self)?;
         self.stackelberg.validate()?;
         self.policy_kwargs.validate()?;
@@ -260,6 +286,16 @@ impl OffPolicyConfig {
             self.stackelberg.refuse_gauss_newton()?;
         }
         Ok(())
+    }
+
+    /// Environment steps with uniformly random actions.
+    pub(super) fn uniform_steps(&self) -> u64 {
+        if self.use_sde && self.use_sde_at_warmup { 0 } else { self.random_steps }
+    }
+
+    /// What the fused engine has no closed form of.
+    pub(super) fn not_fused(&self) -> Option<&'static str> {
+        self.use_sde.then_some("noise that depends on the state (`use_sde`)")
     }
 
     /// Step size of `role`.

@@ -3,11 +3,9 @@
 use super::config::{OffPolicyConfig, TargetPolicy};
 use super::off_policy::Family;
 use super::tensors::{TensorPlace, sequential_tensors};
-use crate::agent::Mode;
 use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
 use crate::engine::fused::Spec;
 use crate::nn::Mlp;
-use crate::rng::Rng;
 use tch::Tensor;
 
 /// Networks and objectives: a tanh policy `mu_theta(s)` in the unit box and a critic `Q_w(s, a)`.
@@ -96,13 +94,10 @@ impl Family for Ddpg {
         false
     }
 
-    fn action(&self, output: &[f32], mode: Mode, rng: &mut Rng, action: &mut [f32]) {
+    fn action(&self, output: &[f32], noise: &[f32], action: &mut [f32]) {
         // a = clip(tanh(z) + noise_std epsilon, -1, 1)
-        for (a, &z) in action.iter_mut().zip(output) {
-            *a = z.tanh();
-            if mode == Mode::Explore {
-                *a = (*a + self.noise_std as f32 * rng.normal::<f32>()).clamp(-1.0, 1.0);
-            }
+        for (a, (&z, &epsilon)) in action.iter_mut().zip(output.iter().zip(noise)) {
+            *a = (z.tanh() + self.noise_std as f32 * epsilon).clamp(-1.0, 1.0);
         }
     }
 

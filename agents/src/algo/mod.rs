@@ -10,6 +10,7 @@ pub mod on_policy;
 mod on_policy_config;
 pub mod policy;
 pub mod sac;
+pub mod sde;
 mod stackelberg;
 mod temperature;
 mod tensors;
@@ -119,11 +120,11 @@ impl Algorithm {
         match self.family {
             Family::ActorCritic => {
                 let config = self.on_policy(settings)?;
-                config.engine.resolve(config.device, false)
+                config.engine.resolve(config.device, Some("this algorithm"))
             }
             Family::Ddpg | Family::Sac => {
                 let config = self.off_policy(settings)?;
-                config.engine.resolve(config.device, true)
+                config.engine.resolve(config.device, config.not_fused())
             }
         }
     }
@@ -133,6 +134,10 @@ impl Algorithm {
         match self.family {
             Family::ActorCritic => {
                 let config = self.on_policy(settings)?;
+                if config.use_sde && !matches!(spaces.action, ActionSpace::Box { .. }) {
+                    let reason = "noise that depends on the state needs Box actions";
+                    return Err(Error::config("use_sde", true, reason));
+                }
                 let device = device(config.device)?;
                 Ok(Box::new(OnPolicy::new(config, spaces.clone(), device, seed)))
             }
@@ -155,7 +160,7 @@ impl Algorithm {
         };
         let (family, spaces) = (family(&config, spaces.obs_dim, low.len()), spaces.clone());
         let device = device(config.device)?;
-        Ok(match config.engine.resolve(config.device, true)? {
+        Ok(match config.engine.resolve(config.device, config.not_fused())? {
             EngineKind::Fused => {
                 let engine = Fused::new(family.spec());
                 Box::new(OffPolicy::new(family, engine, config, spaces, seed))
@@ -177,6 +182,10 @@ impl Algorithm {
         {
             let reason = "DDPG has one critic; SAC takes several";
             return Err(Error::config("policy_kwargs.n_critics", n, reason));
+        }
+        if self.family == Family::Ddpg && config.use_sde {
+            let reason = "DDPG's policy has no distribution; SAC's and AC's have";
+            return Err(Error::config("use_sde", true, reason));
         }
         Ok(config)
     }

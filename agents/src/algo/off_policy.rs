@@ -2,49 +2,24 @@
 
 use super::config::{OffPolicyConfig, UpdateOrder};
 use super::measures::{GameMeasures, Means, Norms, spectra};
+use super::sde::Matrices;
 use super::stackelberg::{Damping, StackelbergConfig};
 use super::temperature::Temperature;
-use super::tensors::TensorPlace;
 use crate::agent::{Agent, GameGradients, Metrics, Mode, Moments, Parameter};
-use crate::engine::fused::Spec;
 use crate::engine::{Engine, FrozenGame, Point, Role};
 use crate::env::{ActionSpace, Spaces, Step};
 use crate::error::{Error, Result};
 use crate::flat;
 use crate::game::{Game, Independent, LeaderGradient, Player, Solver, total_derivative};
 use crate::memory::{Batch, Normalizer, Replay};
-use crate::nn::Mlp;
 use crate::optim::Optimizer;
 use crate::rng::{Purpose, Rng};
 
 mod exchange;
+mod family;
 
-/// What distinguishes one off-policy algorithm from another, besides its two objectives.
-pub trait Family: Send {
-    /// Networks and constants of its objectives, for the fused engine.
-    fn spec(&self) -> Spec;
-
-    /// The actor's network.
-    fn actor(&self) -> &Mlp;
-
-    /// One critic's network.
-    fn critic(&self) -> &Mlp;
-
-    /// How many critics of that shape there are.
-    fn critics(&self) -> usize;
-
-    /// Whether updates need reparameterisation noise.
-    fn stochastic(&self) -> bool;
-
-    /// The action in the unit box for one output of the actor's network.
-    fn action(&self, output: &[f32], mode: Mode, rng: &mut Rng, action: &mut [f32]);
-
-    /// Names, shapes and places of the actor's tensors, as in Stable-Baselines3 without prefix.
-    fn actor_tensors(&self) -> Vec<TensorPlace>;
-
-    /// Whether the target network of the actor is part of the parameters.
-    fn has_target_actor(&self) -> bool;
-}
+pub use family::Family;
+use family::draw_policy_noise;
 
 /// One player: parameters, their Polyak average, optimiser.
 struct Learner {
@@ -86,6 +61,7 @@ pub struct OffPolicy<F, E> {
     replay: Replay,
     normalizer: Option<Normalizer>,
     exploration: Rng,
+    matrices: Matrices,
     sampling: Rng,
     policy_noise: Rng,
     diagnostics: Rng,
@@ -105,6 +81,7 @@ pub struct OffPolicy<F, E> {
     follower_gradient: Vec<f32>,
     scratch: [Vec<f32>; 2],
     output: Vec<f32>,
+    noise: Vec<f32>,
     unit_action: Vec<f32>,
     seen: Vec<f32>,
 }
@@ -117,7 +94,10 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             ActionSpace::Discrete { .. } => (Vec::new(), Vec::new()),
         };
         let half_range = low.iter().zip(&high).map(|(l, h)| 0.5 * (h - l)).collect();
-        let actor = family.actor().init(&mut Rng::new(seed, Purpose::Actor));
+        let mut actor = family.actor().init(&mut Rng::new(seed, Purpose::Actor));
+        if let Some(sde) = family.sde() {
+            sde.init(&mut actor);
+        }
         let mut critic_rng = Rng::new(seed, Purpose::Critic);
         let critic: Vec<f32> = (0..family.critics())
             .flat_map(|_| family.critic().init::<f32>(&mut critic_rng))
@@ -137,6 +117,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             replay: Replay::new(config.buffer_size, spaces.obs_dim, low.len()),
             normalizer: None,
             exploration: Rng::new(seed, Purpose::Exploration),
+            matrices: Matrices::default(),
             sampling: Rng::new(seed, Purpose::Replay),
             policy_noise: Rng::new(seed, Purpose::Policy),
             diagnostics: Rng::new(seed, Purpose::Diagnostics),
@@ -152,6 +133,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             follower_gradient: vec![0.0; follower_dim],
             scratch: Default::default(),
             output: vec![0.0; family.actor().outputs()],
+            noise: vec![0.0; low.len()],
             unit_action: vec![0.0; low.len()],
             seen: Vec::new(),
             family,
@@ -173,7 +155,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
                 normalizer.apply(batch);
             }
             if self.family.stochastic() {
-                draw_policy_noise(batch, self.low.len(), &mut self.policy_noise);
+                draw_policy_noise(batch, &self.family, self.low.len(), &mut self.policy_noise);
             }
         }
 
@@ -289,13 +271,6 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
     }
 }
 
-fn draw_policy_noise(batch: &mut Batch<f32>, action_dim: usize, rng: &mut Rng) {
-    for noise in [&mut batch.noise, &mut batch.next_noise] {
-        noise.clear();
-        noise.extend((0..batch.size * action_dim).map(|_| rng.normal::<f32>()));
-    }
-}
-
 fn point<'a>(
     actor: &'a Learner,
     critic: &'a Learner,
@@ -325,14 +300,21 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
     }
 
     fn act(&mut self, obs: &[f32], mode: Mode, actions: &mut [f32]) -> Result<()> {
-        let random = mode == Mode::Explore && self.steps < self.config.random_steps;
+        let random = mode == Mode::Explore && self.steps < self.config.uniform_steps();
         let (n, m) = (self.spaces.obs_dim, self.low.len());
+        let sde = self.family.sde().filter(|_| mode == Mode::Explore);
+        if let Some(sde) = sde {
+            let envs = obs.len() / n;
+            let steps = self.steps_since_round as usize / envs.max(1);
+            self.matrices.renew(sde, &self.actor.params, steps, envs, &mut self.exploration);
+        }
         self.seen.clear();
         self.seen.extend_from_slice(obs);
         if let Some(normalizer) = &self.normalizer {
             normalizer.standardize(&mut self.seen);
         }
-        for (obs, action) in self.seen.chunks_exact(n).zip(actions.chunks_exact_mut(m)) {
+        let rows = self.seen.chunks_exact(n).zip(actions.chunks_exact_mut(m));
+        for (env, (obs, action)) in rows.enumerate() {
             if random {
                 self.unit_action.fill_with(|| self.exploration.uniform(-1.0, 1.0));
             } else {
@@ -342,12 +324,14 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
                     &mut self.scratch,
                     &mut self.output,
                 );
-                self.family.action(
-                    &self.output,
-                    mode,
-                    &mut self.exploration,
-                    &mut self.unit_action,
-                );
+                match (mode, sde) {
+                    (Mode::Deterministic, _) => self.noise.fill(0.0),
+                    (Mode::Explore, None) => self.noise.fill_with(|| self.exploration.normal()),
+                    (Mode::Explore, Some(sde)) => {
+                        self.matrices.noise(sde, env, &self.scratch[1], &mut self.noise);
+                    }
+                }
+                self.family.action(&self.output, &self.noise, &mut self.unit_action);
             }
             // a = low + (u + 1) (high - low) / 2
             let bounds = self.low.iter().zip(&self.high).zip(&self.half_range);
@@ -408,7 +392,7 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
             normalizer.apply(batch);
         }
         if self.family.stochastic() {
-            draw_policy_noise(batch, self.low.len(), rng);
+            draw_policy_noise(batch, &self.family, self.low.len(), rng);
         }
         let role = config.leader.unwrap_or(Role::Actor);
         spectra(&mut engine.freeze(point(actor, critic, ent_coef, batch), role)?, rng)

@@ -5,6 +5,7 @@ use super::measures::{GameMeasures, Means, Norms, spectra};
 use super::moments;
 use super::on_policy_config::OnPolicyConfig;
 use super::policy::Policy;
+use super::sde::Matrices;
 use super::stackelberg::Damping;
 use super::tensors::{TensorPlace, matching};
 use crate::agent::{Agent, Metrics, Mode, Moments, Parameter};
@@ -63,6 +64,7 @@ pub struct OnPolicy {
     critic: Learner,
     rollout: Rollout,
     exploration: Rng,
+    matrices: Matrices,
     diagnostics: Rng,
     steps: u64,
     updates: u64,
@@ -95,6 +97,7 @@ impl OnPolicy {
             critic: Learner::new(critic, Role::Critic, &config),
             rollout: Rollout::default(),
             exploration: Rng::new(seed, Purpose::Exploration),
+            matrices: Matrices::default(),
             diagnostics: Rng::new(seed, Purpose::Diagnostics),
             steps: 0,
             updates: 0,
@@ -235,13 +238,24 @@ impl Agent for OnPolicy {
     fn act(&mut self, obs: &[f32], mode: Mode, actions: &mut [f32]) -> Result<()> {
         let Self { family, actor, output, .. } = self;
         let (n, m) = (self.spaces.obs_dim, self.spaces.action.dim());
-        for (obs, action) in obs.chunks_exact(n).zip(actions.chunks_exact_mut(m)) {
+        if let (Some(sde), Mode::Explore) = (&family.sde, mode) {
+            let envs = obs.len() / n;
+            let steps = self.rollout.len() / envs.max(1);
+            self.matrices.renew(sde, &actor.params, steps, envs, &mut self.exploration);
+        }
+        let rows = obs.chunks_exact(n).zip(actions.chunks_exact_mut(m));
+        for (env, (obs, action)) in rows.enumerate() {
             family.forward(&actor.params, obs, &mut self.scratch, output);
-            match mode {
-                Mode::Deterministic => family.policy.mode(output, action),
-                Mode::Explore => {
+            match (mode, &family.sde) {
+                (Mode::Deterministic, _) => family.policy.mode(output, action),
+                (Mode::Explore, None) => {
                     let log_std = family.log_std(&actor.params);
                     family.policy.sample(output, log_std, &mut self.exploration, action);
+                }
+                // a = z + s' theta
+                (Mode::Explore, Some(sde)) => {
+                    self.matrices.noise(sde, env, &self.scratch[1], action);
+                    flat::axpy(1.0, output, action);
                 }
             }
         }

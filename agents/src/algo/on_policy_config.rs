@@ -3,6 +3,7 @@
 use super::config::{
     DeviceKind, EngineKind, at_least_one, at_most, hidden_layers, not_negative, positive, within,
 };
+use super::sde;
 use super::stackelberg::StackelbergConfig;
 use crate::engine::Role;
 use crate::error::{Error, Result};
@@ -38,13 +39,20 @@ pub struct OnPolicyKwargs {
     pub net_arch: Vec<usize>,
     /// Activation of the hidden layers.
     pub activation_fn: Activation,
-    /// Initial log-deviation of a Gaussian policy.
+    /// Initial log-deviation of a Gaussian policy, or with `use_sde` of the exploration matrix.
     pub log_std_init: f64,
+    /// With `use_sde`: whether deviations above 1 grow like a logarithm.
+    pub use_expln: bool,
 }
 
 impl Default for OnPolicyKwargs {
     fn default() -> Self {
-        Self { net_arch: vec![64, 32], activation_fn: Activation::Tanh, log_std_init: -0.5 }
+        Self {
+            net_arch: vec![64, 32],
+            activation_fn: Activation::Tanh,
+            log_std_init: -0.5,
+            use_expln: false,
+        }
     }
 }
 
@@ -70,6 +78,10 @@ pub struct OnPolicyConfig {
     pub normalize_advantage: bool,
     /// Weight of the policy's entropy in its objective.
     pub ent_coef: f64,
+    /// Whether the noise of a Gaussian policy is a function of the state (gSDE).
+    pub use_sde: bool,
+    /// With `use_sde`: steps of each environment per exploration matrix; -1 for one per batch.
+    pub sde_sample_freq: i64,
     /// Networks.
     pub policy_kwargs: OnPolicyKwargs,
     /// What the critic estimates.
@@ -101,6 +113,8 @@ impl Default for OnPolicyConfig {
             critic_steps: 1,
             normalize_advantage: true,
             ent_coef: 0.0,
+            use_sde: false,
+            sde_sample_freq: -1,
             policy_kwargs: OnPolicyKwargs::default(),
             critic: CriticKind::V,
             surrogate: Surrogate::Proposition1,
@@ -126,6 +140,7 @@ impl OnPolicyConfig {
         at_least_one("critic_steps", self.critic_steps)?;
         not_negative("ent_coef", self.ent_coef)?;
         at_most("n_steps", self.n_steps, 100_000_000)?;
+        sde::validate_sample_freq(self.sde_sample_freq)?;
         hidden_layers(&self.policy_kwargs.net_arch)?;
         within("policy_kwargs.log_std_init", self.policy_kwargs.log_std_init, -20.0..=2.0)?;
         if self.critic == CriticKind::Q && self.surrogate == Surrogate::Reference {

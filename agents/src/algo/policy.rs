@@ -91,7 +91,8 @@ impl Policy {
         }
     }
 
-    /// `log pi(a|s)`, length `B`, of actions `B x action_dim` under outputs `B x outputs`.
+    /// `log pi(a|s)`, length `B`, of actions `B x action_dim` under outputs `B x outputs`. Deviations are
+    /// `action_dim`, or `B x action_dim` where they depend on the state.
     pub fn log_prob(&self, z: &Tensor, log_std: &Tensor, actions: &Tensor) -> Tensor {
         match self {
             Self::Categorical { .. } => {
@@ -115,7 +116,9 @@ impl Policy {
                 -(log_probs.exp() * log_probs).sum_dim_intlist(-1, false, None).mean(None)
             }
             // sum_j [ log sigma_j + log(2 pi e) / 2 ]
-            Self::Gaussian { .. } => (log_std + 0.5 * (1.0 + std::f64::consts::TAU.ln())).sum(None),
+            Self::Gaussian { .. } => (log_std + 0.5 * (1.0 + std::f64::consts::TAU.ln()))
+                .sum_dim_intlist(-1, false, None)
+                .mean(None),
         }
     }
 

@@ -2,23 +2,25 @@
 
 use super::config::OffPolicyConfig;
 use super::off_policy::Family;
+use super::sde::Sde;
 use super::tensors::{TensorPlace, linear_tensors, sequential_tensors};
-use crate::agent::Mode;
 use crate::engine::LOG_STD;
 use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
 use crate::engine::fused::Spec;
 use crate::nn::Mlp;
-use crate::rng::Rng;
 use std::f64::consts::{LN_2, TAU};
 use tch::Tensor;
 
 /// Networks and objectives: a squashed Gaussian policy in the unit box and critics `Q_b(s, a)`, two
 /// unless told otherwise.
 ///
-/// The actor's network puts out means and log standard deviations, one after the other.
+/// The actor's network puts out means and log standard deviations, one after the other; with gSDE it
+/// puts out means alone.
 #[derive(Clone)]
 pub struct Sac {
     actor: TensorMlp,
+    sde: Option<Sde>,
+    clip_mean: f64,
     critic: TensorMlp,
     critics: usize,
     gamma: f64,
@@ -30,22 +32,45 @@ const TWINS: usize = 2;
 impl Sac {
     /// For observations and actions of these dimensions.
     pub fn new(config: &OffPolicyConfig, obs_dim: usize, action_dim: usize) -> Self {
-        let hidden = &config.policy_kwargs.net_arch;
-        let activation = config.policy_kwargs.activation_fn;
+        let kwargs = &config.policy_kwargs;
+        let (hidden, activation) = (&kwargs.net_arch, kwargs.activation_fn);
+        let outputs = if config.use_sde { action_dim } else { 2 * action_dim };
+        let actor = Mlp::new(obs_dim, hidden, outputs, activation);
         Self {
-            actor: TensorMlp(Mlp::new(obs_dim, hidden, 2 * action_dim, activation)),
+            sde: config.use_sde.then(|| {
+                Sde::new(&actor, kwargs.log_std_init, kwargs.use_expln, config.sde_sample_freq)
+            }),
+            clip_mean: kwargs.clip_mean,
+            actor: TensorMlp(actor),
             critic: TensorMlp(Mlp::new(obs_dim + action_dim, hidden, 1, activation)),
-            critics: config.policy_kwargs.n_critics.unwrap_or(TWINS),
+            critics: kwargs.n_critics.unwrap_or(TWINS),
             gamma: config.gamma,
         }
     }
 
-    /// `a = tanh(m + sigma epsilon)` (`B x action_dim`) and `log pi(a | s)` (`B`).
-    fn sample(&self, params: &Tensor, obs: &Tensor, noise: &Tensor) -> (Tensor, Tensor) {
-        let output = self.actor.forward(params, obs.shallow_clone()).chunk(2, 1);
+    /// `u = m + sigma epsilon`, `epsilon` and `log sigma`, each `B x action_dim`. With gSDE the noise is
+    /// `s' theta`, and `epsilon` what it is in units of its deviation.
+    fn gaussian(&self, params: &Tensor, obs: &Tensor, noise: &Tensor) -> [Tensor; 3] {
+        let (output, mut factors) = self.actor.forward_with_factors(params, obs.shallow_clone());
+        if let (Some(sde), Some((features, _))) = (&self.sde, factors.pop()) {
+            let mean = match self.clip_mean {
+                0.0 => output,
+                bound => output.clamp(-bound, bound),
+            };
+            let noise = sde.noise(params, &features, noise);
+            let log_std = sde.log_deviation(params, &features);
+            return [mean + &noise, noise * (-&log_std).exp(), log_std];
+        }
+        let output = output.chunk(2, 1);
         let [mean, log_std] = [&output[0], &output[1]];
         let log_std = log_std.clamp(LOG_STD[0], LOG_STD[1]);
-        let u = mean + log_std.exp() * noise;
+        let noise = noise.view_as(mean);
+        [mean + log_std.exp() * &noise, noise, log_std]
+    }
+
+    /// `a = tanh(u)` (`B x action_dim`) and `log pi(a | s)` (`B`).
+    fn sample(&self, params: &Tensor, obs: &Tensor, noise: &Tensor) -> (Tensor, Tensor) {
+        let [u, noise, log_std] = self.gaussian(params, obs, noise);
 
         // log N(u; m, sigma) = -sum (epsilon^2 / 2 + log sigma + log(2 pi) / 2)
         // log pi(a) = log N(u) - sum log(1 - tanh(u)^2),
@@ -133,24 +158,39 @@ impl Family for Sac {
         true
     }
 
-    fn action(&self, output: &[f32], mode: Mode, rng: &mut Rng, action: &mut [f32]) {
-        // a = tanh(m + sigma epsilon);  without exploration tanh(m)
-        let (mean, log_std) = output.split_at(action.len());
-        for (a, (&mean, &log_std)) in action.iter_mut().zip(mean.iter().zip(log_std)) {
-            *a = match mode {
-                Mode::Explore => {
-                    let std = log_std.clamp(LOG_STD[0] as f32, LOG_STD[1] as f32).exp();
-                    (mean + std * rng.normal::<f32>()).tanh()
+    fn sde(&self) -> Option<&Sde> {
+        self.sde.as_ref()
+    }
+
+    fn action(&self, output: &[f32], noise: &[f32], action: &mut [f32]) {
+        let (means, log_stds) = output.split_at(action.len());
+        let bound = if self.clip_mean > 0.0 { self.clip_mean as f32 } else { f32::INFINITY };
+        for (i, (a, (&mean, &noise))) in action.iter_mut().zip(means.iter().zip(noise)).enumerate()
+        {
+            *a = match log_stds.get(i) {
+                // a = tanh(m + sigma epsilon)
+                Some(log_std) => {
+                    mean + log_std.clamp(LOG_STD[0] as f32, LOG_STD[1] as f32).exp() * noise
                 }
-                Mode::Deterministic => mean.tanh(),
-            };
+                // a = tanh(m + s' theta)
+                None => mean.clamp(-bound, bound) + noise,
+            }
+            .tanh();
         }
     }
 
     fn actor_tensors(&self) -> Vec<TensorPlace> {
         let Some((last, hidden)) = self.actor.0.layers.split_last() else { return Vec::new() };
         let mut tensors = sequential_tensors(hidden, "latent_pi", 0);
-        tensors.extend(linear_tensors(last, &["mu", "log_std"], 0));
+        match &self.sde {
+            None => tensors.extend(linear_tensors(last, &["mu", "log_std"], 0)),
+            Some(sde) => {
+                // Stable-Baselines3's bound is a layer of its own behind the affine one.
+                let mean = if self.clip_mean > 0.0 { "mu.0" } else { "mu" };
+                tensors.extend(linear_tensors(last, &[mean], 0));
+                tensors.push(sde.tensor());
+            }
+        }
         tensors
     }
 

@@ -38,7 +38,8 @@ def game_gradients(
     :param batch: float32 arrays `obs` (B, obs_dim), `actions` (B, action_dim) in [-1, 1],
         `rewards` (B,), `next_obs` (B, obs_dim), `dones` (B,), 1 where the task terminated; for SAC
         the standard normal draws of the policy at `obs` and `next_obs` as well, `noise` and
-        `next_noise` (B, action_dim)
+        `next_noise` (B, action_dim); with `use_sde` those of the exploration matrix
+        (features, action_dim), one for both in training
     :param settings: `solver`, `lam`, `cg_iterations`, `cg_tolerance` and the others of a leader as
         in `STDDPG`, instead of the model's own
     :return: `leader_gradient` (D1 f1), `implicit_term` (D12 f2 (D22 f2 + lam I)^-1 D2 f1),
@@ -93,17 +94,22 @@ def check(model: RustOffPolicy, batch: Mapping[str, np.ndarray]) -> dict[str, np
     actions = int(np.prod(model.action_space.shape))
     widths = {"obs": model._codec.dim, "actions": actions, "next_obs": model._codec.dim}
     widths |= {"rewards": 1, "dones": 1}
-    if hasattr(model, "ent_coef"):
-        widths |= {"noise": actions, "next_noise": actions}
+    noise = {"noise": actions, "next_noise": actions} if hasattr(model, "ent_coef") else {}
+    widths |= noise
     if not isinstance(batch, Mapping):
         raise TypeError(f"the batch is a {type(batch).__name__}; it must be a dictionary of arrays")
     if set(batch) != set(widths):
         raise ValueError(f"the batch has {sorted(batch)}; it must have {sorted(widths)}")
-    size = np.size(batch["rewards"])
-    if size == 0:
+    transitions = np.size(batch["rewards"])
+    if transitions == 0:
         raise ValueError("the batch is empty; it must have at least one transition")
+    sizes: dict[str, int] = {}
+    if noise and model.use_sde:
+        # Draws of a matrix with a row per feature, not of rows of the batch.
+        sizes = dict.fromkeys(noise, len(model.policy.actor.log_std))
     arrays = {}
     for name, width in widths.items():
+        size = sizes.get(name, transitions)
         array = np.ascontiguousarray(batch[name], dtype=np.float32)
         if len(array) != size or array.size != size * width:
             raise ValueError(f"{name} has shape {array.shape}; it must be ({size}, {width})")

@@ -107,8 +107,6 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
             self._setup_model()
 
     def _settings(self) -> dict[str, Any]:
-        if self.use_sde:
-            raise ValueError("use_sde=True: state-dependent exploration is not an option here")
         if self.n_steps != 1:
             raise ValueError(f"n_steps={self.n_steps}: only one-step targets are differentiated")
         if self.replay_buffer_class not in (None, ReplayBuffer, DictReplayBuffer):
@@ -337,6 +335,7 @@ class SAC(RustOffPolicy, sb3.SAC):
 
     Takes the keywords of `stable_baselines3.SAC`, and those of `DDPG` but for `noise_std` and
     `target_policy`. `target_update_interval` counts all updates, not those of one round alone.
+    With `use_sde`, `engine="auto"` is `autograd`.
     """
 
     own_defaults: ClassVar[dict[str, Any]] = dict(COMMON)
@@ -357,10 +356,23 @@ class SAC(RustOffPolicy, sb3.SAC):
     def _settings(self) -> dict[str, Any]:
         auto = isinstance(self.ent_coef, str) and self.ent_coef.startswith("auto")
         return {
-            **super()._settings(),
+            **self._with_sde(super()._settings()),
             "ent_coef": self.ent_coef if auto else float(self.ent_coef),
             "target_entropy": self.target_entropy,
             "target_update_interval": self.target_update_interval,
+        }
+
+    def _with_sde(self, settings: dict[str, Any]) -> dict[str, Any]:
+        if not self.use_sde:
+            return settings
+        given = self.__dict__["_policy"].actor_kwargs
+        noise = {key: given[key] for key in ("log_std_init", "use_expln", "clip_mean")}
+        return {
+            **settings,
+            "use_sde": True,
+            "sde_sample_freq": self.sde_sample_freq if self.sde_sample_freq > 0 else -1,
+            "use_sde_at_warmup": self.use_sde_at_warmup,
+            "policy_kwargs": {**settings["policy_kwargs"], **noise},
         }
 
     def _tensors(self) -> dict[str, th.Tensor]:

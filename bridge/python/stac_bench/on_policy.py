@@ -107,13 +107,15 @@ class AC(AgentSettings, SolverSettings, RustAgent, sb3.A2C):
         return "ac"
 
     def _settings(self) -> dict[str, Any]:
-        if self.use_sde:
-            raise ValueError("use_sde=True: state-dependent exploration is not an option here")
         if self.critic != "v":
             raise ValueError(
                 f"critic={self.critic!r}: policies here hold V(s) alone; stac-bench has `critic: q`"
             )
         policy = self.__dict__["_policy"]
+        noise = policy.dist_kwargs or {"full_std": True, "squash_output": False, "use_expln": False}
+        for key, value in (("full_std", True), ("squash_output", False)):
+            if noise[key] != value:
+                raise ValueError(f"{key}={noise[key]}: with use_sde it must be {value}")
         net_arch = policy.net_arch
         if isinstance(net_arch, dict):
             pi, vf = net_arch.get("pi", []), net_arch.get("vf", [])
@@ -130,10 +132,13 @@ class AC(AgentSettings, SolverSettings, RustAgent, sb3.A2C):
             "n_steps": self.n_steps * self.n_envs,
             "normalize_advantage": self.normalize_advantage,
             "ent_coef": self.ent_coef,
+            "use_sde": self.use_sde,
+            "sde_sample_freq": self.sde_sample_freq if self.sde_sample_freq > 0 else -1,
             "device": "cuda" if self.device.type == "cuda" else "cpu",
             "policy_kwargs": {
                 **self._network(policy, net_arch),
                 "log_std_init": policy.log_std_init,
+                "use_expln": noise["use_expln"],
             },
         }
 

@@ -8,7 +8,7 @@ import torch as th
 #: Honoured. Features of flat observations have no parameters: sharing them changes nothing.
 HONOURED = {
     *("net_arch", "activation_fn", "n_critics", "log_std_init", "normalize_images"),
-    *("share_features_extractor", "use_sde"),
+    *("share_features_extractor", "use_sde", "use_expln", "clip_mean"),
 }
 #: What Adam is in Rust.
 ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}

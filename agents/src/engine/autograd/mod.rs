@@ -32,9 +32,9 @@ pub struct TensorPoint {
     pub next_obs: Tensor,
     /// `B`
     pub dones: Tensor,
-    /// `B x action_dim`, or empty
+    /// The policy's standard normal draws at `obs`, flat; empty where it needs none
     pub noise: Tensor,
-    /// `B x action_dim`, or empty
+    /// Those at `next_obs`
     pub next_noise: Tensor,
     /// eta
     pub ent_coef: f64,
@@ -106,8 +106,8 @@ impl<T: Scalar, O: Objectives> Engine<T> for Autograd<T, O> {
             rewards: self.tensor(&batch.rewards)?,
             next_obs: self.rows(&batch.next_obs, batch.size)?,
             dones: self.tensor(&batch.dones)?,
-            noise: self.rows(&batch.noise, batch.size)?,
-            next_noise: self.rows(&batch.next_noise, batch.size)?,
+            noise: self.tensor(&batch.noise)?,
+            next_noise: self.tensor(&batch.next_noise)?,
             ent_coef: point.ent_coef,
         };
         let losses = self.objectives.losses(&point);
