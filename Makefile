@@ -24,6 +24,7 @@ test: .venv/setup-test ## set up, then check everything: format, lints, Rust tes
 	cargo fmt --all --check
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+	.venv/bin/mypy
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	cargo build --release --locked
 	cargo test --release --workspace --locked

@@ -1,10 +1,13 @@
 """The Python package against PyTorch, Stable-Baselines3 and its own promises."""
 
 import functools
+import inspect
 import os
+import re
 import signal
 import subprocess
 import threading
+import typing
 
 import gymnasium as gym
 import numpy as np
@@ -12,10 +15,23 @@ import pytest
 import stable_baselines3 as sb3
 import stac_bench
 import torch as th
+from conftest import ROOT
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
-from stac_bench import AC, DDPG, SAC, STAC, STDDPG, STSAC, game_gradients
+from stac_bench import (
+    AC,
+    DDPG,
+    SAC,
+    STAC,
+    STDDPG,
+    STSAC,
+    game_gradients,
+    game_solve,
+    keywords,
+    on_policy,
+)
 
 QUICK = {
     "seed": 0,
@@ -196,6 +212,195 @@ def test_other_vec_envs_learn(wrap):
     assert model.num_timesteps == 120 and model._n_updates > 0
 
 
+class Parts(gym.Env):
+    """An observation of several parts; rewards depend on the action."""
+
+    observation_space = gym.spaces.Dict(
+        {
+            "speed": gym.spaces.Box(-1e4, 1e4, (2,), np.float32),
+            "gear": gym.spaces.Discrete(3),
+            "place": gym.spaces.Box(-1e4, 1e4, (1,), np.float32),
+        }
+    )
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def observation(self):
+        speed = 50 + 30 * self.np_random.normal(size=2)
+        place = self.np_random.normal(size=1) - 200
+        return {
+            "speed": speed.astype(np.float32),
+            "gear": int(self.np_random.integers(3)),
+            "place": place.astype(np.float32),
+        }
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation(), {}
+
+    def step(self, action):
+        return self.observation(), float(action[0]), False, bool(self.np_random.random() < 0.1), {}
+
+
+@pytest.mark.parametrize("keys", [["speed", "place"], ["place"]])
+def test_vec_normalize_over_dictionaries(keys):
+    """It was an AttributeError: the statistics of a dictionary are one."""
+    env = VecNormalize(DummyVecEnv([Parts]), norm_obs_keys=keys, clip_obs=0.5)
+    model = DDPG("MultiInputPolicy", env, **QUICK, noise_std=0.0, random_steps=0)
+    seen, taken = [], []
+
+    class Watch(BaseCallback):
+        def _on_step(self):
+            seen.append({key: values.copy() for key, values in self.locals["new_obs"].items()})
+            taken.append(self.locals["actions"].copy())
+            return True
+
+    model.learn(40, callback=Watch())  # no update yet: the policy stays
+    assert np.abs(seen[-1]["place"]).max() <= 0.5
+    if "speed" not in keys:
+        assert np.abs(seen[-1]["speed"]).max() > 0.5
+    for obs, action in zip(seen, taken[1:], strict=False):
+        assert np.allclose(model.policy.predict(obs, deterministic=True)[0], action, atol=1e-5)
+    model.learn(60, reset_num_timesteps=False)
+    assert model._n_updates > 0
+
+
+def test_images_that_are_not_to_be_normalised_are_not():
+    """`normalize_images=False` reached prediction, but not training."""
+
+    class Pictures(gym.Env):
+        observation_space = gym.spaces.Box(0, 255, (3, 3, 3), np.uint8)
+        action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return self.np_random.integers(256, size=(3, 3, 3), dtype=np.uint8), {}
+
+        def step(self, action):
+            return self.reset()[0], 0.0, False, False, {}
+
+    for normalize in (False, True):
+        keywords = {**QUICK, "policy_kwargs": {"net_arch": [8], "normalize_images": normalize}}
+        model = DDPG("MlpPolicy", Pictures(), **keywords, random_steps=0)
+        seen, taken = [], []
+
+        def watch(local, _, seen=seen, taken=taken):
+            seen.append(local["new_obs"].copy())
+            taken.append(local["actions"].copy())
+            return True
+
+        model.learn(10, callback=watch)
+        for obs, action in zip(seen, taken[1:], strict=False):
+            expected = model.policy.predict(obs, deterministic=True)[0]
+            assert np.allclose(expected, action, atol=1e-4), normalize
+        assert np.array_equal(model.replay_buffer.next_observations[9], seen[-1])
+
+
+def test_actions_that_do_not_start_at_zero_are_shifted_when_drawn():
+    """Stochastic predictions came from PyTorch, which counts from zero."""
+
+    class Four(Short):
+        action_space = gym.spaces.Discrete(2, start=4)
+
+    model = AC("MlpPolicy", Four(), seed=0, n_steps=20)
+    obs = np.zeros((50, 2), np.float32)
+    for deterministic in (False, True):
+        actions, _ = model.predict(obs, deterministic=deterministic)
+        assert set(actions) <= {4, 5} and actions.shape == (50,)
+    assert len(set(model.predict(obs)[0])) == 2
+    assert model.predict(obs[0])[0] in (4, 5)
+
+
+def test_predictions_take_one_observation_or_a_row_of_them():
+    """Two by two observations were read as four."""
+    model = DDPG("MlpPolicy", "Pendulum-v1", **QUICK)
+    for shape in [(2, 2, 3), (1, 1, 3)]:
+        with pytest.raises(ValueError, match="Unexpected observation shape"):
+            model.predict(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize(
+    "given, start, learnt", [("0.1", 0.1, False), ("auto_0.1", 0.1, True), ("auto", 1.0, True)]
+)
+def test_entropy_coefficients_as_words(given, start, learnt):
+    """A number in quotes was refused."""
+    model = SAC("MlpPolicy", "Pendulum-v1", **QUICK, ent_coef=given)
+    if learnt:
+        assert np.isclose(model.log_ent_coef.exp().item(), start)
+    else:
+        assert model.log_ent_coef is None and model._settings()["ent_coef"] == start
+    model.learn(60)
+    assert (model.log_ent_coef is not None) == learnt
+    assert np.isclose(model._agent.metrics()["train/ent_coef"], start, atol=0.05)
+
+
+def test_sacs_targets_follow_every_kth_update():
+    """`target_update_interval` was refused."""
+    followed = []
+
+    def watch(local, _):
+        state = local["self"].policy.state_dict()
+        critics = {k: v for k, v in state.items() if k.startswith("critic.")}
+        targets = [state[k.replace("critic", "critic_target")] for k in critics]
+        apart = [float((c - t).abs().max()) for c, t in zip(critics.values(), targets, strict=True)]
+        followed.append(max(apart) < 1e-6)
+        return True
+
+    model = SAC("MlpPolicy", "Pendulum-v1", **QUICK, tau=1.0, target_update_interval=3)
+    model.learn(56, callback=watch)
+    assert model._n_updates == 7
+    assert followed[-7:] == [True, False, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("keywords", [{}, {"device": "auto"}])
+@pytest.mark.parametrize("kind", [AC, DDPG, STSAC])
+def test_a_gpu_is_taken_only_if_named(kind, keywords, monkeypatch, tmp_path):
+    """RL Zoo passes `auto`, which took a GPU where there was one, and with it another engine."""
+    monkeypatch.setattr(th.cuda, "is_available", lambda: True)
+    model = kind("MlpPolicy", "Pendulum-v1", **keywords)
+    assert model.device.type == "cpu" and model._settings()["device"] == "cpu"
+
+
+def test_threads_reach_the_fused_engine_and_leave_pytorchs_alone():
+    """They were libtorch's alone."""
+    before = th.get_num_threads()
+    weights = []
+    for threads in (1, 2, 2):
+        model = STDDPG("MlpPolicy", "Pendulum-v1", **QUICK, engine="fused", threads=threads)
+        seen = set()
+        model.learn(80, callback=lambda *_, seen=seen: seen.add(th.get_num_threads()) or True)
+        assert seen == {threads} and th.get_num_threads() == before
+        weights.append(model.policy.parameters_to_vector())
+    one, two, again = weights
+    assert np.array_equal(two, again)
+    # Sums over two halves of a batch differ in the last digits from sums over the whole.
+    assert not np.array_equal(one, two) and np.allclose(one, two, atol=1e-3)
+
+
+def test_type_checkers_know_our_keywords_and_attributes(python):
+    """`leader`, `lam` and the others were unknown to mypy."""
+
+    def mypy(name):
+        command = [python, "-m", "mypy", "--no-error-summary", f"tests/typed/{name}.py"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+
+    assert mypy("right") == ""
+    found = {int(line.split(":")[1]) for line in mypy("wrong").splitlines() if "error:" in line}
+    lines = (ROOT / "tests/typed/wrong.py").read_text().splitlines()
+    assert found == {i for i, line in enumerate(lines, 1) if line.endswith("# wrong")}
+
+
+@pytest.mark.parametrize("kind", [AC, STAC, DDPG, STDDPG, SAC, STSAC])
+def test_every_setting_is_a_typed_keyword_and_a_typed_attribute(kind):
+    words = typing.get_type_hints(getattr(keywords, f"{kind.__name__}Keywords"))
+    attributes = {name for base in kind.__mro__ for name in getattr(base, "__annotations__", {})}
+    for name in kind.own_defaults:
+        assert name in words and name in attributes, name
+    foreign = {"policy", "env", "_init_setup_model", *on_policy.FOREIGN}
+    base = sb3.A2C if issubclass(kind, AC) else sb3.SAC if issubclass(kind, SAC) else sb3.DDPG
+    theirs = set(inspect.signature(base).parameters) - foreign
+    assert set(words) == theirs | set(kind.own_defaults) | {"_init_setup_model"}
+
+
 # -- gradients -----------------------------------------------------------------------------------
 
 
@@ -303,6 +508,51 @@ def test_game_gradients_of_sac_take_the_noise_and_add_up():
         game_gradients(model, {**batch, "obs": batch["obs"][:, :2]})
 
 
+def test_an_empty_batch_is_a_value_error():
+    """It was a panic in Rust."""
+    model = STDDPG("MlpPolicy", "Pendulum-v1", **QUICK)
+    with pytest.raises(ValueError, match="empty"):
+        game_gradients(model, batch_of(0, size=0))
+
+
+@pytest.mark.parametrize("lam", [float("nan"), float("inf"), -1.0])
+def test_a_lam_that_is_none_is_refused_by_name(lam):
+    """NaN ended in a message about JSON's line and column."""
+    model = STDDPG("MlpPolicy", "Pendulum-v1", **QUICK)
+    with pytest.raises(ValueError, match="lam"):
+        game_gradients(model, batch_of(0), lam=lam)
+
+
+def test_a_failed_solve_is_told():
+    """An implicit term of zero was all that told of it."""
+    model = STDDPG("MlpPolicy", "Pendulum-v1", leader="critic", **QUICK).learn(70)
+    batch = batch_of(0)
+    weights = {k: 1e18 * v for k, v in model.get_parameters()["policy"].items()}
+    good = game_solve(model, batch, solver="dense", lam=100.0)
+    assert good["residual"] < 1e-3 and not good["fallback"]
+    rough = game_solve(model, batch, solver="cg", lam=0.1, cg_iterations=1, curvature_stop=False)
+    assert rough["residual"] > good["residual"] and rough["iterations"] == 1
+    model.policy.load_state_dict(weights)
+    with pytest.warns(RuntimeWarning, match="the implicit term is zero"):
+        gradients = game_gradients(model, batch, solver="cg")
+    assert not any(v.any() for v in gradients["implicit_term"].values())
+    assert game_solve(model, batch, solver="cg")["fallback"]
+
+
+@pytest.mark.parametrize("kind", [AC, STAC])
+def test_gradients_on_a_batch_are_the_off_policy_classes_alone(kind):
+    """It ended in an error about a batch's keys."""
+    with pytest.raises(TypeError, match=f"the model is {kind.__name__}"):
+        game_gradients(kind("MlpPolicy", "Pendulum-v1"), batch_of(0))
+
+
+def test_a_batch_with_nan_is_refused_by_name():
+    batch = batch_of(0)
+    batch["next_obs"][3, 1] = np.nan
+    with pytest.raises(ValueError, match="next_obs"):
+        game_gradients(STDDPG("MlpPolicy", "Pendulum-v1", **QUICK), batch)
+
+
 def test_a_critic_that_policies_cannot_hold_is_refused_by_name():
     """It ended in an error about the sizes of tensors."""
     with pytest.raises(ValueError, match="critic='q'"):
@@ -356,7 +606,12 @@ def test_a_callbacks_exception_comes_through_as_it_is():
     "kind, keywords, words",
     [
         (SAC, {"n_steps": 3}, "n_steps"),
-        (SAC, {"target_update_interval": 2}, "target_update_interval"),
+        (SAC, {"target_update_interval": 0}, "target_update_interval"),
+        (SAC, {"ent_coef": "auto_0"}, "ent_coef"),
+        (STDDPG, {"lam": float("nan")}, "lam=nan"),
+        (STDDPG, {"lam": -1.0}, "lam"),
+        (DDPG, {"threads": 0}, "threads"),
+        (DDPG, {"replay_buffer_kwargs": {"handle_timeout_termination": False}}, "handle_timeout"),
         (DDPG, {"policy_kwargs": {"net_arch": {"pi": [8], "qf": [9]}}}, "net_arch"),
         (DDPG, {"policy_kwargs": {"activation_fn": "gelu"}}, "gelu"),
         (STDDPG, {"leader": "referee"}, "referee"),
@@ -367,8 +622,42 @@ def test_a_callbacks_exception_comes_through_as_it_is():
     ],
 )
 def test_what_is_not_offered_is_refused_by_name(kind, keywords, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, AssertionError), match=words):
         kind("MlpPolicy", "Pendulum-v1", **keywords)
+
+
+@pytest.mark.parametrize("kind", [AC, DDPG, STSAC])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("optimizer_class", th.optim.RMSprop),
+        ("optimizer_kwargs", {"eps": 1e-5}),
+        ("features_extractor_class", BaseFeaturesExtractor),
+        ("features_extractor_kwargs", {"features_dim": 3}),
+    ],
+)
+def test_policy_keywords_are_not_ignored(kind, name, value):
+    """Training went on with Adam's defaults, flat features and our own first weights."""
+    with pytest.raises(ValueError, match=f"{name}={re.escape(repr(value))}"):
+        kind("MlpPolicy", "Pendulum-v1", policy_kwargs={name: value})
+
+
+def test_policy_keywords_at_what_they_are_here_are_taken():
+    adam = {"optimizer_class": th.optim.Adam, "optimizer_kwargs": {"betas": [0.9, 0.999]}}
+    flat = {"share_features_extractor": True, "features_extractor_class": FlattenExtractor}
+    DDPG("MlpPolicy", "Pendulum-v1", policy_kwargs={**adam, **flat, "n_critics": 1})
+    with pytest.raises(ValueError, match="ortho_init=False"):
+        AC("MlpPolicy", "Pendulum-v1", policy_kwargs={"ortho_init": False})
+
+
+@pytest.mark.parametrize("kind", [AC, DDPG, STDDPG, SAC, STSAC, STAC])
+def test_unknown_keywords_are_type_errors_that_name_them(kind):
+    with pytest.raises(TypeError, match="lamda"):
+        kind("MlpPolicy", "Pendulum-v1", lamda=1.0)
+    with pytest.raises(TypeError, match="n_actors"):
+        kind("MlpPolicy", "Pendulum-v1", policy_kwargs={"n_actors": 2})
+    with pytest.raises(TypeError, match="rollout_buffer_class"):
+        kind("MlpPolicy", "Pendulum-v1", rollout_buffer_class=None)
 
 
 def test_ctrl_c_stops_learning_and_keeps_what_was_learnt(python, tmp_path):

@@ -3,6 +3,7 @@
 use crate::algo::StackelbergConfig;
 use crate::env::{Spaces, Step};
 use crate::error::{Error, Result};
+use crate::game::Solve;
 use crate::memory::{Batch, Normalizer, Replay, Rollout};
 use std::any::Any;
 
@@ -50,6 +51,8 @@ pub struct GameGradients {
     pub total: Vec<Parameter>,
     /// `D2 f2`
     pub follower: Vec<Parameter>,
+    /// How the implicit term's solve went.
+    pub solve: Solve,
 }
 
 /// Means of an agent's measures since they were last asked for, by TensorBoard tag.

@@ -1,35 +1,62 @@
 //! Threads of this process that compute gradients.
 
 use crate::error::{Error, Result};
-use std::sync::OnceLock;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-static COUNT: OnceLock<usize> = OnceLock::new();
-
-/// Gives gradients `count` threads, of which the calling one is the first; without it there is one. To
-/// be called from the thread that will drive the agents, and before they are built.
-pub fn set(count: usize) -> Result<()> {
-    let unable = |reason: String| Error::config("threads", count, reason);
-    let count = count.max(1);
-    let cores = std::thread::available_parallelism().map_or(1, Into::into);
-    if count > cores.saturating_mul(4) {
-        return Err(unable(format!("this machine has {cores} cores")));
-    }
-    if COUNT.get() == Some(&count) {
-        return Ok(());
-    }
-    tch::set_num_threads(i32::try_from(count).map_err(|error| unable(error.to_string()))?);
-    if count > 1 {
-        // The calling thread is one of the pool, so that it works on its share instead of waiting.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(count).use_current_thread();
-        pool.build_global().map_err(|error| unable(error.to_string()))?;
-    }
-    COUNT.set(count).map_err(|_| unable("another number has been set before".into()))
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(1) };
 }
 
-/// How many there are.
+/// Whether the pool is there. There is one, made once.
+static POOL: Mutex<bool> = Mutex::new(false);
+
+/// Gives gradients `count` threads, of which the calling one is the first, and libtorch as many;
+/// without it there is one. To be called from the thread that will drive the agents, and before they
+/// are built.
+pub fn set(count: usize) -> Result<()> {
+    grant(count, count)?;
+    let torch = i32::try_from(count).map_err(|error| unable(count, error.to_string()))?;
+    tch::set_num_threads(torch);
+    Ok(())
+}
+
+/// The same for agents of different numbers, which share a pool of the machine's size. libtorch is left
+/// to the caller.
+pub fn share(count: usize) -> Result<()> {
+    grant(count, count.max(cores()).max(2))
+}
+
+/// How many the agents have that this thread builds.
 pub fn count() -> usize {
-    COUNT.get().copied().unwrap_or(1)
+    COUNT.get()
+}
+
+fn grant(count: usize, pool: usize) -> Result<()> {
+    if count == 0 {
+        return Err(unable(count, "it must be at least 1".into()));
+    }
+    if count > cores().saturating_mul(4) {
+        return Err(unable(count, format!("this machine has {} cores", cores())));
+    }
+    let mut made = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    if count > 1 && !*made {
+        // The calling thread is one of the pool, so that it works on its share instead of waiting.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(pool).use_current_thread();
+        pool.build_global().map_err(|error| unable(count, error.to_string()))?;
+        *made = true;
+    }
+    COUNT.set(count);
+    Ok(())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+fn unable(count: usize, reason: String) -> Error {
+    Error::config("threads", count, reason)
 }
 
 /// Runs both, at once if `threads` is more than one. Like [`rayon::join`], but the calling thread waits
@@ -55,13 +82,14 @@ pub(crate) fn join(threads: usize, a: impl FnOnce() + Send, b: impl FnOnce() + S
 /// Runs `f`; if `threads` is more than one, the pool's other threads wait for work awake meanwhile. For
 /// stretches in which they are given some every few microseconds.
 pub(crate) fn keep_awake<R>(threads: usize, f: impl FnOnce() -> R) -> R {
-    if threads <= 1 {
+    // From outside the pool, the thread that made it would be waited for, too, whatever it does.
+    let Some(caller) = rayon::current_thread_index().filter(|_| threads > 1) else {
         return f();
-    }
-    let (done, caller) = (AtomicBool::new(false), rayon::current_thread_index());
+    };
+    let done = AtomicBool::new(false);
     rayon::in_place_scope(|scope| {
         scope.spawn_broadcast(|_, thread| {
-            if Some(thread.index()) != caller {
+            if thread.index() != caller {
                 poll_until(&done);
             }
         });

@@ -215,6 +215,31 @@ fn each_option_changes_training() {
     );
 }
 
+/// It was refused, though Stable-Baselines3's SAC takes it.
+#[test]
+fn targets_follow_every_kth_update() {
+    for algo in ["sac", "stsac-al"] {
+        // With tau = 1, targets are what the critics were when they last followed.
+        let critics = |agent: &dyn Agent, prefix: &str| -> Vec<f32> {
+            let parameters = agent.parameters().into_iter();
+            parameters.filter(|p| p.name.starts_with(prefix)).flat_map(|p| p.values).collect()
+        };
+        let mut agent = agent(
+            algo,
+            1,
+            json!({"tau": 1.0, "target_update_interval": 3, "train_freq": 1, "gradient_steps": 1, "learning_starts": 1}),
+        );
+        let mut followed = Vec::new();
+        for _ in 0..7 {
+            train(&mut *agent, &mut Point::new(), 1, 0, &mut Silent).unwrap();
+            let (own, targets) = (critics(&*agent, "critic."), critics(&*agent, "critic_target."));
+            let apart = own.iter().zip(&targets).map(|(q, t)| (q - t).abs());
+            followed.push(apart.fold(0.0, f32::max) < 1e-6);
+        }
+        assert_eq!(followed, [true, false, false, true, false, false, true], "{algo}");
+    }
+}
+
 #[test]
 fn every_solver_trains_with_either_leader() {
     for (algo, baseline) in [("stddpg-al", "ddpg"), ("stddpg-cl", "ddpg"), ("stsac-al", "sac")] {
@@ -445,6 +470,7 @@ fn values_out_of_range_are_refused_by_name() {
         ("noise_std", json!(-0.1)),
         ("buffer_size", json!(0)),
         ("unroll", json!(0)),
+        ("target_update_interval", json!(0)),
         ("cg_iterations", json!(0)),
         ("solver_rank", json!(0)),
         ("lam", json!(-1.0)),

@@ -31,7 +31,8 @@ type Rows<'py> = Bound<'py, PyAny>;
 
 #[pymethods]
 impl PyAgent {
-    /// The algorithm called `algo` with `settings` (JSON), for rows of `obs_dim` numbers.
+    /// The algorithm called `algo` with `settings` (JSON), for rows of `obs_dim` numbers, with `threads`
+    /// for its gradients.
     #[new]
     fn new(
         algo: &str,
@@ -39,7 +40,9 @@ impl PyAgent {
         obs_dim: usize,
         actions: &Bound<'_, PyAny>,
         seed: u64,
+        threads: usize,
     ) -> PyResult<Self> {
+        agents::threads::share(threads).map_err(exception)?;
         let spaces = Spaces { obs_dim, action: action_space(actions)? };
         let agent = algo::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
         Ok(Self { agent: Arc::new(Mutex::new(agent.map_err(exception)?)), spaces })
@@ -53,7 +56,9 @@ impl PyAgent {
         settings: &str,
         actions: &Bound<'_, PyAny>,
         seed: u64,
+        threads: usize,
     ) -> PyResult<()> {
+        agents::threads::share(threads).map_err(exception)?;
         let spaces = Spaces { obs_dim: self.spaces.obs_dim, action: action_space(actions)? };
         let new = algo::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
         lock(&self.agent).configure(new.map_err(exception)?).map_err(exception)
@@ -218,13 +223,14 @@ impl PyAgent {
         PyArray1::from_vec(py, actions.unwrap_or_default())
     }
 
-    /// `leader_gradient`, `implicit_term`, `total_derivative`, `follower_gradient` on `batch`.
+    /// `leader_gradient`, `implicit_term`, `total_derivative`, `follower_gradient` on `batch`; and how the
+    /// solve went.
     fn game_gradients<'py>(
         &self,
         py: Python<'py>,
         batch: &Bound<'py, PyDict>,
         settings: &str,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    ) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
         let column = |name: &str| -> PyResult<Vec<f32>> {
             batch.get_item(name)?.map_or_else(|| Ok(Vec::new()), |values| flat(&values))
         };
@@ -248,15 +254,20 @@ impl PyAgent {
         dict.set_item("implicit_term", by_name(py, &gradients.implicit)?)?;
         dict.set_item("total_derivative", by_name(py, &gradients.total)?)?;
         dict.set_item("follower_gradient", by_name(py, &gradients.follower)?)?;
-        Ok(dict)
+        let solve = PyDict::new(py);
+        solve.set_item("residual", gradients.solve.residual)?;
+        solve.set_item("iterations", gradients.solve.iterations)?;
+        solve.set_item("negative_curvature", gradients.solve.negative_curvature)?;
+        solve.set_item("fallback", gradients.solve.fallback)?;
+        Ok((dict, solve))
     }
 
     /// Trains on `env`, a `VecEnv` that waits with the observations `first`, with steps counted on from
-    /// `start`. `rollouts` says what happens when: `step(actions, new_obs, rewards, dones, infos)`
+    /// `start`, on `threads` threads. `rollouts` says what happens when: `step(actions, new_obs, rewards, dones, infos)`
     /// after each step, before it is stored, returns none to stop, else whether the rollout is complete;
     /// then `end()` returns how many updates to make, and `start()` whether another rollout begins. The
     /// interpreter is free while the agent learns.
-    #[pyo3(signature = (env, first, rollouts, start, *, encode=None, normalizer=None, noise=None))]
+    #[pyo3(signature = (env, first, rollouts, start, threads, *, encode=None, normalizer=None, noise=None))]
     #[allow(clippy::too_many_arguments)]
     fn learn(
         &self,
@@ -265,10 +276,12 @@ impl PyAgent {
         first: &Bound<'_, PyAny>,
         rollouts: Py<PyAny>,
         start: u64,
+        threads: usize,
         encode: Option<Py<PyAny>>,
         normalizer: Option<Py<PyAny>>,
         noise: Option<Py<PyAny>>,
     ) -> PyResult<u64> {
+        agents::threads::share(threads).map_err(exception)?;
         lock(&self.agent).set_steps(start);
         let mut env = crate::vec_env::VecEnv::new(
             env,

@@ -8,10 +8,10 @@ use crate::vec_env::Seen;
 use agents::memory::Normalizer;
 use agents::train::{Flow, Observer, Progress};
 use agents::{ActionSpace, Agent, Error, Metrics, Mode, Parameter, Result, Spaces, Step};
-use numpy::PyReadonlyArrayDyn;
+use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods as _};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The agent as the training loop sees it. It is held for the length of one call, so that callbacks
@@ -115,13 +115,7 @@ fn statistics(normalizer: &Bound<'_, PyAny>) -> PyResult<Normalizer> {
     let number = |name| normalizer.getattr(name)?.extract::<f64>();
     let epsilon = number("epsilon")?;
     let obs = if normalizer.getattr(intern!(py, "norm_obs"))?.is_truthy()? {
-        let rms = normalizer.getattr(intern!(py, "obs_rms"))?;
-        let flat = |name| -> PyResult<Vec<f64>> {
-            let array: PyReadonlyArrayDyn<'_, f64> = rms.getattr(name)?.extract()?;
-            Ok(array.as_array().iter().copied().collect())
-        };
-        let std = flat("var")?.into_iter().map(|var| (var + epsilon).sqrt()).collect();
-        Some((flat("mean")?, std))
+        Some(observation_statistics(normalizer, epsilon, number("clip_obs")?)?)
     } else {
         None
     };
@@ -132,8 +126,43 @@ fn statistics(normalizer: &Bound<'_, PyAny>) -> PyResult<Normalizer> {
     } else {
         None
     };
-    let (clip_obs, clip_reward) = (number("clip_obs")?, number("clip_reward")?);
-    Ok(Normalizer { obs, clip_obs, reward, clip_reward })
+    Ok(Normalizer { obs, reward, clip_reward: number("clip_reward")? })
+}
+
+/// Mean, deviation and bound of every number of an observation. A dictionary's parts lie one after the
+/// other in the space's order; those that are not standardised stay as they are.
+fn observation_statistics(
+    normalizer: &Bound<'_, PyAny>,
+    epsilon: f64,
+    bound: f64,
+) -> PyResult<[Vec<f64>; 3]> {
+    let py = normalizer.py();
+    let of = |rms: &Bound<'_, PyAny>| -> PyResult<[Vec<f64>; 3]> {
+        let mean: PyReadonlyArrayDyn<'_, f64> = rms.getattr(intern!(py, "mean"))?.extract()?;
+        let var: PyReadonlyArrayDyn<'_, f64> = rms.getattr(intern!(py, "var"))?.extract()?;
+        let std = var.as_array().iter().map(|var| (var + epsilon).sqrt()).collect();
+        Ok([mean.as_array().iter().copied().collect(), std, vec![bound; mean.len()]])
+    };
+    let rms = normalizer.getattr(intern!(py, "obs_rms"))?;
+    let Ok(by_key) = rms.cast::<PyDict>() else { return of(&rms) };
+    let preprocessing = py.import(intern!(py, "stable_baselines3.common.preprocessing"))?;
+    let space = normalizer.getattr(intern!(py, "observation_space"))?;
+    let mut whole = [Vec::new(), Vec::new(), Vec::new()];
+    for item in space.getattr(intern!(py, "spaces"))?.call_method0("items")?.try_iter()? {
+        let (key, part): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item?.extract()?;
+        let columns = match by_key.get_item(key)? {
+            Some(rms) => of(&rms)?,
+            None => {
+                let dim = preprocessing.call_method1("get_flattened_obs_dim", (part,))?;
+                let dim = dim.extract()?;
+                [vec![0.0; dim], vec![1.0; dim], vec![f64::INFINITY; dim]]
+            }
+        };
+        for (whole, part) in whole.iter_mut().zip(columns) {
+            whole.extend(part);
+        }
+    }
+    Ok(whole)
 }
 
 /// Tells Python of steps and of rollouts' ends.

@@ -212,6 +212,8 @@ pub struct OffPolicyConfig {
     pub stackelberg: StackelbergConfig,
     /// Follower steps per leader step.
     pub unroll: usize,
+    /// Updates from one step of the target networks to the next.
+    pub target_update_interval: u64,
     /// Engine.
     pub engine: EngineKind,
     /// Device.
@@ -244,6 +246,7 @@ impl Default for OffPolicyConfig {
             leader: None,
             stackelberg: StackelbergConfig::default(),
             unroll: 1,
+            target_update_interval: 1,
             engine: EngineKind::Auto,
             device: DeviceKind::Cpu,
         }
@@ -265,6 +268,7 @@ impl OffPolicyConfig {
         at_most("buffer_size", self.buffer_size, 1_000_000_000)?;
         at_least_one("train_freq", self.train_freq.count())?;
         at_least_one("unroll", self.unroll)?;
+        at_least_one("target_update_interval", self.target_update_interval)?;
         if self.gradient_steps < -1 || self.gradient_steps == 0 {
             let reason = "it must be at least 1, or -1 for one update per environment step";
             return Err(Error::config("gradient_steps", self.gradient_steps, reason));

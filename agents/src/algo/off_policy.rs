@@ -207,8 +207,9 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         let norms = Norms::new(leader_gradient.norms, follower_norm);
 
         // x1 <- x1 - alpha1 g1;  x2 <- x2 - alpha2 g2; averages with the last steps
-        let tau = config.tau as f32;
-        let last = (config.unroll == 1).then_some(tau);
+        let averages = self.updates.is_multiple_of(config.target_update_interval);
+        let tau = averages.then_some(config.tau as f32);
+        let last = tau.filter(|_| config.unroll == 1);
         let (leader, follower) = match role {
             Role::Actor => (&mut *actor, &mut *critic),
             Role::Critic => (&mut *critic, &mut *actor),
@@ -228,7 +229,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             drop(game);
             learner(actor, critic, role.opponent()).step(follower_gradient, None);
         }
-        if last.is_none() {
+        if let (Some(tau), None) = (tau, last) {
             [actor, critic].into_iter().for_each(|player| player.average(tau));
         }
 

@@ -6,10 +6,9 @@ use super::Batch;
 /// sampled; what is remembered stays as it was, so that old transitions follow new statistics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalizer {
-    /// Mean and standard deviation per number of an observation; none to leave observations alone.
-    pub obs: Option<(Vec<f64>, Vec<f64>)>,
-    /// Bound of a standardised observation.
-    pub clip_obs: f64,
+    /// Mean, standard deviation, and bound once standardised, each per number of an observation; none
+    /// to leave observations alone.
+    pub obs: Option<[Vec<f64>; 3]>,
     /// Divisor of rewards; none to leave them alone.
     pub reward: Option<f64>,
     /// Bound of a scaled reward.
@@ -19,11 +18,11 @@ pub struct Normalizer {
 impl Normalizer {
     /// `x <- clip((x - mean) / std)` for each row of observations.
     pub fn standardize(&self, rows: &mut [f32]) {
-        let Some((mean, std)) = &self.obs else { return };
+        let Some([mean, std, bound]) = &self.obs else { return };
         for row in rows.chunks_exact_mut(mean.len().max(1)) {
-            for ((x, &mean), &std) in row.iter_mut().zip(mean).zip(std) {
+            for (((x, &mean), &std), &bound) in row.iter_mut().zip(mean).zip(std).zip(bound) {
                 let z = (f64::from(*x) - mean) / std;
-                *x = z.clamp(-self.clip_obs, self.clip_obs) as f32;
+                *x = z.clamp(-bound, bound) as f32;
             }
         }
     }

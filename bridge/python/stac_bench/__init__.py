@@ -1,8 +1,8 @@
 """Stackelberg actor-critic agents for Stable-Baselines3 and RL Baselines3 Zoo.
 
 `AC`, `STAC`, `DDPG`, `STDDPG`, `SAC` and `STSAC` are Stable-Baselines3 algorithms that learn in
-Rust. `game_gradients` computes their gradients on a given batch. `import stac_bench.zoo` registers
-them in RL Zoo.
+Rust. `game_gradients` computes their gradients on a given batch, and `game_solve` says how the
+implicit term's solve goes. `import stac_bench.zoo` registers them in RL Zoo.
 """
 
 _TORCH = "2.13"
@@ -19,9 +19,9 @@ if _torch.__version__.split("+")[0].rsplit(".", 1)[0] != _TORCH:
         + _REMEDY
     )
 
-from stac_bench.gradients import game_gradients  # noqa: E402
+from stac_bench.gradients import game_gradients, game_solve  # noqa: E402
 from stac_bench.off_policy import DDPG, SAC, STDDPG, STSAC  # noqa: E402
 from stac_bench.on_policy import AC, STAC  # noqa: E402
 
 __version__ = "0.1.0"
-__all__ = ["AC", "DDPG", "SAC", "STAC", "STDDPG", "STSAC", "game_gradients"]
+__all__ = ["AC", "DDPG", "SAC", "STAC", "STDDPG", "STSAC", "game_gradients", "game_solve"]

@@ -18,11 +18,17 @@ def main(arguments: Sequence[str]) -> int: ...
 
 class Agent:
     def __new__(
-        cls, algo: str, settings: str, obs_dim: int, actions: spaces.Space[Any], seed: int
+        cls,
+        algo: str,
+        settings: str,
+        obs_dim: int,
+        actions: spaces.Space[Any],
+        seed: int,
+        threads: int,
     ) -> Agent: ...
     damping: float
     def configure(
-        self, algo: str, settings: str, actions: spaces.Space[Any], seed: int
+        self, algo: str, settings: str, actions: spaces.Space[Any], seed: int, threads: int
     ) -> None: ...
     def reseed(self, seed: int) -> None: ...
     @property
@@ -50,13 +56,14 @@ class Agent:
     def drawn(self) -> Floats: ...
     def game_gradients(
         self, batch: dict[str, Floats], settings: str
-    ) -> dict[str, dict[str, Floats]]: ...
+    ) -> tuple[dict[str, dict[str, Floats]], dict[str, Any]]: ...
     def learn(
         self,
         env: VecEnv,
         first: Any,
         rollouts: Any,
         start: int,
+        threads: int,
         *,
         encode: Callable[[Any, bool], Floats] | None = None,
         normalizer: VecNormalize | None = None,

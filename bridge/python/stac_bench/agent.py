@@ -12,12 +12,21 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from stac_bench import _native
 from stac_bench.observations import ObservationCodec
+from stac_bench.policies import check_policy
 from stac_bench.rollouts import Rollouts
 
 ACTIVATIONS = {"relu": th.nn.ReLU, "tanh": th.nn.Tanh}
 
 
-def lent(name: str) -> property:
+def as_json(settings: dict[str, Any]) -> str:
+    """Settings as the Rust side reads them."""
+    for name, value in settings.items():
+        if isinstance(value, (float, np.floating)) and not np.isfinite(value):
+            raise ValueError(f"{name}={value}: it must be a finite number")
+    return json.dumps(settings, default=float)
+
+
+def lent(name: str) -> Any:
     """An attribute that is brought up to date when somebody looks at it."""
 
     def get(self: "RustAgent") -> Any:
@@ -34,7 +43,7 @@ def lent(name: str) -> property:
     return property(get, put)
 
 
-def alias(name: str) -> property:
+def alias(name: str) -> Any:
     """The policy's network of that name."""
     return property(lambda self: getattr(self.policy, name), lambda self, value: None)
 
@@ -55,7 +64,7 @@ class RustAgent(BaseAlgorithm):
     watched: ClassVar[tuple[str, ...]] = ()
     _agent: "_native.Agent | None" = None
     #: The agent's settings, and the attributes that they were made of.
-    _built_with: tuple[str, str] = ("", "")
+    _built_with: tuple[str, str, int] = ("", "", 0)
     _built_from: tuple[Any, ...] = ()
     #: The agent's updates when PyTorch's copy was last brought up to date, and what it was then.
     _seen_updates = 0
@@ -98,9 +107,17 @@ class RustAgent(BaseAlgorithm):
                 if activation not in ACTIVATIONS:
                     raise ValueError(f"activation_fn={activation!r}: it must be relu or tanh")
                 policy_kwargs["activation_fn"] = ACTIVATIONS[activation]
+        if kwargs.get("device", "auto") == "auto":
+            # The fused engine is the CPU's. Stable-Baselines3 would take a GPU if there is one.
+            kwargs["device"] = "cpu"
         return {name: kwargs.pop(name, value) for name, value in self.own_defaults.items()}
 
+    def _own_settings(self) -> dict[str, Any]:
+        """Ours of the Rust algorithm's settings."""
+        return {name: getattr(self, name) for name in self.own_defaults if name != "threads"}
+
     def _setup_model(self) -> None:
+        check_policy(self.policy_class, self.policy_kwargs)
         super()._setup_model()
         self._agent = None
         # The first weights are the Rust agent's, so that a seed means the same here and there.
@@ -127,14 +144,17 @@ class RustAgent(BaseAlgorithm):
         if self.seed is None and "_drawn_seed" not in self.__dict__:
             self._drawn_seed = int(np.random.randint(2**31 - 1))
         seed = self._drawn_seed if self.seed is None else self.seed
-        wanted = (self._algorithm(), json.dumps(self._settings(), default=float))
+        wanted = (self._algorithm(), as_json(self._settings()), self.threads)
+        algorithm, settings, threads = wanted
         if self._agent is None:
-            self._codec = ObservationCodec(self.observation_space)
-            self._agent = _native.Agent(*wanted, self._codec.dim, self.action_space, seed)
+            images = self.__dict__["_policy"].normalize_images
+            self._codec = ObservationCodec(self.observation_space, images)
+            space, dim = self.action_space, self._codec.dim
+            self._agent = _native.Agent(algorithm, settings, dim, space, seed, threads)
             self._agent.damping = self._damping
             self._seen_updates, self._seen = 0, None
         elif self._built_with != wanted:
-            self._agent.configure(*wanted, self.action_space, seed)
+            self._agent.configure(algorithm, settings, self.action_space, seed, threads)
         self._built_with, self._built_from = wanted, self._attributes()
         return self._agent
 
@@ -262,19 +282,20 @@ class RustAgent(BaseAlgorithm):
 
         Deterministic actions come from the Rust agent, and are those of `stac-bench` to the bit.
         """
-        shape = self.observation_space.shape
-        known = isinstance(observation, np.ndarray) and shape is not None
-        if not known or observation.shape[-len(shape or ()) :] != shape or not self._codec.plain:
-            return self.policy.predict(observation, state, episode_start, deterministic)
-        if self._agent is None or not self._acts_alike(deterministic):
-            return self.policy.predict(observation, state, episode_start, deterministic)
+        shape, space = self.observation_space.shape, self.action_space
+        plain = isinstance(observation, np.ndarray) and self._codec.plain
+        rust = plain and shape in (observation.shape, observation.shape[1:])
+        if self._agent is None or not rust or not self._acts_alike(deterministic):
+            actions, state = self.policy.predict(observation, state, episode_start, deterministic)
+            if isinstance(space, spaces.Discrete):
+                actions = np.asarray(actions + space.start)
+            return actions, state
         # Nobody else runs while an update does: what may have changed was looked at.
         if self._looked_at or not self._learning:
             self._sync()
         rows = np.ascontiguousarray(observation, dtype=np.float32).reshape(-1, self._codec.dim)
         actions = self._agent.act(rows)
         batch = () if observation.shape == shape else (len(rows),)
-        space = self.action_space
         if isinstance(space, spaces.Box):
             actions = actions.reshape(*batch, *space.shape).astype(space.dtype)
             return np.clip(actions, space.low, space.high), state
@@ -305,6 +326,7 @@ class RustAgent(BaseAlgorithm):
                 self._last_obs if normalizer is None else self._last_original_obs,
                 rollouts,
                 self.num_timesteps,
+                self.threads,
                 encode=None if self._codec.plain else self._codec.rows,
                 normalizer=normalizer,
                 noise=noise,

@@ -1,29 +1,38 @@
 """The gradients of a game, for comparison with other implementations."""
 
-import json
+import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
+from typing_extensions import Unpack
 
-from stac_bench.agent import RustAgent
+from stac_bench.agent import RustAgent, as_json
+from stac_bench.keywords import SolverKeywords
+from stac_bench.off_policy import LEADER, RustOffPolicy
 
 Gradients = dict[str, dict[str, np.ndarray]]
 
 
+class Solve(TypedDict):
+    """How the implicit term's solve went.
+
+    `fallback`: it failed or was not finite, and the implicit term is zero.
+    """
+
+    residual: float
+    iterations: int
+    negative_curvature: bool
+    fallback: bool
+
+
 def game_gradients(
-    model: RustAgent,
-    batch: Mapping[str, np.ndarray],
-    *,
-    solver: str | None = None,
-    lam: float | None = None,
-    cg_iterations: int | None = None,
-    cg_tolerance: float | None = None,
-    **settings: Any,
+    model: RustAgent, batch: Mapping[str, np.ndarray], **settings: Unpack[SolverKeywords]
 ) -> Gradients:
     """Both players' gradients at the model's parameters on `batch`.
 
-    Both objectives are losses; the actor's is -J. `B` is the number of transitions.
+    Both objectives are losses; the actor's is -J. `B` is the number of transitions. Warns if the
+    solve failed, so that the implicit term is zero; `game_solve` tells more.
 
     :param model: `DDPG`, `STDDPG`, `SAC` or `STSAC`; without a leader of its own, the actor leads
     :param batch: float32 arrays `obs` (B, obs_dim), `actions` (B, action_dim) in [-1, 1],
@@ -31,31 +40,56 @@ def game_gradients(
         the standard normal draws of the policy at `obs` and `next_obs` as well, `noise` and
         `next_noise` (B, action_dim); with `use_sde` those of the exploration matrix
         (features, action_dim), one for both in training
-    :param solver: and the others: instead of the model's own; more keywords of `STDDPG` are taken
+    :param settings: `solver`, `lam`, `cg_iterations`, `cg_tolerance` and the others of a leader as
+        in `STDDPG`, instead of the model's own
     :return: `leader_gradient` (D1 f1), `implicit_term` (D12 f2 (D22 f2 + lam I)^-1 D2 f1),
         `total_derivative` (their difference) and `follower_gradient` (D2 f2), each a dictionary of
         arrays by parameter name in the networks' order
     """
-    from stac_bench.off_policy import LEADER
+    gradients, solve = compute(model, batch, dict(settings))
+    if solve["fallback"]:
+        warnings.warn(
+            f"the solve failed (residual {solve['residual']:.3g} after {solve['iterations']}"
+            f" iterations, negative curvature: {solve['negative_curvature']}): the implicit term is"
+            " zero, and the total derivative the leader's own gradient; more `lam` may help",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return gradients
 
-    given = dict(
-        solver=solver, lam=lam, cg_iterations=cg_iterations, cg_tolerance=cg_tolerance, **settings
-    )
-    unknown = set(given) - set(LEADER) | (set(given) & {"leader"})
-    if unknown:
-        raise ValueError(f"unknown settings {sorted(unknown)}; known are {sorted(LEADER)}")
+
+def game_solve(
+    model: RustAgent, batch: Mapping[str, np.ndarray], **settings: Unpack[SolverKeywords]
+) -> Solve:
+    """How the solve behind `game_gradients` of the same arguments goes."""
+    return compute(model, batch, dict(settings))[1]
+
+
+def compute(
+    model: RustAgent, batch: Mapping[str, np.ndarray], given: dict[str, Any]
+) -> tuple[Gradients, Solve]:
+    """The gradients, and how the solve went."""
+    if not isinstance(model, RustOffPolicy):
+        raise TypeError(
+            f"the model is {type(model).__name__}; it must be DDPG, STDDPG, SAC or STSAC: others"
+            " learn from whole trajectories, not from a batch of transitions"
+        )
+    known = set(LEADER) - {"leader"}
+    if unknown := set(given) - known:
+        raise ValueError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}")
     own = {key: getattr(model, key, default) for key, default in LEADER.items()}
     leader = own.pop("leader")
-    own |= {key: value for key, value in given.items() if value is not None}
     own["solver"] = own["solver"] or ("woodbury" if leader == "actor" else "cg")
-    if solver is not None and lam is None and solver != getattr(model, "solver", None):
+    if given.get("solver") not in (None, own["solver"]):
         own["lam"] = None  # the solver's own default, not another solver's value
+    own |= {key: value for key, value in given.items() if value is not None}
     agent = model._build()
     model._sync()
-    return agent.game_gradients(check(model, batch), json.dumps(own, default=float))
+    gradients, solve = agent.game_gradients(check(model, batch), as_json(own))
+    return gradients, Solve(**solve)  # type: ignore[typeddict-item]
 
 
-def check(model: RustAgent, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def check(model: RustOffPolicy, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The batch as contiguous float32, or a `ValueError` that says what is wrong with it."""
     actions = int(np.prod(model.action_space.shape))
     widths = {"obs": model._codec.dim, "actions": actions, "next_obs": model._codec.dim}
@@ -66,15 +100,20 @@ def check(model: RustAgent, batch: Mapping[str, np.ndarray]) -> dict[str, np.nda
         raise TypeError(f"the batch is a {type(batch).__name__}; it must be a dictionary of arrays")
     if set(batch) != set(widths):
         raise ValueError(f"the batch has {sorted(batch)}; it must have {sorted(widths)}")
+    transitions = np.size(batch["rewards"])
+    if transitions == 0:
+        raise ValueError("the batch is empty; it must have at least one transition")
     sizes: dict[str, int] = {}
     if noise and model.use_sde:
         # Draws of a matrix with a row per feature, not of rows of the batch.
         sizes = dict.fromkeys(noise, len(model.policy.actor.log_std))
     arrays = {}
     for name, width in widths.items():
-        size = sizes.get(name, len(batch["rewards"]))
+        size = sizes.get(name, transitions)
         array = np.ascontiguousarray(batch[name], dtype=np.float32)
         if len(array) != size or array.size != size * width:
             raise ValueError(f"{name} has shape {array.shape}; it must be ({size}, {width})")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} has numbers that are NaN or infinite")
         arrays[name] = array
     return arrays

@@ -1,19 +1,28 @@
 """DDPG, SAC and their Stackelberg forms."""
 
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar
 
 import numpy as np
 import stable_baselines3 as sb3
 import torch as th
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
-from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit as Unit
 from typing_extensions import Self, Unpack
 
 from stac_bench.agent import RustAgent, alias, lent
+from stac_bench.keywords import (
+    DDPGKeywords,
+    OffPolicySettings,
+    Role,
+    SACKeywords,
+    SolverSettings,
+    STDDPGKeywords,
+    STSACKeywords,
+    TargetPolicy,
+)
 from stac_bench.replay import LiveReplay, adopt
 from stac_bench.rollouts import Rollouts
 
@@ -41,51 +50,6 @@ COMMON = {
     "engine": "auto",
     "threads": 1,
 }
-
-
-class OffPolicyKeywords(TypedDict, total=False):
-    """Keywords of the off-policy classes. Stable-Baselines3's come first, with its defaults."""
-
-    learning_rate: float | Schedule
-    buffer_size: int
-    learning_starts: int
-    batch_size: int
-    tau: float
-    gamma: float
-    train_freq: int | tuple[int, str]
-    gradient_steps: int
-    action_noise: ActionNoise | None
-    replay_buffer_class: type[ReplayBuffer] | None
-    replay_buffer_kwargs: dict[str, Any] | None
-    optimize_memory_usage: bool
-    policy_kwargs: dict[str, Any] | None
-    tensorboard_log: str | None
-    verbose: int
-    seed: int | None
-    device: th.device | str
-    critic_learning_rate: float | None
-    random_steps: int | None
-    optimizer: str
-    update_order: str
-    unroll: int
-    engine: str
-    threads: int
-
-
-class LeaderKeywords(OffPolicyKeywords, total=False):
-    """Keywords of the Stackelberg classes: those of their baselines, and the leader's update."""
-
-    solver: str | None
-    curvature: str
-    lam: float | None
-    lam_decay: str
-    cg_iterations: int
-    cg_tolerance: float
-    solver_rank: int
-    curvature_stop: bool
-    warm_start: bool
-    norm_ratio_clamp: float | None
-    independent_minibatches: bool
 
 
 class OffPolicyRollouts(Rollouts):
@@ -137,7 +101,7 @@ class OffPolicyRollouts(Rollouts):
             model.dump_logs()
 
 
-class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
+class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
     """An off-policy class of Stable-Baselines3 that learns in Rust.
 
     The memory that learns is Rust's; `model.replay_buffer` is a Stable-Baselines3 buffer on top.
@@ -154,7 +118,7 @@ class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
         env: GymEnv | str | None,
         *args: Any,
         _init_setup_model: bool = True,
-        **kwargs: Unpack[OffPolicyKeywords],
+        **kwargs: Any,
     ) -> None:
         own = self._take_own(kwargs)
         super().__init__(policy, env, *args, _init_setup_model=False, **kwargs)
@@ -168,13 +132,18 @@ class RustOffPolicy(RustAgent, OffPolicyAlgorithm):
         if self.replay_buffer_class not in (None, ReplayBuffer, DictReplayBuffer):
             name = self.replay_buffer_class.__name__
             raise ValueError(f"replay_buffer_class={name}: it must be ReplayBuffer")
+        # A buffer that saves memory cannot tell cut episodes; the Rust memory, which learns, can.
+        saves = self.optimize_memory_usage
+        if not (saves or self.replay_buffer_kwargs.get("handle_timeout_termination", True)):
+            raise ValueError(
+                "replay_buffer_kwargs: handle_timeout_termination=False: it must be True, since"
+                " episodes that were cut go on in the memory"
+            )
         policy = self.__dict__["_policy"]
         actor, critic = policy.actor_kwargs["net_arch"], policy.critic_kwargs["net_arch"]
         if actor != critic:
             raise ValueError(f"net_arch: both networks must have one shape, not {actor}, {critic}")
-        if policy.optimizer_class is not th.optim.Adam:
-            raise ValueError(f"optimizer_class={policy.optimizer_class}: it must be Adam")
-        own = {name: getattr(self, name) for name in self.own_defaults if name != "threads"}
+        own = self._own_settings()
         if own.get("solver", "") is None:
             own["solver"] = "woodbury" if self.leader == "actor" else "cg"
         if own["random_steps"] is None:
@@ -283,11 +252,23 @@ class DDPG(RustOffPolicy, sb3.DDPG):
         `current` ones
     :param unroll: follower steps per leader step
     :param engine: `auto`, `autograd` or `fused`
-    :param threads: of libtorch (`engine="autograd"`), while the model learns
+    :param threads: that compute gradients; results depend on their number in the last digits
+    :param device: `cpu`, which `auto` is here, or `cuda` (with `engine="autograd"`)
     """
 
     own_defaults: ClassVar[dict[str, Any]] = {**COMMON, "noise_std": 0.0, "target_policy": "target"}
     actor_target = alias("actor_target")
+    noise_std: float
+    target_policy: TargetPolicy
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        **kwargs: Unpack[DDPGKeywords],
+    ) -> None:
+        super().__init__(policy, env, *args, **kwargs)
 
     def _algorithm(self) -> str:
         return "ddpg"
@@ -300,22 +281,28 @@ class SAC(RustOffPolicy, sb3.SAC):
     """Soft actor-critic (Haarnoja et al., 2018), learning in Rust.
 
     Takes the keywords of `stable_baselines3.SAC`, and those of `DDPG` but for `noise_std` and
-    `target_policy`. With `use_sde`, `engine="auto"` is `autograd`.
+    `target_policy`. `target_update_interval` counts all updates, not those of one round alone.
+    With `use_sde`, `engine="auto"` is `autograd`.
     """
 
     own_defaults: ClassVar[dict[str, Any]] = dict(COMMON)
     watched = (*RustOffPolicy.watched, "ent_coef", "target_entropy")
     log_ent_coef = lent("log_ent_coef")
 
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        **kwargs: Unpack[SACKeywords],
+    ) -> None:
+        super().__init__(policy, env, *args, **kwargs)
+
     def _algorithm(self) -> str:
         return "sac"
 
     def _settings(self) -> dict[str, Any]:
-        if self.target_update_interval != 1:
-            raise ValueError(
-                f"target_update_interval={self.target_update_interval}: targets follow every update"
-            )
-        auto = isinstance(self.ent_coef, str)
+        auto = isinstance(self.ent_coef, str) and self.ent_coef.startswith("auto")
         if auto and self.__dict__.get("_log_ent_coef") is None:
             raise ValueError(
                 f"ent_coef={self.ent_coef!r}: a coefficient that was fixed stays fixed"
@@ -324,6 +311,7 @@ class SAC(RustOffPolicy, sb3.SAC):
             **self._with_sde(super()._settings()),
             "ent_coef": self.ent_coef if auto else float(self.ent_coef),
             "target_entropy": self.target_entropy,
+            "target_update_interval": self.target_update_interval,
         }
 
     def _with_sde(self, settings: dict[str, Any]) -> dict[str, Any]:
@@ -351,8 +339,10 @@ class SAC(RustOffPolicy, sb3.SAC):
         return [*super()._excluded_save_params(), "_log_ent_coef"]
 
 
-class Leads(RustOffPolicy):
+class Leads(SolverSettings, RustOffPolicy):
     """Mixed in before a baseline, gives it a leader (Zheng et al., 2022)."""
+
+    leader: Role
 
     def _algorithm(self) -> str:
         if self.leader not in ("actor", "critic"):
@@ -387,6 +377,15 @@ class STDDPG(Leads, DDPG):
         "target_policy": "current",
     }
 
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        **kwargs: Unpack[STDDPGKeywords],
+    ) -> None:
+        super().__init__(policy, env, *args, **kwargs)  # type: ignore[misc]
+
 
 class STSAC(Leads, SAC):
     """Stackelberg SAC. Takes the keywords of `SAC`, and those of a leader as `STDDPG` does."""
@@ -396,3 +395,12 @@ class STSAC(Leads, SAC):
         **LEADER,
         "update_order": "simultaneous",
     }
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        **kwargs: Unpack[STSACKeywords],
+    ) -> None:
+        super().__init__(policy, env, *args, **kwargs)  # type: ignore[misc]

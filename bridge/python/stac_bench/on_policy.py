@@ -1,17 +1,25 @@
 """Actor-critic on trajectories, and STAC."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import stable_baselines3 as sb3
 import torch as th
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from typing_extensions import Self, Unpack
 
 from stac_bench.agent import RustAgent
+from stac_bench.keywords import (
+    ACKeywords,
+    AgentSettings,
+    CriticKind,
+    SolverSettings,
+    STACKeywords,
+    Surrogate,
+)
 from stac_bench.live import Live, live_class
 from stac_bench.off_policy import LEADER
 from stac_bench.rollouts import Rollouts
@@ -22,45 +30,10 @@ COLUMNS = (
     *("advantages", "returns", "pos", "full"),
 )
 #: Keywords of `stable_baselines3.A2C` that mean nothing here.
-FOREIGN = ("vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop")
-
-
-class OnPolicyKeywords(TypedDict, total=False):
-    """Keywords of the on-policy classes. Stable-Baselines3's come first, with its defaults."""
-
-    learning_rate: float | Schedule
-    n_steps: int
-    gamma: float
-    gae_lambda: float
-    ent_coef: float
-    normalize_advantage: bool
-    use_sde: bool
-    sde_sample_freq: int
-    stats_window_size: int
-    tensorboard_log: str | None
-    policy_kwargs: dict[str, Any] | None
-    verbose: int
-    seed: int | None
-    device: th.device | str
-    critic_learning_rate: float | None
-    critic_steps: int
-    critic: str
-    surrogate: str
-    step_match: bool
-    optimizer: str
-    engine: str
-    threads: int
-    solver: str | None
-    curvature: str
-    lam: float | None
-    lam_decay: str
-    cg_iterations: int
-    cg_tolerance: float
-    solver_rank: int
-    curvature_stop: bool
-    warm_start: bool
-    norm_ratio_clamp: float | None
-    independent_minibatches: bool
+FOREIGN = (
+    *("vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop"),
+    *("rollout_buffer_class", "rollout_buffer_kwargs"),
+)
 
 
 class LiveRollout(Live):
@@ -145,11 +118,11 @@ class OnPolicyRollouts(Rollouts):
         buffer.compute_returns_and_advantage(last_values, model._last_episode_starts)
 
 
-class AC(RustAgent, sb3.A2C):
+class AC(AgentSettings, SolverSettings, RustAgent, sb3.A2C):
     """Actor-critic on batches of trajectories (Spinning Up's), learning in Rust.
 
     Takes the keywords of `stable_baselines3.A2C` but for `vf_coef`, `max_grad_norm` and those of
-    RMSprop, and these:
+    RMSprop and of the rollout buffer, and these:
 
     :param critic_learning_rate: step size of the critic, where it differs
     :param critic_steps: critic steps per actor step
@@ -158,7 +131,8 @@ class AC(RustAgent, sb3.A2C):
     :param step_match: whether the gradient takes the length of STAC's total derivative
     :param optimizer: `adam` or `sgd`
     :param engine: `auto` or `autograd`
-    :param threads: of libtorch (`engine="autograd"`), while the model learns
+    :param threads: of libtorch, while the model learns
+    :param device: `cpu`, which `auto` is here, or `cuda`
 
     and those of a leader as `STDDPG` does.
     """
@@ -174,6 +148,10 @@ class AC(RustAgent, sb3.A2C):
         "engine": "auto",
         "threads": 1,
     }
+    critic_steps: int
+    critic: CriticKind
+    surrogate: Surrogate
+    step_match: bool
     watched = ("gamma", "gae_lambda", "normalize_advantage", "ent_coef")
 
     def __init__(
@@ -181,17 +159,17 @@ class AC(RustAgent, sb3.A2C):
         policy: str | type[BasePolicy],
         env: GymEnv | str | None,
         *args: Any,
-        _init_setup_model: bool = True,
-        **kwargs: Unpack[OnPolicyKeywords],
+        **kwargs: Unpack[ACKeywords],
     ) -> None:
         foreign = [key for key in FOREIGN if key in kwargs]
         if foreign:
             raise TypeError(f"{type(self).__name__} has no {', '.join(foreign)}")
-        own = self._take_own(kwargs)
-        keywords: dict[str, Any] = {"device": "cpu", "use_rms_prop": False, **kwargs}
+        keywords: dict[str, Any] = {"use_rms_prop": False, **kwargs}
+        set_up = keywords.pop("_init_setup_model", True)
+        own = self._take_own(keywords)
         super().__init__(policy, env, *args, _init_setup_model=False, **keywords)
         self.__dict__.update(own)
-        if _init_setup_model:
+        if set_up:
             self._setup_model()
 
     def _algorithm(self) -> str:
@@ -203,17 +181,13 @@ class AC(RustAgent, sb3.A2C):
                 f"critic={self.critic!r}: policies here hold V(s) alone; stac-bench has `critic: q`"
             )
         policy = self.__dict__["_policy"]
-        noise = policy.dist_kwargs or {"full_std": True, "squash_output": False, "use_expln": False}
-        for key, value in (("full_std", True), ("squash_output", False)):
-            if noise[key] != value:
-                raise ValueError(f"{key}={noise[key]}: with use_sde it must be {value}")
         net_arch = policy.net_arch
         if isinstance(net_arch, dict):
             pi, vf = net_arch.get("pi", []), net_arch.get("vf", [])
             if pi != vf:
                 raise ValueError(f"net_arch: both networks must have one shape, not {pi}, {vf}")
             net_arch = pi
-        own = {name: getattr(self, name) for name in self.own_defaults if name != "threads"}
+        own = self._own_settings()
         if own["solver"] is None:
             own["solver"] = "cg"
         return {
@@ -228,7 +202,7 @@ class AC(RustAgent, sb3.A2C):
             "policy_kwargs": {
                 **self._network(policy, net_arch),
                 "log_std_init": policy.log_std_init,
-                "use_expln": noise["use_expln"],
+                "use_expln": (policy.dist_kwargs or {}).get("use_expln", False),
             },
         }
 
@@ -272,6 +246,16 @@ class STAC(AC):
     """Stackelberg actor-critic, the actor leads. Takes the keywords of `AC`."""
 
     own_defaults: ClassVar[dict[str, Any]] = {**AC.own_defaults, "leader": "actor"}
+    leader: Literal["actor"]
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        **kwargs: Unpack[STACKeywords],
+    ) -> None:
+        super().__init__(policy, env, *args, **kwargs)  # type: ignore[misc]
 
     def _algorithm(self) -> str:
         if self.leader != "actor":

@@ -3,6 +3,7 @@
 
 use super::{Learner, OffPolicy, learner, point};
 use crate::agent::{Agent, GameGradients, Moments, Parameter};
+use crate::algo::config::at_least_one;
 use crate::algo::moments;
 use crate::algo::off_policy::Family;
 use crate::algo::stackelberg::{Damping, StackelbergConfig};
@@ -134,6 +135,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         stackelberg: &StackelbergConfig,
     ) -> Result<GameGradients> {
         stackelberg.validate()?;
+        at_least_one("the batch's size", batch.size)?;
         let role = self.config.leader.unwrap_or(Role::Actor);
         if role == Role::Critic {
             stackelberg.refuse_gauss_newton()?;
@@ -148,13 +150,14 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         let Self { engine, actor, critic, .. } = self;
         let mut game = engine.freeze(point(actor, critic, ent_coef, batch), role)?;
         game.gradient(Player::Follower, Player::Follower, &mut follower)?;
-        total_derivative(&mut game, &mut solver, lambda, clamp, &mut leader)?;
+        let solve = total_derivative(&mut game, &mut solver, lambda, clamp, &mut leader)?;
         drop(game);
         Ok(GameGradients {
             leader: self.named(role, &leader.individual),
             implicit: self.named(role, &leader.implicit),
             total: self.named(role, &leader.total),
             follower: self.named(role.opponent(), &follower),
+            solve,
         })
     }
 

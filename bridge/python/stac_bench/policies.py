@@ -1,0 +1,37 @@
+"""Which of a policy's keywords mean something here."""
+
+import inspect
+from typing import Any
+
+import torch as th
+
+#: Honoured. Features of flat observations have no parameters: sharing them changes nothing.
+HONOURED = {
+    *("net_arch", "activation_fn", "n_critics", "log_std_init", "normalize_images"),
+    *("share_features_extractor", "use_sde", "use_expln", "clip_mean"),
+}
+#: What Adam is in Rust.
+ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
+
+
+def check_policy(policy: type[Any], policy_kwargs: dict[str, Any]) -> None:
+    """A `ValueError` for the first of `policy_kwargs` that would be ignored.
+
+    One at its default is none, and one that the policy does not have is for itself to refuse.
+    """
+    parameters = inspect.signature(policy).parameters
+    for name, value in policy_kwargs.items():
+        if name in HONOURED or name not in parameters:
+            continue
+        if value in (parameters[name].default, {}):
+            continue
+        reason = f"it must be {parameters[name].default!r}"
+        if name == "optimizer_class":
+            if value is th.optim.Adam:
+                continue
+            reason = 'it must be torch.optim.Adam; optimizer="sgd" is gradient descent'
+        if name == "optimizer_kwargs":
+            if {**ADAM, **value, "betas": tuple(value.get("betas", ADAM["betas"]))} == ADAM:
+                continue
+            reason = f"Adam has {ADAM} here"
+        raise ValueError(f"policy_kwargs: {name}={value!r}: {reason}")
