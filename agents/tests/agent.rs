@@ -227,7 +227,7 @@ fn targets_follow_every_kth_update() {
         let mut agent = agent(
             algo,
             1,
-            json!({"tau": 1.0, "target_update_interval": 3, "train_freq": 1, "gradient_steps": 1, "learning_starts": 1}),
+            json!({"tau": 1.0, "target_update_interval": 3, "train_freq": 1, "gradient_steps": 1, "learning_starts": 0}),
         );
         let mut followed = Vec::new();
         for _ in 0..7 {
