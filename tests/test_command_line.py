@@ -6,11 +6,12 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from conftest import QUICK, ROOT
+from conftest import QUICK, QUICK_ON_POLICY, ROOT
 
 POINT = ["--env", "Point-v0", "--env-import", "environments"]
 
@@ -306,3 +307,48 @@ def test_the_end_of_the_terminal_did_not_spare_runs_under_nohup(
     assert process.wait(timeout=60) == 0
     for run in runs:
         assert json.loads((run / "manifest.json").read_text())["status"] == "done"
+
+
+IN_A_PROCESS = """
+import os, time
+import gymnasium as gym
+from environments import Point
+
+class InAProcess(Point):
+    def step(self, action):
+        if self.steps == 50 and os.getppid() != int(os.environ["TESTS"]):
+            with open("process", "w") as file:
+                file.write(str(os.getpid()))
+            time.sleep(float(os.environ["PAUSE"]))
+        return super().step(action)
+
+gym.register("InAProcess-v0", InAProcess, max_episode_steps=20)
+"""
+
+
+def alive(process):
+    stat = Path(f"/proc/{process}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: no other process")
+@pytest.mark.parametrize("kind, pause", [(signal.SIGINT, 1000), (signal.SIGKILL, 0.1)])
+def test_an_environments_process_outlived_its_run(binary, environment, tmp_path, kind, pause):
+    """Ctrl-C waited for one that hangs; a killed run left one that does not."""
+    (tmp_path / "in_a_process.py").write_text(IN_A_PROCESS)
+    more = {"PYTHONPATH": f"{tmp_path}:{environment['PYTHONPATH']}", "TESTS": str(os.getpid())}
+    arguments = ["--env", "InAProcess-v0", "--env-import", "in_a_process", "--algo", "ac"]
+    run = subprocess.Popen(
+        [binary, *arguments, *QUICK_ON_POLICY, "--n-envs", "2", "--steps", "10000000"],
+        cwd=tmp_path,
+        env={**environment, **more, "PAUSE": str(pause)},
+    )
+    told = tmp_path / "process"
+    wait_for(run, told)
+    time.sleep(0.2)  # until it is written
+    run.send_signal(kind)
+    assert run.wait(timeout=60) == (130 if kind == signal.SIGINT else -signal.SIGKILL)
+    process, patience = int(told.read_text()), time.monotonic() + 30
+    while alive(process) and time.monotonic() < patience:
+        time.sleep(0.1)
+    assert not alive(process)

@@ -10,9 +10,9 @@ import torch as th
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.utils import polyak_update
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stac_bench import DDPG, STAC, STDDPG, STSAC
-from test_python import QUICK, assert_same, state_of
+from test_python import QUICK, Short, assert_same, state_of
 from test_python_learning import Change, small
 
 # -- settings ------------------------------------------------------------------------------------
@@ -26,6 +26,7 @@ CHANGES = [
     *(setting("gamma", 0.5), setting("tau", 0.5), setting("batch_size", 7)),
     *(setting("gradient_steps", 3), setting("ent_coef", 3.0), setting("lam", 30.0)),
     *(setting("norm_ratio_clamp", 1e-3), setting("unroll", 2)),
+    setting("target_update_interval", 3),
     pytest.param(lambda model: setattr(model, "lr_schedule", lambda _: 1e-5), id="lr_schedule"),
 ]
 
@@ -165,3 +166,15 @@ def test_adaptive_damping_began_anew_in_a_loaded_model(way, tmp_path):
     other = pickle.loads(pickle.dumps(model)) if way == "pickle" else other
     other.learn(10, reset_num_timesteps=False)
     assert other._agent.damping == pytest.approx(1.01**-50)
+
+
+def test_a_plain_environment_was_normalised_as_the_one_before():
+    model = DDPG("MlpPolicy", VecNormalize(DummyVecEnv([Short])), **QUICK).learn(60)
+    model.set_env(DummyVecEnv([Short]))
+
+    def acts_as_predicted(local, _):
+        predicted, _ = local["self"].predict(local["self"]._last_obs, deterministic=True)
+        return np.allclose(local["actions"], predicted, atol=1e-6)
+
+    model.learn(20, callback=acts_as_predicted, reset_num_timesteps=False)
+    assert model.num_timesteps == 80

@@ -1,5 +1,8 @@
 """State-dependent exploration against Stable-Baselines3's own distribution."""
 
+import itertools
+
+import gymnasium as gym
 import numpy as np
 import pytest
 import stable_baselines3 as sb3
@@ -122,3 +125,32 @@ def compare(ours, prefix, module, loss):
 def test_what_it_does_not_go_with_is_refused_by_name(kind, keywords, words):
     with pytest.raises(ValueError, match=words):
         kind("MlpPolicy", "Pendulum-v1", use_sde=True, **keywords)
+
+
+class Still(gym.Env):
+    """Where nothing changes."""
+
+    observation_space = gym.spaces.Box(-1, 1, (3,))
+    action_space = gym.spaces.Box(-1, 1, (2,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.ones(3, np.float32), {}
+
+    def step(self, action):
+        return np.ones(3, np.float32), 0.0, False, False, {}
+
+
+@pytest.mark.parametrize("train_freq, sde_sample_freq", [(1, -1), (8, -1), (12, 5)])
+def test_a_matrix_lasted_fifty_steps_whatever_a_rollout_is(train_freq, sde_sample_freq):
+    """Under one state and one policy, actions change with the matrix alone."""
+    changes = {}
+    for kind in (SAC, sb3.SAC):
+        actions = []
+        keywords = {"train_freq": train_freq, "sde_sample_freq": sde_sample_freq}
+        keywords |= {"use_sde": True, "use_sde_at_warmup": True, "learning_starts": 1000, "seed": 0}
+        model = kind("MlpPolicy", Still(), **keywords)
+        model.learn(40, callback=lambda local, _, to=actions: to.append(local["actions"]) or True)
+        pairs = enumerate(itertools.pairwise(actions), 1)
+        changes[kind] = [step for step, (a, b) in pairs if not np.array_equal(a, b)]
+    assert changes[SAC] == changes[sb3.SAC] != []

@@ -9,8 +9,8 @@ thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(1) };
 }
 
-/// Whether the pool is there. There is one, made once.
-static POOL: Mutex<bool> = Mutex::new(false);
+/// The process whose pool is there. There is one, made once.
+static POOL: Mutex<Option<u32>> = Mutex::new(None);
 
 /// Gives gradients `count` threads, of which the calling one is the first, and libtorch as many;
 /// without it there is one. To be called from the thread that will drive the agents, and before they
@@ -41,11 +41,16 @@ fn grant(count: usize, pool: usize) -> Result<()> {
         return Err(unable(count, format!("this machine has {} cores", cores())));
     }
     let mut made = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    if count > 1 && !*made {
+    let process = std::process::id();
+    if count > 1 && made.is_some_and(|maker| maker != process) {
+        let reason = "this process was forked from one that has threads; start it with spawn";
+        return Err(unable(count, reason.into()));
+    }
+    if count > 1 && made.is_none() {
         // The calling thread is one of the pool, so that it works on its share instead of waiting.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(pool).use_current_thread();
         pool.build_global().map_err(|error| unable(count, error.to_string()))?;
-        *made = true;
+        *made = Some(process);
     }
     COUNT.set(count);
     Ok(())
@@ -89,7 +94,9 @@ pub(crate) fn keep_awake<R>(threads: usize, f: impl FnOnce() -> R) -> R {
     let done = AtomicBool::new(false);
     rayon::in_place_scope(|scope| {
         scope.spawn_broadcast(|_, thread| {
-            if thread.index() != caller {
+            // The next ones; a pool may have more than are asked for.
+            let pool = thread.num_threads();
+            if (1..threads).contains(&((thread.index() + pool - caller) % pool)) {
                 poll_until(&done);
             }
         });

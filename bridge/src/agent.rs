@@ -283,6 +283,9 @@ impl PyAgent {
     ) -> PyResult<u64> {
         agents::threads::share(threads).map_err(exception)?;
         lock(&self.agent).set_steps(start);
+        if normalizer.is_none() {
+            lock(&self.agent).set_normalizer(None);
+        }
         let mut env = crate::vec_env::VecEnv::new(
             env,
             first,

@@ -10,6 +10,7 @@ use agents::{Env, Error, Result, Spaces, Step};
 use pipe::{Answer, Pipe, Request};
 use pyo3::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// `n` Gymnasium environments as one [`Env`]. Each core has a share of them: the first is stepped here, each other in a
 /// process forked from this one. Row `i` is always environment `i`, so that results depend on seeds and `n` alone.
@@ -26,6 +27,7 @@ struct Child {
     pipe: Pipe,
     /// Its environments among all.
     first: usize,
+    num_envs: usize,
     step: Step,
 }
 
@@ -37,14 +39,18 @@ impl GymEnvs {
     pub fn make(options: &EnvOptions, n: usize) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, Into::into);
         let share = n.div_ceil(cores);
+        // Before anything is made here that a process must not have twice; they make theirs side by side.
+        let mut children = Vec::new();
+        for first in (0..n).step_by(share.max(1)).skip(1) {
+            let child = Child::fork(options, first, share.min(n - first), &mut children)?;
+            children.push(child);
+        }
         let own = make_share(options, share)?;
         let spaces = own.spaces().clone();
-        let firsts = (0..n).step_by(share.max(1)).skip(1);
-        let mut children = firsts
-            .map(|first| Child::fork(options, &spaces, first, share.min(n - first)))
-            .collect::<Result<Vec<_>>>()?;
-        // They make their environments side by side.
-        children.iter_mut().try_for_each(|child| child.pipe.receive()?.done())?;
+        for child in &mut children {
+            child.pipe.receive()?.done()?;
+            child.step = Step::new(child.num_envs, spaces.obs_dim);
+        }
         Ok(Self { own_step: Step::new(own.num_envs(), spaces.obs_dim), own, children, num_envs: n })
     }
 }
@@ -73,7 +79,8 @@ impl Env for GymEnvs {
         let first = self.own.num_envs();
         for child in &mut self.children {
             let (start, len) = ((child.first - first) * obs_dim, child.step.obs.len());
-            let answer = child.pipe.receive()?.observations(&mut rest[start..start + len]);
+            let obs = &mut rest[start..start + len];
+            let answer = child.pipe.receive().and_then(|answer| answer.observations(obs));
             result = result.and(answer);
         }
         result
@@ -89,7 +96,7 @@ impl Env for GymEnvs {
         let mut result = self.own.step(own_actions, &mut self.own_step);
         step.copy_rows(0, &self.own_step);
         for child in &mut self.children {
-            let answer = child.pipe.receive()?.step(&mut child.step);
+            let answer = child.pipe.receive().and_then(|answer| answer.step(&mut child.step));
             step.copy_rows(child.first, &child.step);
             result = result.and(answer);
         }
@@ -98,10 +105,11 @@ impl Env for GymEnvs {
 }
 
 impl Child {
-    /// Starts a process that makes `n` environments, says whether it could, and steps them.
-    fn fork(options: &EnvOptions, spaces: &Spaces, first: usize, n: usize) -> Result<Self> {
+    /// Starts a process that makes `n` environments, says whether it could, and steps them. It has no end
+    /// of another's pipe, so that each process sees its own one close.
+    fn fork(options: &EnvOptions, first: usize, n: usize, earlier: &mut [Self]) -> Result<Self> {
         let unable = |error| Error::config("n_envs", first + n, format!("no process: {error}"));
-        let (ours, theirs) = Pipe::pair().map_err(unable)?;
+        let (mut ours, theirs) = Pipe::pair().map_err(unable)?;
         let process = attached("the start of a process", |py| {
             // What is not yet written would be written twice.
             flush(py)?;
@@ -110,12 +118,14 @@ impl Child {
             py.import("warnings")?.call_method1("filterwarnings", about)?;
             let process = py.import("os")?.call_method0("fork")?.extract()?;
             if process == 0 {
+                earlier.iter_mut().for_each(|child| child.pipe.let_go());
+                ours.let_go();
                 // Python 3.11 cannot have its last thread leave and come back: this one stays known.
                 py.detach(|| run_child(options, n, theirs));
             }
             Ok(process)
         })?;
-        Ok(Self { process, pipe: ours, first, step: Step::new(n, spaces.obs_dim) })
+        Ok(Self { process, pipe: ours, first, num_envs: n, step: Step::default() })
     }
 }
 
@@ -127,11 +137,11 @@ fn run_child(options: &EnvOptions, n: usize, pipe: Pipe) -> ! {
 
 /// Answers requests until nobody can ask.
 fn serve(options: &EnvOptions, n: usize, mut pipe: Pipe) {
-    // Ctrl-C is for the process that asks.
+    // What ends a run is for the process that asks; this one ends with it.
     let deaf = attached("the start of a process", |py| {
         let signal = py.import("signal")?;
-        for (name, action) in [("SIGINT", "SIG_IGN"), ("SIGTERM", "SIG_DFL")] {
-            signal.call_method1("signal", (signal.getattr(name)?, signal.getattr(action)?))?;
+        for name in ["SIGINT", "SIGTERM", "SIGHUP"] {
+            signal.call_method1("signal", (signal.getattr(name)?, signal.getattr("SIG_IGN")?))?;
         }
         Ok(())
     });
@@ -180,11 +190,21 @@ fn leave(well: bool) -> ! {
 }
 
 impl Drop for Child {
-    /// Closes the pipe, which ends the process.
+    /// Closes the pipe, which ends the process; one that hangs in its environment is killed.
     fn drop(&mut self) {
         self.pipe.close();
         let ended = attached("the end of a process", |py| {
-            py.import("os")?.call_method1("waitpid", (self.process, 0)).map(drop)
+            let os = py.import("os")?;
+            for _ in 0..100 {
+                let ended = os.call_method1("waitpid", (self.process, os.getattr("WNOHANG")?))?;
+                if ended.get_item(0)?.extract::<i32>()? == self.process {
+                    return Ok(());
+                }
+                py.detach(|| std::thread::sleep(Duration::from_millis(10)));
+            }
+            let kill = py.import("signal")?.getattr("SIGKILL")?;
+            os.call_method1("kill", (self.process, kill))?;
+            os.call_method1("waitpid", (self.process, 0)).map(drop)
         });
         if let Err(error) = ended {
             tracing::warn!(%error, "an environment's process did not end");

@@ -128,6 +128,9 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
 
     /// One update: a leader step and `unroll` follower steps on one minibatch (Algorithm 2).
     fn update(&mut self) -> Result<()> {
+        if self.replay.is_empty() {
+            return Err(Error::config("replay_buffer", "empty", "there is nothing to learn from"));
+        }
         let own = self.independent.iter_mut().flatten().map(|(_, batch)| batch);
         for batch in std::iter::once(&mut self.batch).chain(own) {
             self.replay.sample(self.config.batch_size, &mut self.sampling, batch);

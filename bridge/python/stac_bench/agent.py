@@ -23,7 +23,10 @@ def as_json(settings: dict[str, Any]) -> str:
     for name, value in settings.items():
         if isinstance(value, (float, np.floating)) and not np.isfinite(value):
             raise ValueError(f"{name}={value}: it must be a finite number")
-    return json.dumps(settings, default=float)
+    # Numbers of numpy are integers or not, as they were.
+    return json.dumps(
+        settings, default=lambda x: x.item() if isinstance(x, np.generic) else float(x)
+    )
 
 
 def lent(name: str) -> Any:
@@ -39,6 +42,7 @@ def lent(name: str) -> Any:
 
     def put(self: "RustAgent", value: Any) -> None:
         self.__dict__[f"_{name}"] = value
+        self._looked_at = True
 
     return property(get, put)
 

@@ -82,7 +82,9 @@ def compute(
     own["solver"] = own["solver"] or ("woodbury" if leader == "actor" else "cg")
     if given.get("solver") not in (None, own["solver"]):
         own["lam"] = None  # the solver's own default, not another solver's value
-    own |= {key: value for key, value in given.items() if value is not None}
+    # None is a value of one key alone; of the others it means the model's own.
+    chosen = lambda key: given[key] is not None or key == "norm_ratio_clamp"  # noqa: E731
+    own |= {key: value for key, value in given.items() if chosen(key)}
     agent = model._build()
     model._sync()
     gradients, solve = agent.game_gradients(check(model, batch), as_json(own))

@@ -110,7 +110,7 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
     actor = alias("actor")
     critic = alias("critic")
     critic_target = alias("critic_target")
-    watched = ("gamma", "tau", "batch_size", "learning_starts")
+    watched = ("gamma", "tau", "batch_size", "learning_starts", "train_freq")
 
     def __init__(
         self,
@@ -147,9 +147,12 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
         if own.get("solver", "") is None:
             own["solver"] = "woodbury" if self.leader == "actor" else "cg"
         if own["random_steps"] is None:
-            own["random_steps"] = self.learning_starts
+            own["random_steps"] = int(self.learning_starts)
+        self._convert_train_freq()
+        frequency, unit = self.train_freq
         return {
             **own,
+            "train_freq": [frequency, unit.value],  # `rollouts` says when; this, how long they are
             "gamma": self.gamma,
             "tau": self.tau,
             "batch_size": self.batch_size,
@@ -286,7 +289,10 @@ class SAC(RustOffPolicy, sb3.SAC):
     """
 
     own_defaults: ClassVar[dict[str, Any]] = dict(COMMON)
-    watched = (*RustOffPolicy.watched, "ent_coef", "target_entropy")
+    watched = (
+        *(*RustOffPolicy.watched, "ent_coef", "target_entropy", "target_update_interval"),
+        *("sde_sample_freq", "use_sde_at_warmup"),
+    )
     log_ent_coef = lent("log_ent_coef")
 
     def __init__(

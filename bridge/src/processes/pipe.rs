@@ -58,6 +58,13 @@ impl Pipe {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
+    /// Closes this end here, and leaves it open in the process that has it too.
+    pub fn let_go(&mut self) {
+        if let Ok((other, _)) = UnixStream::pair() {
+            self.stream = other;
+        }
+    }
+
     pub fn ask(&mut self, request: Request<'_>) -> Result<()> {
         let sent = match request {
             Request::Reset(None) => self.send(RESET, |_| ()),
@@ -162,14 +169,19 @@ fn patiently(
                 let done = io(stream);
                 stream.set_nonblocking(true)?;
                 match done {
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == ErrorKind::Interrupted => go_on()?,
                     done => return done,
                 }
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => go_on()?,
             done => return done,
         }
     }
+}
+
+/// After a signal: an error if it asks to stop.
+fn go_on() -> io::Result<()> {
+    crate::check_signals().map_err(|_| ErrorKind::Interrupted.into())
 }
 
 /// An answer as it came.
@@ -243,6 +255,9 @@ fn error(body: &[u8]) -> Error {
 }
 
 fn gone(error: io::Error) -> Error {
+    if error.kind() == ErrorKind::Interrupted {
+        return Error::Interrupted;
+    }
     let message = format!("its process has ended ({error})");
     Error::Env { during: "step", message, traceback: None }
 }
