@@ -243,7 +243,13 @@ def wait_for(process, *paths):
 def test_interruption_ends_a_run_in_good_order(binary, environment, tmp_path, kind):
     command = [binary, *POINT, "--algo", "ddpg", *QUICK, "--steps", "10000000"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Not as under `nohup`, which these tests themselves may run under.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     run = tmp_path / "runs" / "ddpg" / "Point-v0_0"
     wait_for(process, run / "best_model")
