@@ -6,7 +6,8 @@
 //! two environments are stepped in turns by a fresh policy, without an update. Prints one line of JSON: medians of
 //! milliseconds per epoch and of the update within, of steps per second, and of both ratios, pair by pair.
 
-use agents::algo::{self, Settings};
+use agents::registry;
+use agents::settings::Settings;
 use agents::{Agent, Env, Mode, Step};
 use bridge::{EnvOptions, GymEnvs};
 use serde_json::json;
@@ -36,7 +37,7 @@ impl Run {
         });
         let settings: Settings = serde_json::from_value(settings)?;
         let spaces = env.spaces().clone();
-        let agent = algo::find(algo)?.build(&settings, &spaces, 0)?;
+        let agent = registry::find(algo)?.build(&settings, &spaces, 0)?;
         let mut obs = vec![0.0; n_envs * spaces.obs_dim];
         env.reset(Some(0), &mut obs)?;
         let actions = vec![0.0; n_envs * spaces.action.dim()];

@@ -3,8 +3,10 @@
 use crate::error::exception;
 use crate::learn;
 use crate::spaces::action_space;
-use agents::algo::{self, Settings, StackelbergConfig};
+use agents::game::StackelbergConfig;
 use agents::memory::Batch;
+use agents::registry;
+use agents::settings::Settings;
 use agents::{Agent, Mode, Moments, Parameter, Spaces};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
@@ -44,7 +46,7 @@ impl PyAgent {
     ) -> PyResult<Self> {
         agents::threads::share(threads).map_err(exception)?;
         let spaces = Spaces { obs_dim, action: action_space(actions)? };
-        let agent = algo::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
+        let agent = registry::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
         Ok(Self { agent: Arc::new(Mutex::new(agent.map_err(exception)?)), spaces })
     }
 
@@ -60,7 +62,7 @@ impl PyAgent {
     ) -> PyResult<()> {
         agents::threads::share(threads).map_err(exception)?;
         let spaces = Spaces { obs_dim: self.spaces.obs_dim, action: action_space(actions)? };
-        let new = algo::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
+        let new = registry::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
         lock(&self.agent).configure(new.map_err(exception)?).map_err(exception)
     }
 

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::display;
 use crate::failure::Failure;
 use crate::run_dir;
-use agents::algo;
+use agents::registry;
 use crossbeam::channel;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Trains `seeds` seeds from `arguments.seed` on, `arguments.jobs` at a time. A seed that fails does not
 /// stop the others.
 pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
-    let algorithm = algo::find(arguments.algo())?;
+    let algorithm = registry::find(arguments.algo())?;
     let config = Config::resolve(algorithm, arguments.env(), &arguments.overrides)?;
     let Some(end) = arguments.seed.checked_add(seeds) else {
         let message =

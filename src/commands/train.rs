@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::model::ModelCard;
 use crate::observer::{RunObserver, Score};
 use crate::run_dir::{self, write_whole};
-use agents::{Agent, Env, algo, train};
+use agents::{Agent, Env, registry, train};
 use bridge::{EnvOptions, GymEnv, GymEnvs};
 use serde::Serialize;
 use serde_json::json;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// Trains one agent with `seed` and leaves its run directory behind.
 pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
-    let algorithm = algo::find(arguments.algo())?;
+    let algorithm = registry::find(arguments.algo())?;
     let config = Config::resolve(algorithm, arguments.env(), &arguments.overrides)?;
     let folder = run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed);
     run_dir::refuse_existing(&folder, arguments.overwrite)?;

@@ -1,6 +1,6 @@
 //! `stac_bench._native`: Rust agents, and the command line.
 
-use agents::algo;
+use agents::registry;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use stac_bench::config::{self, Config, Overrides};
@@ -14,20 +14,20 @@ fn libtorch() -> &'static str {
 /// The algorithms' names.
 #[pyfunction]
 fn algorithms() -> Vec<&'static str> {
-    algo::ALGORITHMS.iter().map(|algorithm| algorithm.name).collect()
+    registry::ALGORITHMS.iter().map(|algorithm| algorithm.name).collect()
 }
 
 /// The environments that `configs/{algo}.yml` has an entry for.
 #[pyfunction]
 fn environments(algo: &str) -> PyResult<Vec<String>> {
-    let algorithm = algo::find(algo).map_err(bridge::exception)?;
+    let algorithm = registry::find(algo).map_err(bridge::exception)?;
     config::environments(algorithm).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 /// The settings of `configs/{algo}.yml` on `env`, those of the run too, as JSON.
 #[pyfunction]
 fn settings(algo: &str, env: &str) -> PyResult<String> {
-    let algorithm = algo::find(algo).map_err(bridge::exception)?;
+    let algorithm = registry::find(algo).map_err(bridge::exception)?;
     let config = Config::resolve(algorithm, env, &Overrides::default())
         .map_err(|error| PyValueError::new_err(error.to_string()))?;
     Ok(serde_json::Value::Object(config.settings).to_string())
