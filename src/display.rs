@@ -1,8 +1,9 @@
-//! Progress of a run on the terminal.
+//! What a run shows on the terminal.
 
-use crate::observer::Score;
+use crate::score::Score;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How a run shows its progress.
@@ -93,4 +94,21 @@ impl Display {
             bar.finish_and_clear();
         }
     }
+}
+
+/// The line to type for TensorBoard on the runs in `out`.
+pub fn say_where_to_look(out: &Path) {
+    say!("{} --logdir {}", tensorboard().display(), out.display());
+}
+
+/// What to type for TensorBoard: its name where it is on the PATH, else where set-up put it.
+fn tensorboard() -> PathBuf {
+    let name = PathBuf::from("tensorboard");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| folder.join(&name).is_file()) {
+        return name;
+    }
+    let environment =
+        bridge::site_packages().and_then(|folder| Some(folder.ancestors().nth(3)?.join("bin")));
+    environment.map(|bin| bin.join(&name)).filter(|path| path.is_file()).unwrap_or(name)
 }

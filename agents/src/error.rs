@@ -1,6 +1,6 @@
 //! The one error type of this crate.
 
-use crate::env::Spaces;
+use crate::spaces::Spaces;
 
 /// What can go wrong in an agent, its engine or its training loop.
 ///
@@ -86,9 +86,9 @@ pub enum Error {
     /// libtorch reported an error.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
-    /// A sink or observer failed; the message is its own.
+    /// Code outside this crate failed, a sink or an observer; the message is its own.
     #[error("{0}")]
-    Observer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    External(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Shorthand for results of this crate.

@@ -14,11 +14,13 @@ pub mod optim;
 pub mod rng;
 pub mod several;
 pub mod sink;
+pub mod spaces;
 pub mod threads;
 pub mod toy;
 pub mod train;
 
 pub use agent::{Agent, GameGradients, Metrics, Mode, Moments, Parameter};
-pub use env::{ActionSpace, Env, Spaces, Step};
+pub use env::{Env, Step};
 pub use error::{Error, Result};
 pub use sink::Sink;
+pub use spaces::{ActionSpace, Spaces};

@@ -1,7 +1,8 @@
 //! Several environments, one after another.
 
-use crate::env::{Env, Spaces, Step};
+use crate::env::{Env, Step};
 use crate::error::{Error, Result};
+use crate::spaces::Spaces;
 
 /// `n` environments of one kind as one [`Env`], stepped in turn. Row `i` is environment `i`.
 pub struct Several<E> {

@@ -2,23 +2,16 @@
 
 use crate::error::exception;
 use crate::learn;
+use crate::shared::{SharedAgent, lock};
 use crate::spaces::action_space;
 use agents::algo::{self, Settings, StackelbergConfig};
 use agents::memory::Batch;
-use agents::{Agent, Mode, Moments, Parameter, Spaces};
+use agents::{Mode, Moments, Parameter, Spaces};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// An agent that its training loop and Python callbacks take turns with. Nobody who holds it waits
-/// for the interpreter, so that nobody waits for both.
-pub(crate) type SharedAgent = Arc<Mutex<Box<dyn Agent>>>;
-
-pub(crate) fn lock(agent: &SharedAgent) -> MutexGuard<'_, Box<dyn Agent>> {
-    agent.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use std::sync::{Arc, Mutex};
 
 /// `stac_bench._native.Agent`
 #[pyclass(name = "Agent", module = "stac_bench._native", frozen)]

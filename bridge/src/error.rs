@@ -25,7 +25,7 @@ pub(crate) fn attached<T>(
 /// Runs `f` with the interpreter attached, for callers in Python: an exception passes through Rust
 /// as it is.
 pub(crate) fn passing<T>(f: impl FnOnce(Python<'_>) -> PyResult<T>) -> agents::Result<T> {
-    Python::attach(f).map_err(|error| Error::Observer(Box::new(error)))
+    Python::attach(f).map_err(|error| Error::External(Box::new(error)))
 }
 
 /// What Python raises for `error`: the exception it was, `ValueError` for what the user gave or the
@@ -34,7 +34,7 @@ pub fn exception(error: Error) -> PyErr {
     match error {
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
         Error::Torch(_) | Error::Env { .. } => PyRuntimeError::new_err(error.to_string()),
-        Error::Observer(inner) => match inner.downcast::<PyErr>() {
+        Error::External(inner) => match inner.downcast::<PyErr>() {
             Ok(error) => *error,
             Err(other) => PyRuntimeError::new_err(other.to_string()),
         },

@@ -23,7 +23,7 @@ pub fn host() {
 /// What runs this program: itself, or the Python that has loaded it.
 pub fn executable() -> Result<PathBuf> {
     if !HOSTED.load(Ordering::Relaxed) {
-        return std::env::current_exe().map_err(|error| agents::Error::Observer(Box::new(error)));
+        return std::env::current_exe().map_err(|error| agents::Error::External(Box::new(error)));
     }
     attached("the start of Python", |py| py.import("sys")?.getattr("executable")?.extract())
 }

@@ -1,9 +1,9 @@
 //! Training driven from Python: an agent that Python may look at between steps, and an observer in
 //! Python that says where rollouts end and how many updates follow.
 
-use crate::agent::{SharedAgent, lock};
 use crate::error::passing;
 use crate::interpreter::Signals;
+use crate::shared::{SharedAgent, lock};
 use crate::vec_env::Seen;
 use agents::memory::Normalizer;
 use agents::train::{Flow, Observer, Progress};

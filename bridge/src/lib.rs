@@ -7,6 +7,7 @@ mod error;
 mod interpreter;
 mod learn;
 mod processes;
+mod shared;
 mod spaces;
 mod vec_env;
 

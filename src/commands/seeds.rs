@@ -1,6 +1,5 @@
 //! `stac-bench train --seeds K --jobs J`: a process per seed.
 
-use super::train;
 use crate::cli::TrainArgs;
 use crate::config::Config;
 use crate::display;
@@ -60,7 +59,7 @@ pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
     }
     if !arguments.quiet {
         say!("runs: {}", arguments.out.join(algorithm.name).display());
-        train::say_where_to_look(&arguments.out);
+        display::say_where_to_look(&arguments.out);
     }
     match reports.iter().filter(|done| !done).count() as u64 {
         0 => Ok(()),
