@@ -1,4 +1,4 @@
-//! The options, as clap reads them.
+//! The command-line options, as clap parses them.
 
 use crate::config::Overrides;
 use clap::{Args, Parser, Subcommand};

@@ -12,7 +12,7 @@ pub enum Display {
     Bar(ProgressBar),
     /// One line per evaluation, elsewhere.
     Lines,
-    /// `steps return` on standard output a few times a second, for the process that started this one.
+    /// Lines `steps return` on standard output, a few times a second, for the parent process.
     Report {
         /// When the last line was written.
         last: Instant,
@@ -42,7 +42,7 @@ pub fn message(last_return: f64) -> String {
 }
 
 impl Display {
-    /// What suits the terminal, or its absence.
+    /// A bar on a terminal, lines elsewhere, unless `quiet` or `report` is set.
     pub fn new(steps: u64, quiet: bool, report: bool) -> Self {
         if report {
             Self::Report { last: Instant::now(), last_return: f64::NAN }
@@ -96,12 +96,12 @@ impl Display {
     }
 }
 
-/// The line to type for TensorBoard on the runs in `out`.
+/// Prints the command that shows the runs in `out` in TensorBoard.
 pub fn say_where_to_look(out: &Path) {
     say!("{} --logdir {}", tensorboard().display(), out.display());
 }
 
-/// What to type for TensorBoard: its name where it is on the PATH, else where set-up put it.
+/// The name of TensorBoard if it is on the PATH, else its path in the environment that set-up made.
 fn tensorboard() -> PathBuf {
     let name = PathBuf::from("tensorboard");
     let path = std::env::var_os("PATH").unwrap_or_default();

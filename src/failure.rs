@@ -82,7 +82,7 @@ impl Failure {
     }
 }
 
-/// A failure inside the training loop keeps its type on the way through it.
+/// A failure inside the training loop keeps its type on the way through `agents`.
 impl From<Failure> for agents::Error {
     fn from(failure: Failure) -> Self {
         match failure {

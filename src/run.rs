@@ -1,4 +1,4 @@
-//! One run of the program: arguments in, exit status out.
+//! The program: arguments in, exit status out.
 
 use crate::cli::Cli;
 use crate::commands;
@@ -7,11 +7,11 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
-/// Parses `arguments` (the program's name first), runs, reports. Returns the exit status.
+/// Parses `arguments` (the program's name first), runs the command and prints an error. Returns the exit status.
 pub fn main(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        // Help is no error: it goes to standard output and exits with 0.
+        // Help is not an error: clap prints it to standard output with exit status 0.
         Err(message) => {
             let _ = message.print();
             return u8::try_from(message.exit_code()).unwrap_or(2);

@@ -1,6 +1,6 @@
 //! The result of one evaluation.
 
-/// Mean and deviation of an evaluation, and when it was.
+/// Mean and deviation of an evaluation, and the step it was made at.
 #[derive(Clone, Copy, Debug)]
 pub struct Score {
     /// Environment steps before it.

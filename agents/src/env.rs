@@ -1,10 +1,10 @@
-//! What an agent sees of the world: a batch of environments that reset themselves.
+//! What an agent sees: a batch of environments that reset themselves.
 
 use crate::error::Result;
 
 pub use crate::spaces::{ActionSpace, Spaces};
 
-/// What one step of `n` environments brought. Rows are environments.
+/// The result of one step of `n` environments; row `i` is environment `i`.
 #[derive(Clone, Debug, Default)]
 pub struct Step {
     /// Observations to act on next, `n x obs_dim`: of a new episode where the last one ended.
@@ -31,7 +31,7 @@ impl Step {
         }
     }
 
-    /// Takes the rows of `from`, the first of them as row `first`.
+    /// Copies the rows of `from` to the rows from `first` on.
     pub fn copy_rows(&mut self, first: usize, from: &Self) {
         let n = from.rewards.len();
         let obs_dim = from.obs.len() / n.max(1);
@@ -43,7 +43,7 @@ impl Step {
         self.truncated[rows].copy_from_slice(&from.truncated);
     }
 
-    /// Whether environment `i`'s episode ended, for whichever reason.
+    /// Whether environment `i`'s episode ended, for either reason.
     pub fn ended(&self, i: usize) -> bool {
         self.terminated[i] || self.truncated[i]
     }

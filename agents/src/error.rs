@@ -27,7 +27,7 @@ pub enum Error {
         /// The registered name closest to it.
         nearest: &'static str,
     },
-    /// The environment's spaces are not those that the algorithm needs.
+    /// The algorithm needs other spaces than the environment has.
     #[error("`{algo}` needs {needs}, but the environment has {has}")]
     Spaces {
         /// The algorithm.
@@ -64,7 +64,7 @@ pub enum Error {
     Diverged {
         /// The quantity that is no longer finite.
         what: &'static str,
-        /// Gradient update at which it was seen.
+        /// Gradient update at which it was found.
         update: u64,
         /// The learning rate in force.
         learning_rate: f64,

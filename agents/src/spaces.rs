@@ -5,7 +5,7 @@ use std::fmt;
 /// The actions an environment takes. Actions travel as `f32` rows; a discrete action is one number.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ActionSpace {
-    /// A box with finite bounds of its own per dimension.
+    /// A box with finite bounds for each dimension.
     Box {
         /// Lower bounds, length = action dimension.
         low: Vec<f32>,
@@ -34,7 +34,7 @@ impl ActionSpace {
 pub struct Spaces {
     /// Numbers per observation (a box of any shape, flattened).
     pub obs_dim: usize,
-    /// The action space.
+    /// What actions are.
     pub action: ActionSpace,
 }
 

@@ -10,7 +10,7 @@ use crate::observer::RunObserver;
 use crate::run_dir::{self, write_whole};
 use crate::score::Score;
 use agents::{Agent, Env, algo, train};
-use bridge::{EnvOptions, GymEnv, GymEnvs};
+use bridge::{EnvOptions, ForkedVecEnv, GymEnv};
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
         imports: arguments.env_import.clone(),
         video: None,
     };
-    let mut env = GymEnvs::make(&options, config.run.n_envs)?;
+    let mut env = ForkedVecEnv::make(&options, config.run.n_envs)?;
     let eval_env = GymEnv::make(&options)?;
     let settings = config.algorithm_settings();
     let mut agent = algorithm.build(&settings, env.spaces(), seed)?;
