@@ -4,7 +4,7 @@
 use agents::registry;
 use agents::rng::{Purpose, Rng};
 use agents::settings::Settings;
-use agents::several::Several;
+use agents::sync_vec_env::SyncVecEnv;
 use agents::train::{Flow, Observer, Progress, evaluate, train};
 use agents::{ActionSpace, Agent, Env, Error, Mode, Parameter, Result, Spaces, Step};
 use serde_json::json;
@@ -123,8 +123,8 @@ fn actor(agent: &dyn Agent) -> Vec<f32> {
     agent.parameters().into_iter().filter(policy).flat_map(|p| p.values).collect()
 }
 
-fn several(n: usize) -> Several<Line> {
-    Several::new((0..n).map(|_| Line::choices()).collect()).unwrap()
+fn several(n: usize) -> SyncVecEnv<Line> {
+    SyncVecEnv::new((0..n).map(|_| Line::choices()).collect()).unwrap()
 }
 
 const FORMS: [&str; 2] = ["ac", "stac"];

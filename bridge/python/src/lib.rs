@@ -36,7 +36,7 @@ fn settings(algo: &str, env: &str) -> PyResult<String> {
 /// Runs `stac-bench` with these arguments, its name first; returns the exit status.
 #[pyfunction]
 fn main(py: Python<'_>, arguments: Vec<String>) -> u8 {
-    py.detach(|| stac_bench::cli::main(arguments))
+    py.detach(|| stac_bench::run::main(arguments))
 }
 
 /// The extension module.
