@@ -26,7 +26,8 @@ fn by_faer(out: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
     matmul(out, Accum::Replace, a, b, 1.0, Par::Seq);
 }
 
-/// `out = a b`.
+/// `out = a b`. The crate `gemm` has no safe interface.
+#[allow(unsafe_code)]
 fn by_gemm(out: MatMut<'_, f32>, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
     let (m, n, k) = (out.nrows(), out.ncols(), a.ncols());
     assert!(a.nrows() == m && b.nrows() == k && b.ncols() == n);

@@ -1,5 +1,7 @@
 //! The command line of stac-bench: configuration, run folders, sinks, commands.
 
+#![forbid(unsafe_code)]
+
 #[macro_use]
 pub mod output;
 

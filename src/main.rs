@@ -1,5 +1,7 @@
 //! `stac-bench`
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

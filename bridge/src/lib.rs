@@ -1,6 +1,8 @@
 //! The only code that names Python: Gymnasium and Stable-Baselines3 environments as
 //! [`agents::Env`], Rust agents as Python objects.
 
+#![forbid(unsafe_code)]
+
 mod agent;
 mod env;
 mod error;

@@ -1,5 +1,7 @@
 //! `stac_bench._native`: Rust agents, and the command line.
 
+#![forbid(unsafe_code)]
+
 use agents::registry;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

@@ -181,7 +181,7 @@ fn poll_then_sleep(
 
 /// After a signal: an error if the signal asks to stop.
 fn check_stop() -> io::Result<()> {
-    crate::check_signals().map_err(|_| ErrorKind::Interrupted.into())
+    crate::interpreter::check_signals().map_err(|_| ErrorKind::Interrupted.into())
 }
 
 /// An answer as it was received.

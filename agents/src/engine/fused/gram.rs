@@ -1,8 +1,8 @@
 //! Gauss-Newton in the space of the batch: `K = J J'` and `J D2 f1` layer by layer, without `J`.
 //!
-//! Row `i` of the Jacobian `J` of critic `b` at the actions taken is made of the layers' outer products
-//! `d_li [a_li, 1]'`; so is row `j` of `J~` at the policy's actions. The leader's loss weighs row `j` by
-//! `u_j = -1/B`; rows where critic `b` is not the least are left out: `D2 f1 = J~' u`. Then
+//! `J` is the Jacobian of critic `b` at the actions of the batch, `J~` that at the policy's actions. Their rows consist of
+//! the layers' outer products `d_li [a_li, 1]'`. The leader's gradient is `D2 f1 = J~' u` with `u_j = -1/B`, over the rows
+//! `j` where critic `b` is the minimum. Then
 //!
 //! ```text
 //! K       = sum_l K_l,        K_l      = (A_l A_l' + 1) o (D_l D_l')
@@ -11,34 +11,30 @@
 //!         with the gradient   [V_l, v_l] = (u o D~_l)' [A~_l, 1]
 //! ```
 //!
-//! Of the two forms of `K~_l u` the cheaper one is taken: the second for narrow layers.
+//! Of the two forms of `K~_l u` the cheaper one is used: the second for narrow layers.
 
+use super::batch_slice::BatchSlice;
 use super::matrix::{product, rows, symmetric};
 use super::pass::layer_gradient;
-use super::shard::Shard;
-use super::valuation::Stage;
-use super::{FusedGame, Space, Spec, for_each};
-use crate::error::{Error, Result};
+use super::spec::Spec;
 use crate::flat::{self, Scalar, vectorised};
-use crate::game::LeastSquares;
 use crate::nn::Layer;
 use faer::Accum;
 use std::ops::Range;
 
-/// Of every block, the rows of `K` and of `J D2 f1` that belong to the samples of one shard.
+/// The rows of `K` and `J D2 f1`, of every block, that belong to the samples of one slice.
 #[derive(Clone, Default)]
 pub(super) struct GramRows<T> {
-    samples: Range<usize>,
+    pub samples: Range<usize>,
     /// Rows of `K` up to the diagonal, block by block.
-    k: Vec<Vec<T>>,
+    pub k: Vec<Vec<T>>,
     /// `J D2 f1`, block by block.
-    outputs: Vec<Vec<T>>,
-    /// `A A'` and `D D'` of one layer, and the sum of `K~_l`, for rows of this shard and columns of
-    /// another.
+    pub outputs: Vec<Vec<T>>,
+    /// `A A'` and `D D'` of one layer, and the sum of `K~_l`: rows of this slice, columns of another.
     aa: Vec<T>,
     dd: Vec<T>,
     chosen: Vec<T>,
-    /// `u` of the other shard.
+    /// `u` of the other slice.
     u: Vec<T>,
     /// `[V, v]`, and `u o D~` or `A V' + 1 v'`.
     gradient: Vec<T>,
@@ -46,7 +42,7 @@ pub(super) struct GramRows<T> {
 }
 
 impl<T: Scalar> GramRows<T> {
-    /// For rows `samples` of a batch whose shards have `widest` samples at most.
+    /// Work space for rows `samples` of a batch whose slices have at most `widest` samples.
     pub fn new(spec: &Spec, samples: Range<usize>, widest: usize) -> Self {
         let zeros = |len: usize| vec![T::zero(); len];
         let layers = spec.critic.layers.iter();
@@ -64,26 +60,26 @@ impl<T: Scalar> GramRows<T> {
         }
     }
 
-    /// Against the samples of all `shards`, of which this is number `own`.
-    pub fn compute(&mut self, spec: &Spec, shards: &[Shard<T>], own: usize) {
-        let batch: usize = shards.iter().map(|shard| shard.samples.len()).sum();
+    /// Computes the rows of slice `own` against the samples of all `slices`.
+    pub fn compute(&mut self, spec: &Spec, slices: &[BatchSlice<T>], own: usize) {
+        let batch: usize = slices.iter().map(|slice| slice.samples.len()).sum();
         for block in 0..spec.critics {
             self.outputs[block].fill(T::zero());
-            for (number, shard) in shards.iter().enumerate() {
+            for (number, slice) in slices.iter().enumerate() {
                 if number <= own {
-                    self.add_taken(spec, &shards[own], shard, block, number == own);
+                    self.add_taken(spec, &slices[own], slice, block, number == own);
                 }
-                self.add_chosen(spec, &shards[own], shard, block, batch);
+                self.add_chosen(spec, &slices[own], slice, block, batch);
             }
         }
     }
 
-    /// Rows `own` and columns `other` of `K`; if they are the same, up to the diagonal.
+    /// Rows `own` and columns `other` of `K`, up to the diagonal if they are the `same` slice.
     fn add_taken(
         &mut self,
         spec: &Spec,
-        own: &Shard<T>,
-        other: &Shard<T>,
+        own: &BatchSlice<T>,
+        other: &BatchSlice<T>,
         block: usize,
         same: bool,
     ) {
@@ -106,12 +102,12 @@ impl<T: Scalar> GramRows<T> {
         }
     }
 
-    /// The part of `J D2 f1` in rows `own` that comes from the policy's actions in `other`.
+    /// Adds to rows `own` of `J D2 f1` what the policy's actions in `other` contribute.
     fn add_chosen(
         &mut self,
         spec: &Spec,
-        own: &Shard<T>,
-        other: &Shard<T>,
+        own: &BatchSlice<T>,
+        other: &BatchSlice<T>,
         block: usize,
         batch: usize,
     ) {
@@ -133,8 +129,8 @@ impl<T: Scalar> GramRows<T> {
                 // K~_l u = rowsum (D o (A V' + 1 v'))
                 let (v, bias) = gradient.split_at_mut(layer.weight.len());
                 let bias = &mut bias[..layer.outputs];
-                let weighted = &mut tangent[..n * layer.outputs];
-                layer_gradient(layer, other, (l, u), weighted, (v, bias));
+                let scaled = &mut tangent[..n * layer.outputs];
+                layer_gradient(layer, other, (l, u), scaled, (v, bias));
                 let tangent = &mut tangent[..m * layer.outputs];
                 product(tangent, Accum::Replace, a, rows(v, layer.inputs).transpose());
                 let rows = d.chunks_exact(layer.outputs).zip(tangent.chunks_exact(layer.outputs));
@@ -159,13 +155,13 @@ impl<T: Scalar> GramRows<T> {
     }
 }
 
-/// Whether `K~_l u`, for `m` rows against `n`, is cheaper through the gradient than through `K~_l`:
-/// `m + n` products of `inputs x outputs` against `m n` of `inputs + outputs`.
+/// Whether `K~_l u`, of `m` rows and `n` columns, is cheaper through the gradient than through `K~_l`:
+/// `(m + n) inputs outputs` against `m n (inputs + outputs)` multiply-adds.
 fn by_gradient(layer: &Layer, m: usize, n: usize) -> bool {
     (m + n) * layer.inputs * layer.outputs < m * n * (layer.inputs + layer.outputs)
 }
 
-/// `k = (aa + 1) o dd`, or `k += ..` if it is not the `first`, in rows of length `n`.
+/// `k = (aa + 1) o dd` for the `first` layer, `k += (aa + 1) o dd` for later ones, in rows of length `n`.
 fn set_or_add_hadamard<'k, T: Scalar>(
     first: bool,
     [aa, dd]: [&[T]; 2],
@@ -181,87 +177,4 @@ fn set_or_add_hadamard<'k, T: Scalar>(
             }
         }
     });
-}
-
-impl<T: Scalar> FusedGame<'_, T> {
-    fn grams(&mut self) -> &[GramRows<T>] {
-        if !self.space.has_grams {
-            if !self.space.shards.iter().all(Shard::has_derivatives) {
-                self.each(Shard::reach_taken);
-            }
-            self.reach_now(Stage::Criticised);
-            let Space { shards, grams, .. } = &mut *self.space;
-            let (spec, shards) = (self.spec, &*shards);
-            for_each(grams, &|own, gram: &mut GramRows<T>| gram.compute(spec, shards, own));
-            self.space.has_grams = true;
-        }
-        &self.space.grams
-    }
-}
-
-impl<T: Scalar> LeastSquares<T> for FusedGame<'_, T> {
-    fn samples(&self) -> usize {
-        self.space.samples
-    }
-
-    fn blocks(&self) -> usize {
-        self.spec.critics
-    }
-
-    fn gram(&mut self, block: usize, k: &mut [T]) -> Result<()> {
-        if block >= self.blocks() {
-            let reason = "there is no such block of follower outputs";
-            return Err(Error::config("solver", block, reason));
-        }
-        let n = self.samples();
-        for gram in self.grams() {
-            let rows = gram.k[block].chunks_exact(gram.samples.end);
-            for (i, row) in gram.samples.clone().zip(rows) {
-                k[i * n..=i * n + i].copy_from_slice(&row[..=i]);
-            }
-        }
-        for i in 0..n {
-            for j in 0..i {
-                k[j * n + i] = k[i * n + j];
-            }
-        }
-        Ok(())
-    }
-
-    fn jacobian_leader_gradient(&mut self, out: &mut [T]) -> Result<()> {
-        for (block, out) in out.chunks_exact_mut(self.space.samples).enumerate() {
-            for gram in self.grams() {
-                out[gram.samples.clone()].copy_from_slice(&gram.outputs[block]);
-            }
-        }
-        Ok(())
-    }
-
-    fn jacobian(&mut self, v: &[T], out: &mut [T]) -> Result<()> {
-        self.each(|shard, spec, point| shard.jacobian(spec, point, v));
-        for (b, out) in out.chunks_exact_mut(self.space.samples).enumerate() {
-            for shard in &self.space.shards {
-                out[shard.samples.clone()].copy_from_slice(shard.taken[b].output_t());
-            }
-        }
-        Ok(())
-    }
-
-    fn jacobian_transpose(&mut self, u: &[T], out: &mut [T]) -> Result<()> {
-        let samples = self.space.samples;
-        self.each(|shard, spec, point| {
-            shard.reach_taken(spec, point);
-            shard.weigh_taken(|shard, b, i| u[b * samples + shard.samples.start + i]);
-        });
-        self.sum_gradient(&self.spec.critic, |shard, b| &shard.taken[b], out);
-        Ok(())
-    }
-
-    fn cross_vjp_of_outputs(&mut self, u: &[T], out: &mut [T]) -> Result<()> {
-        // (2/B) sum_bi u_bi (-D_theta y_i)
-        let (samples, two) = (self.space.samples, self.over_samples(2.0));
-        let u = |shard: &Shard<T>, b, i| -two * u[b * samples + shard.samples.start + i];
-        self.targets_vjp(u, out);
-        Ok(())
-    }
 }

@@ -1,12 +1,12 @@
-//! Products of matrices that lie in slices. They run in faer's kernels, chosen at run time for this
-//! processor, and take no memory.
+//! Products of matrices that are stored in slices. They run in faer's kernels, which are chosen at run time for this
+//! processor, and allocate nothing.
 
-use crate::flat::Scalar;
+use crate::flat::{Scalar, vectorised};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use std::cell::Cell;
 
-/// Products of matrices on one thread.
+/// Counts of matrix products on one thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Products {
     /// How many.
@@ -15,14 +15,14 @@ pub struct Products {
     pub flop: u64,
 }
 
-/// A width that kernels take without a remainder.
+/// A number of columns that leaves no remainder in the kernels' vectors.
 const BLOCK: usize = 16;
 
 thread_local! {
     static PRODUCTS: Cell<Products> = const { Cell::new(Products { count: 0, flop: 0 }) };
 }
 
-/// The products of this thread so far.
+/// The counts of this thread so far.
 pub fn products() -> Products {
     PRODUCTS.get()
 }
@@ -45,7 +45,7 @@ pub(super) fn product<T: Scalar>(
     matmul(out, accumulate, a, b, T::one(), Par::Seq);
 }
 
-/// `out = a a'`, right on and below the diagonal; what lies above may be written or not.
+/// `out = a a'`, valid on and below the diagonal only.
 pub(super) fn symmetric<T: Scalar>(out: &mut [T], a: MatRef<'_, T>) {
     // In two blocks of columns, the second of which starts at the diagonal.
     let n = a.nrows();
@@ -57,6 +57,17 @@ pub(super) fn symmetric<T: Scalar>(out: &mut [T], a: MatRef<'_, T>) {
         let out = out.as_mut().submatrix_mut(start, start, n - start, width);
         matmul(out, Accum::Replace, rows, columns, T::one(), Par::Seq);
     }
+}
+
+/// `out += sum_i a_i`, the sum of the rows of `a`.
+pub(super) fn add_rows<T: Scalar>(a: &[T], out: &mut [T]) {
+    vectorised(|| {
+        for row in a.chunks_exact(out.len()) {
+            for (out, &x) in out.iter_mut().zip(row) {
+                *out += x;
+            }
+        }
+    });
 }
 
 fn count(flop: usize) {

@@ -10,19 +10,18 @@
 //! tangent, gradient    D^ W_l = (u^ o d_l + u o d^_l)' a_l + (u o d_l)' a^_l
 //! ```
 //!
-//! Row `i` of `d_l` is the derivative by `z_l` of a scalar of that row alone; a loss is a sum of such
-//! scalars with weights `u_i`. `x^` (`x_t` in the code) is the derivative of `x` along a direction of
-//! parameters or inputs: the R-operator of Pearlmutter (1994). Both activations give their
-//! derivatives from their values: `phi' = 1[a > 0]`, or `1 - a^2` and `phi'' = -2 a phi'`.
+//! Row `i` of `d_l` is the derivative by `z_l` of a scalar that depends on that row only. A loss is a sum of such scalars
+//! with weights `u_i`. `x^` (`x_t` in the code) is the derivative of `x` along a direction of parameters or inputs: the
+//! R-operator of Pearlmutter (1994). Both activations give their derivatives from their values: `phi' = 1[a > 0]` and
+//! `phi'' = 0` for ReLU, `phi' = 1 - a^2` and `phi'' = -2 a phi'` for tanh.
 
-use super::matrix::{product, rows};
-use super::sums::add_rows;
+use super::matrix::{add_rows, product, rows};
 use crate::flat::{Scalar, vectorised};
 use crate::nn::{Activation, Layer, Mlp};
 use faer::{Accum, MatRef};
 use std::ops::Range;
 
-/// A perceptron with its parameters, or with a direction in their space.
+/// A perceptron with its parameters, or with a direction in parameter space.
 #[derive(Clone, Copy)]
 pub(super) struct Net<'a, T> {
     pub shape: &'a Mlp,
@@ -39,7 +38,7 @@ impl<'a, T: Scalar> Net<'a, T> {
     }
 }
 
-/// What the passes leave behind for one another; work space for a fixed number of rows.
+/// Work space for a fixed number of rows: each pass reads what earlier passes have written.
 #[derive(Clone, Default)]
 pub(super) struct Pass<T> {
     /// `a_l`: inputs of each layer and, last, the network's output.
@@ -47,7 +46,7 @@ pub(super) struct Pass<T> {
     /// `d_l`
     pub d: Vec<Vec<T>>,
     /// `u o d_l`
-    pub weighted: Vec<Vec<T>>,
+    pub scaled: Vec<Vec<T>>,
     /// `a^_l`
     pub a_t: Vec<Vec<T>>,
     /// `z^_l`
@@ -55,23 +54,23 @@ pub(super) struct Pass<T> {
     /// `d^_l`
     pub d_t: Vec<Vec<T>>,
     /// `u^ o d_l + u o d^_l`
-    pub weighted_t: Vec<Vec<T>>,
-    /// Whether `d^` is zero.
-    pub straight: bool,
-    /// The layer whose tangents [`super::top`] holds.
-    top: Option<usize>,
+    pub scaled_t: Vec<Vec<T>>,
+    /// Whether `d^` is zero, so that it is neither computed nor read.
+    pub second_order_zero: bool,
+    /// The layer whose tangents [`super::last_hidden`] computes.
+    last_hidden: Option<usize>,
 }
 
 impl<T: Scalar> Pass<T> {
-    /// Work space for `count` rows; that of the tangent passes is taken when they first run.
+    /// Work space for `count` rows. The tangent passes allocate theirs when they first run.
     pub fn new(shape: &Mlp, count: usize) -> Self {
         let outputs = outputs(shape, count);
         let mut a = outputs.clone();
         a.insert(0, vec![T::zero(); count * shape.inputs()]);
-        Self { a, d: outputs.clone(), weighted: outputs, ..Self::default() }
+        Self { a, d: outputs.clone(), scaled: outputs, ..Self::default() }
     }
 
-    /// Keeps the rows that `kept` names, moved to the front; later passes are over these alone.
+    /// Moves the rows that `kept` selects to the front; later passes are over these rows only.
     pub fn keep(&mut self, shape: &Mlp, kept: impl Fn(usize) -> bool) {
         let mut count = 0;
         for row in (0..self.output().len() / shape.outputs()).filter(|&row| kept(row)) {
@@ -83,7 +82,7 @@ impl<T: Scalar> Pass<T> {
         self.resize(shape, count);
     }
 
-    /// Takes `count` rows; no more than there were at first.
+    /// Changes the number of rows to `count`, at most as many as at first.
     pub fn resize(&mut self, shape: &Mlp, count: usize) {
         for buffers in [&mut self.a, &mut self.a_t] {
             for (buffer, width) in buffers.iter_mut().zip(widths(shape)) {
@@ -91,7 +90,7 @@ impl<T: Scalar> Pass<T> {
             }
         }
         let of_outputs =
-            [&mut self.d, &mut self.weighted, &mut self.z_t, &mut self.d_t, &mut self.weighted_t];
+            [&mut self.d, &mut self.scaled, &mut self.z_t, &mut self.d_t, &mut self.scaled_t];
         for buffers in of_outputs {
             for (buffer, width) in buffers.iter_mut().zip(widths(shape).skip(1)) {
                 buffer.resize(count * width, T::zero());
@@ -114,7 +113,7 @@ impl<T: Scalar> Pass<T> {
             let bias = net.bias(layer);
             match net.shape.activation {
                 _ if l == last => map_rows(z, bias, |z, b| z + b),
-                // Written so that a NaN stays one.
+                // Written so that NaN stays NaN.
                 Activation::Relu => map_rows(z, bias, |z, b| {
                     let z = z + b;
                     if z < T::zero() { T::zero() } else { z }
@@ -127,7 +126,7 @@ impl<T: Scalar> Pass<T> {
         }
     }
 
-    /// The derivatives of the network's one output.
+    /// The derivatives `d_l` of the network's only output.
     pub fn differentiate_output(&mut self, net: Net<'_, T>) {
         if let Some(d) = self.d.last_mut() {
             d.fill(T::one());
@@ -150,18 +149,18 @@ impl<T: Scalar> Pass<T> {
         through_inputs(net, &self.d[0], columns, out);
     }
 
-    /// The tangent of [`Pass::by_inputs`], `d^_0 W_0`; false, and nothing written, if it is zero.
+    /// The tangent of [`Pass::by_inputs`], `d^_0 W_0`. If it is zero, returns false and writes nothing.
     pub fn by_inputs_tangent(&self, net: Net<'_, T>, columns: Range<usize>, out: &mut [T]) -> bool {
-        if !self.straight {
+        if !self.second_order_zero {
             through_inputs(net, &self.d_t[0], columns, out);
         }
-        !self.straight
+        !self.second_order_zero
     }
 
     /// `u o d_l`, for the gradient of `sum_i u_i (scalar of row i)`.
-    pub fn weigh(&mut self, u: &[T]) {
-        for (weighted, d) in self.weighted.iter_mut().zip(&self.d) {
-            weigh(weighted, d, u);
+    pub fn scale_rows(&mut self, u: &[T]) {
+        for (scaled, d) in self.scaled.iter_mut().zip(&self.d) {
+            scale_rows(scaled, d, u);
         }
     }
 
@@ -189,12 +188,13 @@ impl<T: Scalar> Pass<T> {
     }
 
     /// From `d^` of the last layer to `d^_0`, after [`Pass::tangent`] along the same direction. `last`:
-    /// whether `d^` of the last layer has been set; without it, it is zero.
+    /// whether the caller has set `d^` of the last layer; otherwise it is zero.
     pub fn tangent_backward(&mut self, net: Net<'_, T>, direction: Option<Net<'_, T>>, last: bool) {
-        // phi'' = 0: along its inputs the network is piecewise linear, and d does not change.
-        self.top = None;
-        self.straight = !last && direction.is_none() && net.shape.activation == Activation::Relu;
-        if self.straight {
+        // phi'' = 0: along its inputs a ReLU network is piecewise linear, so d is constant.
+        self.last_hidden = None;
+        self.second_order_zero =
+            !last && direction.is_none() && net.shape.activation == Activation::Relu;
+        if self.second_order_zero {
             return;
         }
         for (l, layer) in net.shape.layers.iter().enumerate().skip(1).rev() {
@@ -215,15 +215,15 @@ impl<T: Scalar> Pass<T> {
         }
     }
 
-    /// The same along `direction` for a network with a top layer, `h`.
-    pub fn tangent_backward_from_top(
+    /// The same along `direction`, starting at the last hidden layer, `h`, of a ReLU network.
+    pub fn tangent_backward_from_last_hidden(
         &mut self,
         net: Net<'_, T>,
         direction: Net<'_, T>,
         h: usize,
         [mask, mixed]: [&[T]; 2],
     ) {
-        (self.straight, self.top) = (false, Some(h));
+        (self.second_order_zero, self.last_hidden) = (false, Some(h));
         for (l, layer) in net.shape.layers.iter().enumerate().take(h + 1).skip(1).rev() {
             let (before, d_t) = neighbours(&mut self.d_t, l - 1);
             if l == h {
@@ -247,14 +247,14 @@ impl<T: Scalar> Pass<T> {
     }
 
     /// `u o d` and `u^ o d + u o d^`; without `u_t`, `u^` is zero.
-    pub fn weigh_tangent(&mut self, u: &[T], u_t: Option<&[T]>) {
-        for l in (0..self.d.len()).filter(|&l| self.top != Some(l)) {
-            weigh(&mut self.weighted[l], &self.d[l], u);
-            if !self.straight {
-                weigh(&mut self.weighted_t[l], &self.d_t[l], u);
+    pub fn scale_rows_tangent(&mut self, u: &[T], u_t: Option<&[T]>) {
+        for l in (0..self.d.len()).filter(|&l| self.last_hidden != Some(l)) {
+            scale_rows(&mut self.scaled[l], &self.d[l], u);
+            if !self.second_order_zero {
+                scale_rows(&mut self.scaled_t[l], &self.d_t[l], u);
             }
             if let Some(u_t) = u_t {
-                add_weighed(&mut self.weighted_t[l], &self.d[l], u_t);
+                add_scaled_rows(&mut self.scaled_t[l], &self.d[l], u_t);
             }
         }
     }
@@ -264,13 +264,13 @@ impl<T: Scalar> Pass<T> {
         self.a_t.last().map_or(&[], |a| a)
     }
 
-    /// `a^_0`, zero until it is set.
+    /// `a^_0`, zero until it is written.
     pub fn inputs_t(&mut self) -> &mut [T] {
         self.grow();
         &mut self.a_t[0]
     }
 
-    /// Takes the work space of the tangent passes, for as many rows as there were at first.
+    /// Allocates the work space of the tangent passes, for as many rows as at first.
     fn grow(&mut self) {
         let like = |buffers: &[Vec<T>]| {
             let zeros = |buffer: &Vec<T>| {
@@ -282,14 +282,14 @@ impl<T: Scalar> Pass<T> {
         };
         if self.a_t.is_empty() {
             self.a_t = like(&self.a);
-            for tangent in [&mut self.z_t, &mut self.d_t, &mut self.weighted_t] {
+            for tangent in [&mut self.z_t, &mut self.d_t, &mut self.scaled_t] {
                 *tangent = like(&self.d);
             }
         }
     }
 }
 
-/// `[weight, bias] = (u o d)' [a, 1]` of layer `l`, which is `layer`, in the rows of `pass`.
+/// `[weight, bias] = (u o d)' [a, 1]` of layer `l`, that is `layer`, over the rows of `pass`.
 pub(super) fn layer_gradient<T: Scalar>(
     layer: &Layer,
     pass: &Pass<T>,
@@ -297,9 +297,9 @@ pub(super) fn layer_gradient<T: Scalar>(
     scratch: &mut [T],
     (weight, bias): (&mut [T], &mut [T]),
 ) {
-    weigh(scratch, &pass.d[l], u);
-    let weighted = rows(scratch, layer.outputs).transpose();
-    product(weight, Accum::Replace, weighted, rows(&pass.a[l], layer.inputs));
+    scale_rows(scratch, &pass.d[l], u);
+    let scaled = rows(scratch, layer.outputs).transpose();
+    product(weight, Accum::Replace, scaled, rows(&pass.a[l], layer.inputs));
     bias.fill(T::zero());
     add_rows(scratch, bias);
 }
@@ -366,7 +366,7 @@ fn times_derivative<T: Scalar>(activation: Activation, x: &mut [T], a: &[T]) {
 }
 
 /// `out_ij = u_i d_ij`
-pub(super) fn weigh<T: Scalar>(out: &mut [T], d: &[T], u: &[T]) {
+pub(super) fn scale_rows<T: Scalar>(out: &mut [T], d: &[T], u: &[T]) {
     let width = out.len().checked_div(u.len()).unwrap_or(1);
     vectorised(|| {
         let d = d.chunks_exact(width);
@@ -379,7 +379,7 @@ pub(super) fn weigh<T: Scalar>(out: &mut [T], d: &[T], u: &[T]) {
 }
 
 /// `out_ij += u_i d_ij`
-pub(super) fn add_weighed<T: Scalar>(out: &mut [T], d: &[T], u: &[T]) {
+pub(super) fn add_scaled_rows<T: Scalar>(out: &mut [T], d: &[T], u: &[T]) {
     let width = out.len().checked_div(u.len()).unwrap_or(1);
     vectorised(|| {
         let d = d.chunks_exact(width);

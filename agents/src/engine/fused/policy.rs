@@ -6,7 +6,7 @@
 //!                      log pi = sum_j log N(eps_j) - log sigma_j - 2 (log 2 - x_j - softplus(-2 x_j))
 //! ```
 //!
-//! What is differentiated is one scalar per row, `V = Q - eta log pi`, with `g = D_a Q` given:
+//! The derivatives are those of one scalar per row, `V = Q - eta log pi`, for a given `g = D_a Q`:
 //!
 //! ```text
 //! D_x V = g (1 - a^2) - 2 eta a,      D_m V = D_x V,      D_rho V = D_x V sigma eps + eta
@@ -15,7 +15,7 @@
 use crate::engine::LOG_STD;
 use crate::flat::Scalar;
 
-/// What was chosen on a fixed number of rows, and how it depends on `z`.
+/// The actions on a fixed number of rows, and their derivatives by `z`.
 #[derive(Clone, Default)]
 pub(super) struct Policy<T> {
     action_dim: usize,
@@ -80,7 +80,7 @@ impl<T: Scalar> Policy<T> {
                 self.spread[i] = free * spread;
                 self.free[i] = free;
 
-                // log N(eps) - log sigma - log (1 - a^2), the last in a form that does not cancel
+                // log N(eps) - log sigma - log (1 - a^2), the last in a form without cancellation
                 let log_normal = -half * epsilon * epsilon - normal - clamped;
                 let log_slope = T::of(2.0) * (ln_2 - x - softplus(-T::of(2.0) * x));
                 *log_prob += log_normal - log_slope;

@@ -1,46 +1,46 @@
-//! Sums over the rows of a batch: gradients of what passes have weighed, and their tangents.
+//! Sums over the rows of a batch: gradients from the scaled rows of passes, and their tangents.
 //!
-//! Threads share a result by stretches of parameters that end between rows of weights; each is summed
-//! up in the order of the shards. Who sums up which is fixed, so nothing depends on timing.
+//! The result is split into spans of parameters, one per thread, that end between rows of weights. Each span is summed in
+//! the order of the batch slices. The split is fixed, so results do not depend on timing.
 
-use super::matrix::{product, rows};
+use super::matrix::{add_rows, product, rows};
 use super::pass::Pass;
-use crate::flat::{Scalar, vectorised};
+use crate::flat::Scalar;
 use crate::nn::Layer;
 use crate::threads;
 use faer::{Accum, MatRef};
 use std::ops::Range;
 
-/// Some rows of one layer's weights, and its biases behind the last row.
-pub(super) struct Stretch<'a, T> {
+/// Some rows of one layer's weights; with the last row, the biases too.
+pub(super) struct RowSpan<'a, T> {
     pub block: usize,
     /// Index of the layer.
     pub l: usize,
     pub layer: &'a Layer,
     pub rows: Range<usize>,
     pub weight: &'a mut [T],
-    /// Empty if the last row is not among `rows`.
+    /// Empty unless the last row is among `rows`.
     pub bias: &'a mut [T],
 }
 
-/// Runs `f` on all of `out`, the parameters of `layers` in one network after the other, on `threads`
-/// threads with about the same number of parameters each.
-pub(super) fn for_each_stretch<T: Scalar>(
+/// Runs `f` on all of `out`, the parameters of one or more networks with these `layers`. `threads` threads get about the
+/// same number of parameters each.
+pub(super) fn for_each_span<T: Scalar>(
     threads: usize,
     layers: &[Layer],
     out: &mut [T],
-    f: &(impl Fn(Stretch<'_, T>) + Sync),
+    f: &(impl Fn(RowSpan<'_, T>) + Sync),
 ) {
     split(threads, layers, 0, out, f);
 }
 
-/// The same for what lies from `start` on.
+/// The same, where `out` begins at parameter `start`.
 fn split<T: Scalar>(
     threads: usize,
     layers: &[Layer],
     start: usize,
     out: &mut [T],
-    f: &(impl Fn(Stretch<'_, T>) + Sync),
+    f: &(impl Fn(RowSpan<'_, T>) + Sync),
 ) {
     if threads <= 1 {
         return walk(layers, start, out, f);
@@ -61,7 +61,7 @@ fn walk<T: Scalar>(
     layers: &[Layer],
     mut start: usize,
     mut out: &mut [T],
-    f: &impl Fn(Stretch<'_, T>),
+    f: &impl Fn(RowSpan<'_, T>),
 ) {
     while let Some(Place { block, l, layer, within }) =
         Place::of(layers, start).filter(|_| !out.is_empty())
@@ -71,17 +71,17 @@ fn walk<T: Scalar>(
         let (weight, bias) = own.split_at_mut(layer.weight.len().saturating_sub(within).min(len));
         let first = within.min(layer.weight.len()) / layer.inputs;
         let rows = first..first + weight.len() / layer.inputs;
-        f(Stretch { block, l, layer, rows, weight, bias });
+        f(RowSpan { block, l, layer, rows, weight, bias });
         (start, out) = (start + len, rest);
     }
 }
 
-/// Where a parameter lies.
+/// The position of a parameter.
 struct Place<'a> {
     block: usize,
     l: usize,
     layer: &'a Layer,
-    /// How far into the layer.
+    /// Offset within the layer.
     within: usize,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Place<'a> {
         Some(Self { block, l, layer, within: at - layer.weight.start })
     }
 
-    /// Parameters since the start of the row of weights, or of the biases.
+    /// Offset within the row of weights, or within the biases.
     fn beyond_row(&self) -> usize {
         match self.within.checked_sub(self.layer.weight.len()) {
             Some(in_bias) => in_bias,
@@ -104,7 +104,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl<T: Scalar> Stretch<'_, T> {
+impl<T: Scalar> RowSpan<'_, T> {
     /// `W = sum x' y` over the pairs `(x, y)` in `parts`, in these rows.
     pub fn sum_products<'p>(&mut self, parts: impl Iterator<Item = [MatRef<'p, T>; 2]>) {
         if self.rows.is_empty() {
@@ -130,18 +130,17 @@ impl<T: Scalar> Stretch<'_, T> {
         parts.for_each(|x| add_rows(x, self.bias));
     }
 
-    /// The gradient of what [`Pass::weigh`] weighed, summed over `passes`.
+    /// The gradient after [`Pass::scale_rows`], summed over `passes`.
     pub fn gradient<'p>(&mut self, passes: impl Iterator<Item = &'p Pass<T>> + Clone) {
         // D W = (u o d)' a;  D b = (u o d)' 1
         let (l, layer) = (self.l, self.layer);
-        let of =
-            |p: &'p Pass<T>| [rows(&p.weighted[l], layer.outputs), rows(&p.a[l], layer.inputs)];
+        let of = |p: &'p Pass<T>| [rows(&p.scaled[l], layer.outputs), rows(&p.a[l], layer.inputs)];
         self.sum_products(passes.clone().map(of));
-        self.sum_rows(passes.map(|p| &*p.weighted[l]));
+        self.sum_rows(passes.map(|p| &*p.scaled[l]));
     }
 
-    /// The derivative of the gradient along the tangent, after [`Pass::weigh_tangent`], summed over
-    /// `passes`, but for a layer that [`super::top`] sums; `inputs` as in [`Pass::tangent`].
+    /// The tangent of the gradient after [`Pass::scale_rows_tangent`], summed over `passes`. Not for a layer that
+    /// [`super::last_hidden`] sums. `inputs` as in [`Pass::tangent`].
     pub fn gradient_tangent<'p>(
         &mut self,
         passes: impl Iterator<Item = &'p Pass<T>> + Clone,
@@ -151,24 +150,13 @@ impl<T: Scalar> Stretch<'_, T> {
         let (l, layer) = (self.l, self.layer);
         let parts = passes.clone().flat_map(|p| {
             let of = |x, y| [rows(x, layer.outputs), rows(y, layer.inputs)];
-            let first = (!p.straight).then(|| of(&p.weighted_t[l], &p.a[l]));
-            let second = (l > 0 || inputs).then(|| of(&p.weighted[l], &p.a_t[l]));
+            let first = (!p.second_order_zero).then(|| of(&p.scaled_t[l], &p.a[l]));
+            let second = (l > 0 || inputs).then(|| of(&p.scaled[l], &p.a_t[l]));
             first.into_iter().chain(second)
         });
         self.sum_products(parts);
-        self.sum_rows(passes.filter(|p| !p.straight).map(|p| &*p.weighted_t[l]));
+        self.sum_rows(passes.filter(|p| !p.second_order_zero).map(|p| &*p.scaled_t[l]));
     }
-}
-
-/// `out += sum_i a_i`, the sum of the rows of `a`.
-pub(super) fn add_rows<T: Scalar>(a: &[T], out: &mut [T]) {
-    vectorised(|| {
-        for row in a.chunks_exact(out.len()) {
-            for (out, &x) in out.iter_mut().zip(row) {
-                *out += x;
-            }
-        }
-    });
 }
 
 #[cfg(test)]
@@ -177,14 +165,14 @@ mod tests {
     use crate::nn::{Activation, Mlp};
     use std::sync::Mutex;
 
-    /// Every parameter lies in one stretch, which knows where that is, for any number of threads.
+    /// For any number of threads, every parameter lies in exactly one span, at the position that the span says.
     #[test]
-    fn stretches_cover_all_parameters_once() {
+    fn spans_cover_all_parameters_once() {
         let shape = Mlp::new(3, &[5, 4], 2, Activation::Relu);
         for (blocks, threads) in [(1, 1), (1, 2), (2, 2), (2, 3), (3, 8), (1, 100)] {
             let mut out = vec![0.0_f64; blocks * shape.dim()];
             let starts = Mutex::new(Vec::new());
-            for_each_stretch(threads, &shape.layers, &mut out, &|s| {
+            for_each_span(threads, &shape.layers, &mut out, &|s| {
                 assert_eq!(s.weight.len(), s.rows.len() * s.layer.inputs);
                 assert!(s.bias.is_empty() || s.bias.len() == s.layer.outputs);
                 let weights = s.block * shape.dim() + s.layer.weight.start;

@@ -1,64 +1,64 @@
-//! One range of a batch's samples, with everything that does not mix samples.
+//! One range of a batch's samples, with everything that is computed per sample.
 
-use super::Spec;
+use super::last_hidden::{self, LastHidden, LastHiddenRows};
 use super::pass::Pass;
-use super::top::{self, Top, TopRows};
-use super::valuation::{Inputs, Stage, Valuation, join};
+use super::soft_value::{Inputs, SoftValue, Stage, concat};
+use super::spec::Spec;
 use crate::engine::Point;
 use crate::flat::Scalar;
 use std::ops::Range;
 
 /// Work space for the samples in `samples`.
 #[derive(Clone, Default)]
-pub(super) struct Shard<T> {
+pub(super) struct BatchSlice<T> {
     pub samples: Range<usize>,
     /// `V(s)` with current critics: `f_actor = -(1/B) sum_i V(s_i)`.
-    pub now: Valuation<T>,
+    pub now: SoftValue<T>,
     /// `V_0(s')` with target critics: `y_i = r_i + gamma (1 - d_i) V_0(s'_i)`.
-    pub next: Valuation<T>,
-    /// The critics at the actions taken, `q_bi = Q_b(s_i, a_i)`.
+    pub next: SoftValue<T>,
+    /// The critics at the batch's own actions, `q_bi = Q_b(s_i, a_i)`.
     pub taken: Vec<Pass<T>>,
     /// `q_bi - y_i`, block by block.
     residuals: Vec<T>,
     has: Has,
-    /// The critics' top layers, for Hessian-vector products.
-    pub tops: Vec<TopRows<T>>,
-    /// Weights of rows and their tangents.
+    /// The critics' last hidden layers, for Hessian-vector products.
+    pub last_hidden: Vec<LastHiddenRows<T>>,
+    /// Scales of the rows and their tangents.
     u: Vec<T>,
     u_t: Vec<T>,
 }
 
-/// Which parts are there.
+/// Which parts are computed.
 #[derive(Clone, Copy, Default)]
 struct Has {
     residuals: bool,
     derivatives: bool,
 }
 
-impl<T: Scalar> Shard<T> {
+impl<T: Scalar> BatchSlice<T> {
     pub fn new(spec: &Spec, samples: Range<usize>) -> Self {
         let count = samples.len();
         Self {
-            now: Valuation::new(spec, count),
-            next: Valuation::new(spec, count),
+            now: SoftValue::new(spec, count),
+            next: SoftValue::new(spec, count),
             taken: vec![Pass::new(&spec.critic, count); spec.critics],
             residuals: vec![T::zero(); spec.critics * count],
             has: Has::default(),
-            tops: vec![TopRows::default(); spec.critics],
+            last_hidden: vec![LastHiddenRows::default(); spec.critics],
             u: vec![T::zero(); count],
             u_t: vec![T::zero(); count],
             samples,
         }
     }
 
-    /// Forgets everything: parameters or batch have changed.
+    /// Forgets everything; call it when parameters or batch change.
     pub fn reset(&mut self) {
         self.now.reset();
         self.next.reset();
         self.has = Has::default();
     }
 
-    /// What `V(s)` is computed from.
+    /// The inputs of `V(s)`.
     pub fn now_inputs<'a>(&self, spec: &'a Spec, point: &Point<'a, T>) -> Inputs<'a, T> {
         Inputs {
             spec,
@@ -70,7 +70,7 @@ impl<T: Scalar> Shard<T> {
         }
     }
 
-    /// What `V_0(s')` is computed from.
+    /// The inputs of `V_0(s')`.
     pub fn next_inputs<'a>(&self, spec: &'a Spec, point: &Point<'a, T>) -> Inputs<'a, T> {
         Inputs {
             spec,
@@ -86,24 +86,24 @@ impl<T: Scalar> Shard<T> {
         if spec.stochastic { part(noise, &self.samples, spec.action_dim()) } else { &[] }
     }
 
-    /// `V(s)` up to `stage`.
+    /// Computes `V(s)` up to `stage`.
     pub fn reach_now(&mut self, stage: Stage, spec: &Spec, point: &Point<'_, T>) {
         let inputs = self.now_inputs(spec, point);
         self.now.reach(stage, &inputs);
     }
 
-    /// `V_0(s')` up to `stage`.
+    /// Computes `V_0(s')` up to `stage`.
     pub fn reach_next(&mut self, stage: Stage, spec: &Spec, point: &Point<'_, T>) {
         let inputs = self.next_inputs(spec, point);
         self.next.reach(stage, &inputs);
     }
 
-    /// `q_bi - y_i`
+    /// Computes `q_bi - y_i`.
     pub fn reach_residuals(&mut self, spec: &Spec, point: &Point<'_, T>) {
         if self.has.residuals {
             return;
         }
-        self.reach_next(Stage::Valued, spec, point);
+        self.reach_next(Stage::Value, spec, point);
         let obs = part(&point.batch.obs, &self.samples, spec.obs_dim());
         let actions = part(&point.batch.actions, &self.samples, spec.action_dim());
         let rewards = part(&point.batch.rewards, &self.samples, 1);
@@ -111,7 +111,7 @@ impl<T: Scalar> Shard<T> {
         let (gamma, count) = (T::of(spec.gamma), self.samples.len());
         let residuals = self.residuals.chunks_exact_mut(count);
         for ((b, taken), residuals) in self.taken.iter_mut().enumerate().zip(residuals) {
-            join(spec, obs, actions, &mut taken.a[0]);
+            concat(spec, obs, actions, &mut taken.a[0]);
             taken.forward(spec.critic_net(b, point.critic));
 
             // y = r + gamma (1 - d) V_0(s')
@@ -124,17 +124,17 @@ impl<T: Scalar> Shard<T> {
         self.has.residuals = true;
     }
 
-    /// Whether [`Shard::reach_residuals`] has been called.
+    /// Whether [`BatchSlice::reach_residuals`] has been called.
     pub fn has_residuals(&self) -> bool {
         self.has.residuals
     }
 
-    /// Whether [`Shard::reach_taken`] has been called.
+    /// Whether [`BatchSlice::reach_taken`] has been called.
     pub fn has_derivatives(&self) -> bool {
         self.has.derivatives
     }
 
-    /// Derivatives of `q_bi`, and [`Shard::reach_residuals`].
+    /// Computes the derivatives of `q_bi`, after [`BatchSlice::reach_residuals`].
     pub fn reach_taken(&mut self, spec: &Spec, point: &Point<'_, T>) {
         self.reach_residuals(spec, point);
         if !self.has.derivatives {
@@ -145,33 +145,33 @@ impl<T: Scalar> Shard<T> {
         }
     }
 
-    /// Weighs `D_w q_bi` by `u(shard, b, i)`.
-    pub fn weigh_taken(&mut self, u: impl Fn(&Self, usize, usize) -> T) {
+    /// Scales row `i` of `D_w q_b` by `u(slice, b, i)`.
+    pub fn scale_rows_taken(&mut self, u: impl Fn(&Self, usize, usize) -> T) {
         for b in 0..self.taken.len() {
             for i in 0..self.u.len() {
                 self.u[i] = u(self, b, i);
             }
-            self.taken[b].weigh(&self.u);
+            self.taken[b].scale_rows(&self.u);
         }
     }
 
-    /// Weighs `D_theta V(s_i)` by `scale`.
-    pub fn weigh_now(&mut self, scale: T) {
+    /// Scales every row of `D_theta V(s)` by `scale`.
+    pub fn scale_rows_now(&mut self, scale: T) {
         self.u.fill(scale);
-        self.now.actor.weigh(&self.u);
+        self.now.actor.scale_rows(&self.u);
     }
 
-    /// Weighs `D_w Q_b(s_i, pi(s_i))` by `scale`, in the rows where `Q_b` is the least.
-    pub fn weigh_now_critics(&mut self, scale: T) {
+    /// Scales the rows of `D_w Q_b(s, pi(s))` where `Q_b` is the minimum by `scale`.
+    pub fn scale_rows_now_critics(&mut self, scale: T) {
         for b in 0..self.taken.len() {
             let u = &mut self.u[..self.now.least_rows(b)];
             u.fill(scale);
-            self.now.critics[b].weigh(u);
+            self.now.critics[b].scale_rows(u);
         }
     }
 
-    /// Weighs `D_theta V_0(s'_i)` so as to sum `u_bi D_theta y_i` for `u(shard, b, i)`.
-    pub fn weigh_next(
+    /// Scales the rows of `D_theta V_0(s')` so that their sum is `sum_bi u_bi D_theta y_i`, `u_bi = u(slice, b, i)`.
+    pub fn scale_rows_next(
         &mut self,
         spec: &Spec,
         point: &Point<'_, T>,
@@ -184,10 +184,10 @@ impl<T: Scalar> Shard<T> {
             let sum: T = (0..spec.critics).map(|b| u(self, b, i)).sum();
             self.u[i] = sum * gamma * (T::one() - done);
         }
-        self.next.actor.weigh(&self.u);
+        self.next.actor.scale_rows(&self.u);
     }
 
-    /// Every `q_bi - y_i`.
+    /// All `q_bi - y_i`, block by block.
     pub fn residuals(&self) -> &[T] {
         &self.residuals
     }
@@ -197,7 +197,7 @@ impl<T: Scalar> Shard<T> {
         self.residuals[block * self.samples.len() + i]
     }
 
-    /// `J v` of these samples, in [`Pass::output_t`] of each of [`Shard::taken`].
+    /// Computes `J v` of these samples; it is [`Pass::output_t`] of [`BatchSlice::taken`].
     pub fn jacobian(&mut self, spec: &Spec, point: &Point<'_, T>, v: &[T]) {
         self.reach_residuals(spec, point);
         for (b, taken) in self.taken.iter_mut().enumerate() {
@@ -205,15 +205,15 @@ impl<T: Scalar> Shard<T> {
         }
     }
 
-    /// The tangent of the critics' gradient, weights `scale (q_bi - y_i)`, along `v` in the critics'
-    /// parameters; with the mixed weights of each critic's top layer, where critics have one.
+    /// The tangent of the critics' gradient, whose rows are scaled by `scale (q_bi - y_i)`, along `v` in the critics'
+    /// parameters. `last_hidden` holds the mixed weights of each critic's last hidden layer, for ReLU critics.
     pub fn taken_hvp(
         &mut self,
         spec: &Spec,
         point: &Point<'_, T>,
         scale: T,
         v: &[T],
-        tops: &[Top<T>],
+        last_hidden: &[LastHidden<T>],
     ) {
         self.reach_taken(spec, point);
         self.jacobian(spec, point, v);
@@ -224,38 +224,43 @@ impl<T: Scalar> Shard<T> {
             self.u_t.iter_mut().zip(taken.output_t()).for_each(|(u, &q)| *u = scale * q);
 
             let (net, v) = (spec.critic_net(b, point.critic), spec.critic_net(b, v));
-            match top::index(&spec.critic) {
+            match last_hidden::index(&spec.critic) {
                 None => taken.tangent_backward(net, Some(v), false),
                 Some(h) => {
-                    let rows = &mut self.tops[b];
+                    let rows = &mut self.last_hidden[b];
                     rows.set_mask(h, taken);
-                    rows.weigh(h, taken, &self.u, &self.u_t);
-                    taken.tangent_backward_from_top(net, v, h, [&rows.mask, &tops[b].mixed]);
+                    rows.scale_rows(h, taken, &self.u, &self.u_t);
+                    taken.tangent_backward_from_last_hidden(
+                        net,
+                        v,
+                        h,
+                        [&rows.mask, &last_hidden[b].mixed],
+                    );
                 }
             }
-            taken.weigh_tangent(&self.u, Some(&self.u_t));
+            taken.scale_rows_tangent(&self.u, Some(&self.u_t));
         }
     }
 
-    /// The tangent of [`Shard::weigh_now`] along `v` in the actor's parameters.
+    /// The tangent of [`BatchSlice::scale_rows_now`] along `v` in the actor's parameters.
     pub fn now_hvp(&mut self, spec: &Spec, point: &Point<'_, T>, scale: T, v: &[T]) {
         let inputs = self.now_inputs(spec, point);
-        self.now.reach(Stage::Differentiated, &inputs);
+        self.now.reach(Stage::ActorGrad, &inputs);
         self.now.tangent(&inputs, v);
         self.now.tangent_backward(&inputs, v);
         self.u.fill(scale);
-        self.now.actor.weigh_tangent(&self.u, None);
+        self.now.actor.scale_rows_tangent(&self.u, None);
     }
 
-    /// The tangent of [`Shard::weigh_now_critics`] along `x` in the actor's parameters.
+    /// The tangent of [`BatchSlice::scale_rows_now_critics`] along `x` in the actor's parameters.
     pub fn now_critics_tangent(&mut self, spec: &Spec, point: &Point<'_, T>, scale: T, x: &[T]) {
         let inputs = self.now_inputs(spec, point);
-        self.now.reach(Stage::Criticised, &inputs);
+        self.now.reach(Stage::CriticGrad, &inputs);
         self.now.tangent(&inputs, x);
         for b in 0..self.taken.len() {
             let u = &mut self.u[..self.now.least_rows(b)];
             u.fill(scale);
-            self.now.critics[b].weigh_tangent(u, None);
+            self.now.critics[b].scale_rows_tangent(u, None);
         }
     }
 }

@@ -1,35 +1,34 @@
-//! A policy on some observations, and what critics think of its actions: the scalar
+//! The soft value of a policy on some observations: the scalar
 //!
 //! ```text
 //! V(s) = min_b Q_b(s, pi(s)) - eta log pi(pi(s) | s)
 //! ```
 //!
-//! per row, its derivatives, and their tangents. With current critics its mean is `J`; with target
-//! critics it is the bootstrap of `y`. A deterministic policy has no `log pi`, a single critic is
-//! its own minimum.
+//! per row, its derivatives, and their tangents. With current critics its mean is `J`; with target critics it is the
+//! bootstrap in `y`. A deterministic policy has no `log pi`; with a single critic the minimum is that critic.
 
-use super::Spec;
 use super::pass::{Net, Pass};
 use super::policy::Policy;
+use super::spec::Spec;
 use crate::flat::Scalar;
 
-/// How far a valuation has come since its inputs were set.
+/// What has been computed since the last reset; each stage includes the earlier ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
-    /// Nothing is known.
+    /// Nothing.
     #[default]
     Fresh,
-    /// The actions.
-    Chosen,
+    /// The actions `pi(s)`.
+    Actions,
     /// `V`.
-    Valued,
+    Value,
     /// Critics' derivatives `d_l` of `Q_b`.
-    Criticised,
+    CriticGrad,
     /// The actor's derivatives `d_l` of `V`.
-    Differentiated,
+    ActorGrad,
 }
 
-/// Parameters and inputs of a valuation.
+/// Parameters and inputs of a soft value.
 #[derive(Clone, Copy)]
 pub(super) struct Inputs<'a, T> {
     pub spec: &'a Spec,
@@ -53,23 +52,23 @@ impl<'a, T: Scalar> Inputs<'a, T> {
 
 /// Work space for a fixed number of rows.
 #[derive(Clone, Default)]
-pub(super) struct Valuation<T> {
+pub(super) struct SoftValue<T> {
     stage: Stage,
     pub actor: Pass<T>,
     pub policy: Policy<T>,
     pub critics: Vec<Pass<T>>,
     /// `V`
     pub value: Vec<T>,
-    /// Which critic is the minimum.
+    /// The index of the critic that is the minimum, per row.
     least: Vec<usize>,
-    /// `D_a Q` of the least critic, and its tangent.
+    /// `D_a Q` of that critic, and its tangent.
     by_action: Vec<T>,
     by_action_t: Vec<T>,
     scratch: Vec<T>,
 }
 
-impl<T: Scalar> Valuation<T> {
-    /// For `count` rows.
+impl<T: Scalar> SoftValue<T> {
+    /// Work space for `count` rows.
     pub fn new(spec: &Spec, count: usize) -> Self {
         let actions = vec![T::zero(); count * spec.action_dim()];
         Self {
@@ -90,27 +89,27 @@ impl<T: Scalar> Valuation<T> {
         self.stage = Stage::Fresh;
     }
 
-    /// How far it has come.
+    /// What has been computed.
     pub fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// Rows in which critic `block` is the least: those that its passes are over, from
-    /// [`Stage::Criticised`] on.
+    /// How many rows have critic `block` as their minimum. From [`Stage::CriticGrad`] on, its passes are over these rows
+    /// only.
     pub fn least_rows(&self, block: usize) -> usize {
         self.least.iter().filter(|&&least| least == block).count()
     }
 
-    /// Computes what `stage` needs and is not there yet.
+    /// Computes everything up to `stage`, except what is cached.
     pub fn reach(&mut self, stage: Stage, inputs: &Inputs<'_, T>) {
-        if self.stage < Stage::Chosen && stage >= Stage::Chosen {
+        if self.stage < Stage::Actions && stage >= Stage::Actions {
             self.choose(inputs);
         }
-        if self.stage < Stage::Valued && stage >= Stage::Valued {
+        if self.stage < Stage::Value && stage >= Stage::Value {
             self.evaluate(inputs);
         }
-        if self.stage < Stage::Criticised && stage >= Stage::Criticised {
-            // Only the least critic of a row matters to V.
+        if self.stage < Stage::CriticGrad && stage >= Stage::CriticGrad {
+            // V depends only on the critic that is the minimum.
             for (b, critic) in self.critics.iter_mut().enumerate() {
                 if inputs.spec.critics > 1 {
                     critic.keep(&inputs.spec.critic, |row| self.least[row] == b);
@@ -118,24 +117,24 @@ impl<T: Scalar> Valuation<T> {
                 critic.differentiate_output(inputs.critic(b));
             }
         }
-        if self.stage < Stage::Differentiated && stage >= Stage::Differentiated {
+        if self.stage < Stage::ActorGrad && stage >= Stage::ActorGrad {
             self.differentiate(inputs);
         }
         self.stage = self.stage.max(stage);
     }
 
-    /// a = pi(s)
+    /// `a = pi(s)`
     fn choose(&mut self, inputs: &Inputs<'_, T>) {
         self.actor.a[0].copy_from_slice(inputs.obs);
         self.actor.forward(inputs.actor());
         self.policy.choose(self.actor.output(), inputs.noise);
     }
 
-    /// V = min_b Q_b(s, a) - eta log pi
+    /// `V = min_b Q_b(s, a) - eta log pi`
     fn evaluate(&mut self, inputs: &Inputs<'_, T>) {
         for (b, critic) in self.critics.iter_mut().enumerate() {
             critic.resize(&inputs.spec.critic, self.least.len());
-            join(inputs.spec, inputs.obs, &self.policy.actions, &mut critic.a[0]);
+            concat(inputs.spec, inputs.obs, &self.policy.actions, &mut critic.a[0]);
             critic.forward(inputs.critic(b));
         }
         for (i, (value, least)) in self.value.iter_mut().zip(&mut self.least).enumerate() {
@@ -152,7 +151,7 @@ impl<T: Scalar> Valuation<T> {
         }
     }
 
-    /// D_a Q, then D_z V, then back through the actor.
+    /// `D_a Q`, then `D_z V`, then back through the actor.
     fn differentiate(&mut self, inputs: &Inputs<'_, T>) {
         let Self { critics, least, by_action, scratch, .. } = self;
         let columns = inputs.spec.action_columns();
@@ -168,7 +167,7 @@ impl<T: Scalar> Valuation<T> {
     }
 
     /// Tangents of the actions and of the critics along `direction` in the actor's parameters, after
-    /// [`Stage::Criticised`].
+    /// [`Stage::CriticGrad`].
     pub fn tangent(&mut self, inputs: &Inputs<'_, T>, direction: &[T]) {
         let direction = Net { shape: &inputs.spec.actor, params: direction };
         self.actor.tangent(inputs.actor(), Some(direction), false);
@@ -186,7 +185,7 @@ impl<T: Scalar> Valuation<T> {
         }
     }
 
-    /// The tangent of [`Stage::Differentiated`], after it and [`Valuation::tangent`].
+    /// The tangent of the actor's derivatives, after [`Stage::ActorGrad`] and [`SoftValue::tangent`].
     pub fn tangent_backward(&mut self, inputs: &Inputs<'_, T>, direction: &[T]) {
         let columns = inputs.spec.action_columns();
         self.by_action_t.fill(T::zero());
@@ -206,7 +205,7 @@ impl<T: Scalar> Valuation<T> {
 }
 
 /// `[obs, actions]`, row by row.
-pub(super) fn join<T: Scalar>(spec: &Spec, obs: &[T], actions: &[T], out: &mut [T]) {
+pub(super) fn concat<T: Scalar>(spec: &Spec, obs: &[T], actions: &[T], out: &mut [T]) {
     let (n, m) = (spec.obs_dim(), spec.action_dim());
     let rows = obs.chunks_exact(n).zip(actions.chunks_exact(m));
     for (out, (obs, action)) in out.chunks_exact_mut(n + m).zip(rows) {
@@ -215,7 +214,7 @@ pub(super) fn join<T: Scalar>(spec: &Spec, obs: &[T], actions: &[T], out: &mut [
     }
 }
 
-/// The rows of `from`, in order, to those of `to` where `least` is `block`.
+/// Copies the rows of `from`, in order, to the rows of `to` where `least` is `block`.
 fn scatter<T: Scalar>(from: &[T], least: &[usize], block: usize, to: &mut [T]) {
     let width = to.len() / least.len();
     let own = to.chunks_exact_mut(width).zip(least).filter(|(_, least)| **least == block);
