@@ -8,7 +8,7 @@
 
 use agents::registry;
 use agents::settings::Settings;
-use agents::{Agent, Env, Mode, Step};
+use agents::{Actions, Env, Learn, Mode, Step};
 use bridge::{EnvOptions, ForkedVecEnv};
 use serde_json::json;
 use std::error::Error;
@@ -20,10 +20,10 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// An agent in its environments, somewhere within an episode.
 struct Run {
-    agent: Box<dyn Agent>,
+    agent: Box<dyn Learn>,
     env: ForkedVecEnv,
     obs: Vec<f32>,
-    actions: Vec<f32>,
+    actions: Actions,
     step: Step,
 }
 
@@ -40,7 +40,7 @@ impl Run {
         let agent = registry::find(algo)?.build(&settings, &spaces, 0)?;
         let mut obs = vec![0.0; n_envs * spaces.obs_dim];
         env.reset(Some(0), &mut obs)?;
-        let actions = vec![0.0; n_envs * spaces.action.dim()];
+        let actions = Actions::new(n_envs * spaces.action.dim());
         Ok(Self { agent, env, obs, actions, step: Step::new(n_envs, spaces.obs_dim) })
     }
 
@@ -49,9 +49,9 @@ impl Run {
         let (start, mut update) = (Instant::now(), Duration::ZERO);
         for _ in 0..EPOCH / self.env.num_envs() {
             self.agent.act(&self.obs, Mode::Explore, &mut self.actions)?;
-            self.env.step(&self.actions, &mut self.step)?;
+            self.env.step(&self.actions.env, &mut self.step)?;
             let learning = Instant::now();
-            self.agent.observe(&self.obs, &self.actions, &self.step)?;
+            self.agent.observe(&self.obs, &self.actions.drawn, &self.step)?;
             update = update.max(learning.elapsed());
             self.obs.copy_from_slice(&self.step.obs);
         }

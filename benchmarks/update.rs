@@ -3,8 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use agents::algo::OffPolicyConfig;
+use agents::algo::algorithm::OffPolicy as _;
 use agents::algo::ddpg::Ddpg;
-use agents::algo::off_policy::Family as _;
 use agents::engine::fused::Fused;
 use agents::engine::{Engine as _, Point, Role};
 use agents::game::solvers::SolverKind;
@@ -13,7 +13,7 @@ use agents::memory::{Batch, Replay};
 use agents::registry;
 use agents::rng::{Purpose, Rng};
 use agents::settings::Settings;
-use agents::{ActionSpace, Agent, Spaces, Step};
+use agents::{ActionSpace, Learn, Spaces, Step};
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::json;
 
@@ -40,7 +40,7 @@ impl Feed {
         }
     }
 
-    fn observe(&mut self, agent: &mut dyn Agent) {
+    fn observe(&mut self, agent: &mut dyn Learn) {
         let actions: Vec<f32> = (0..ACT).map(|_| self.rng.uniform(-1.0, 1.0)).collect();
         self.step.next_obs.fill_with(|| self.rng.normal());
         self.step.rewards[0] = self.rng.normal();
@@ -50,7 +50,7 @@ impl Feed {
 }
 
 /// An agent whose every observation from now on makes one update due.
-fn agent(algo: &str, settings: serde_json::Value, filled: u64) -> (Box<dyn Agent>, Feed) {
+fn agent(algo: &str, settings: serde_json::Value, filled: u64) -> (Box<dyn Learn>, Feed) {
     let mut all = json!({"train_freq": 1, "gradient_steps": 1, "learning_starts": filled});
     all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
     let settings: Settings = all.as_object().unwrap().clone();
@@ -100,7 +100,7 @@ fn updates(criterion: &mut Criterion) {
 /// The leader's total derivative alone, forward passes included.
 fn solves(criterion: &mut Criterion) {
     let family = Ddpg::new(&OffPolicyConfig::default(), OBS, ACT);
-    let mut engine = Fused::<f32>::new(family.spec());
+    let mut engine = Fused::<f32>::new(family.spec().unwrap());
     let mut rng = Rng::new(0, Purpose::Diagnostics);
     let (actor, critic) = (family.actor().init(&mut rng), family.critic().init(&mut rng));
     let mut normals = |len: usize| (0..len).map(|_| rng.normal()).collect::<Vec<f32>>();

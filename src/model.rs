@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::run_dir::write_whole;
 use agents::settings::Settings;
-use agents::{Agent, Parameter};
+use agents::{Parameter, StateDict};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -35,7 +35,7 @@ pub struct ModelCard {
 
 /// Writes `folder/model.safetensors`. Parameters that are not finite are refused, so that an older
 /// model stays.
-pub fn save(folder: &Path, agent: &dyn Agent, card: &ModelCard) -> Result<(), Failure> {
+pub fn save(folder: &Path, agent: &dyn StateDict, card: &ModelCard) -> Result<(), Failure> {
     let path = folder.join(FILE);
     let parameters = agent.parameters();
     if let Some(bad) = parameters.iter().find(|p| p.values.iter().any(|x| !x.is_finite())) {

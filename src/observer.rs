@@ -7,7 +7,7 @@ use crate::model::{self, ModelCard};
 use crate::score::Score;
 use crate::sinks::{Evaluations, Monitor, Progress as ProgressCsv, TensorBoard};
 use agents::train::{self, Episode, Flow, Progress};
-use agents::{Agent, Env, Sink};
+use agents::{Env, Learn, Sink};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -82,7 +82,7 @@ impl RunObserver {
     }
 
     /// Evaluates after the last step, if that was not done.
-    pub fn evaluate_at_end(&mut self, agent: &mut dyn Agent) -> Result<(), Failure> {
+    pub fn evaluate_at_end(&mut self, agent: &mut dyn Learn) -> Result<(), Failure> {
         match self.last {
             Some(last) if last.steps == self.steps => Ok(()),
             _ => self.evaluate(agent),
@@ -90,7 +90,7 @@ impl RunObserver {
     }
 
     /// Logs what is left and saves the final model.
-    pub fn close(&mut self, agent: &mut dyn Agent) -> Result<(), Failure> {
+    pub fn close(&mut self, agent: &mut dyn Learn) -> Result<(), Failure> {
         self.display.finish();
         self.log(agent)?;
         self.flush()?;
@@ -108,7 +108,7 @@ impl RunObserver {
     }
 
     /// A row of this step, if it has none.
-    fn log(&mut self, agent: &mut dyn Agent) -> Result<(), Failure> {
+    fn log(&mut self, agent: &mut dyn Learn) -> Result<(), Failure> {
         if self.last_log != self.steps {
             self.last_log = self.steps;
             if !self.recent.is_empty() {
@@ -122,13 +122,13 @@ impl RunObserver {
             self.record("time/fps", self.steps as f64 / elapsed)?;
             self.record("time/time_elapsed", elapsed)?;
             for (tag, value) in agent.metrics() {
-                self.record(tag, value)?;
+                self.record(&tag, value)?;
             }
         }
         Ok(())
     }
 
-    fn evaluate(&mut self, agent: &mut dyn Agent) -> Result<(), Failure> {
+    fn evaluate(&mut self, agent: &mut dyn Learn) -> Result<(), Failure> {
         // Seeded once; later evaluations go on with the environment's own generator.
         let seed = self.last.is_none().then_some(self.card.seed);
         let episodes = self.run.eval_episodes;
@@ -137,7 +137,7 @@ impl RunObserver {
         self.record("eval/mean_reward", evaluation.mean())?;
         self.record("eval/mean_ep_length", evaluation.mean_length())?;
         for (tag, value) in agent.diagnostics()? {
-            self.record(tag, value)?;
+            self.record(&tag, value)?;
         }
         self.evaluated = true;
         // The row of `progress.csv` is whole after the updates alone.
@@ -154,14 +154,14 @@ impl RunObserver {
         Ok(())
     }
 
-    fn save(&mut self, name: &str, agent: &dyn Agent) -> Result<(), Failure> {
+    fn save(&mut self, name: &str, agent: &dyn Learn) -> Result<(), Failure> {
         self.card.steps = self.steps;
         model::save(&self.folder.join(name), agent, &self.card)
     }
 }
 
-impl train::Observer for RunObserver {
-    fn on_step(&mut self, progress: &mut Progress<'_>) -> agents::Result<Flow> {
+impl train::Observer<dyn Learn> for RunObserver {
+    fn on_step(&mut self, progress: &mut Progress<'_, dyn Learn>) -> agents::Result<Flow> {
         bridge::check_signals()?;
         let steps = progress.steps;
         self.steps = steps;
@@ -184,7 +184,7 @@ impl train::Observer for RunObserver {
         Ok(Flow::Continue)
     }
 
-    fn after_updates(&mut self, agent: &mut dyn Agent) -> agents::Result<Flow> {
+    fn after_updates(&mut self, agent: &mut dyn Learn) -> agents::Result<Flow> {
         let evaluated = std::mem::take(&mut self.evaluated);
         if self.log_due || evaluated {
             self.log(agent)?;

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 
-pub use crate::spaces::{ActionSpace, Spaces};
+use crate::spaces::Spaces;
 
 /// The result of one step of `n` environments; row `i` is environment `i`.
 #[derive(Clone, Debug, Default)]

@@ -77,6 +77,27 @@ pub enum Error {
         /// Why not, and what to do.
         reason: String,
     },
+    /// Something needs the follower's outputs, and the follower has none.
+    #[error(
+        "`{asked}` needs a follower that is a function of outputs, as a critic that fits targets is; with the critic as leader \
+         take `solver: cg` with `curvature: hessian`"
+    )]
+    NoOutputs {
+        /// The setting that asks for them.
+        asked: &'static str,
+    },
+    /// An update was asked for before there was anything to learn from.
+    #[error("the replay memory is empty: there is nothing to learn from")]
+    NothingRemembered,
+    /// A batch without rows was given.
+    #[error("the batch is empty; it must have at least one row")]
+    EmptyBatch,
+    /// A minibatch was given to an algorithm that takes none.
+    #[error("this algorithm learns from whole trajectories, not from a minibatch")]
+    NoMinibatch,
+    /// An agent cannot go on as another kind of agent.
+    #[error("an agent keeps its algorithm, engine and device: make a new one")]
+    AnotherKind,
     /// Stored parameters do not fit the agent.
     #[error("parameters do not fit: {0}")]
     Parameters(String),

@@ -4,13 +4,7 @@ use std::iter::Sum;
 
 /// `f32` in training, `f64` in tests against closed forms.
 pub trait Scalar:
-    num_traits::Float
-    + num_traits::NumAssign
-    + Sum
-    + tch::kind::Element
-    + faer::traits::RealField
-    + Default
-    + 'static
+    num_traits::Float + num_traits::NumAssign + Sum + faer::traits::RealField + Default + 'static
 {
     /// Converts a constant or a setting.
     fn of(x: f64) -> Self;

@@ -10,6 +10,7 @@ pub mod env;
 pub mod error;
 pub mod flat;
 pub mod game;
+pub mod learner;
 pub mod memory;
 pub mod metrics;
 pub mod nn;
@@ -24,8 +25,9 @@ pub mod sync_vec_env;
 pub mod threads;
 pub mod toy;
 pub mod train;
+pub mod train_state;
 
-pub use agent::{Agent, GameGradients, Mode};
+pub use agent::{Actions, Agent, GameGradients, Introspect, Learn, Mode, StateDict};
 pub use env::{Env, Step};
 pub use error::{Error, Result};
 pub use metrics::Metrics;

@@ -1,6 +1,7 @@
 //! Named tensors: where they lie in a player's flat vector, and how they and their optimiser's state are
 //! handed over.
 
+use crate::engine::Role;
 use crate::error::{Error, Result};
 use crate::nn::Layer;
 use crate::optim::Optimizer;
@@ -38,6 +39,16 @@ pub struct TensorPlace {
     pub shape: Vec<usize>,
     /// Place.
     pub range: Range<usize>,
+}
+
+/// A tensor of an agent, by its whole name.
+pub struct NamedTensor {
+    /// Name, shape, and place within its player's vector.
+    pub place: TensorPlace,
+    /// Whose it is.
+    pub role: Role,
+    /// Whether it lies in the Polyak average.
+    pub target: bool,
 }
 
 /// The tensors of `layers`, named `{prefix}.{2 l}.weight` and `.bias` as in a PyTorch `Sequential`

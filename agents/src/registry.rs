@@ -1,29 +1,23 @@
 //! The algorithms, by name.
 
-use crate::agent::Agent;
+use crate::agent::Learn;
+use crate::algo::ac::ActorCritic;
+use crate::algo::algorithm::OffPolicy;
 use crate::algo::ddpg::Ddpg;
-use crate::algo::off_policy::{self, OffPolicy};
-use crate::algo::on_policy::OnPolicy;
 use crate::algo::sac::Sac;
 use crate::algo::{DeviceKind, EngineKind, OffPolicyConfig, OnPolicyConfig};
 use crate::engine::Role;
-use crate::engine::autograd::{Autograd, Objectives};
+use crate::engine::autograd::Autograd;
 use crate::engine::fused::Fused;
-use crate::env::{ActionSpace, Spaces};
 use crate::error::{Error, Result};
 use crate::game::StackelbergConfig;
+use crate::learner::{Learner, LearnerConfig};
+use crate::memory::{Replay, Rollout};
 use crate::settings::{self, Settings};
+use crate::spaces::{ActionSpace, Spaces};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tch::{Cuda, Device};
-
-/// What networks and objectives an algorithm has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
-    ActorCritic,
-    Ddpg,
-    Sac,
-}
 
 /// One entry of the registry.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +28,7 @@ pub struct Algorithm {
     pub about: &'static str,
     /// Who leads; nobody in the baselines.
     pub leader: Option<Role>,
-    family: Family,
+    prepare: fn(&Algorithm, &Settings) -> Result<Prepared>,
 }
 
 /// Every algorithm, in the order of `stac-bench algos`.
@@ -43,134 +37,78 @@ pub const ALGORITHMS: &[Algorithm] = &[
         name: "ac",
         about: "actor-critic on trajectories",
         leader: None,
-        family: Family::ActorCritic,
+        prepare: on_policy,
     },
     Algorithm {
         name: "stac",
         about: "Stackelberg actor-critic, the actor leads",
         leader: Some(Role::Actor),
-        family: Family::ActorCritic,
+        prepare: on_policy,
     },
     Algorithm {
         name: "ddpg",
         about: "deep deterministic policy gradient",
         leader: None,
-        family: Family::Ddpg,
+        prepare: off_policy::<Ddpg>,
     },
     Algorithm {
         name: "stddpg-al",
         about: "Stackelberg DDPG, the actor leads",
         leader: Some(Role::Actor),
-        family: Family::Ddpg,
+        prepare: off_policy::<Ddpg>,
     },
     Algorithm {
         name: "stddpg-cl",
         about: "Stackelberg DDPG, the critic leads",
         leader: Some(Role::Critic),
-        family: Family::Ddpg,
+        prepare: off_policy::<Ddpg>,
     },
-    Algorithm { name: "sac", about: "soft actor-critic", leader: None, family: Family::Sac },
+    Algorithm { name: "sac", about: "soft actor-critic", leader: None, prepare: off_policy::<Sac> },
     Algorithm {
         name: "stsac-al",
         about: "Stackelberg SAC, the actor leads",
         leader: Some(Role::Actor),
-        family: Family::Sac,
+        prepare: off_policy::<Sac>,
     },
     Algorithm {
         name: "stsac-cl",
         about: "Stackelberg SAC, the critic leads",
         leader: Some(Role::Critic),
-        family: Family::Sac,
+        prepare: off_policy::<Sac>,
     },
 ];
 
-impl Algorithm {
-    /// Checks the names, types and ranges of `settings` without an environment.
-    pub fn check(&self, settings: &Settings) -> Result<()> {
-        self.engine(settings).map(drop)
-    }
+/// Settings that were read and checked.
+pub struct Prepared {
+    /// What computes gradients: what `auto` stands for.
+    pub engine: EngineKind,
+    build: Build,
+}
 
-    /// The engine that runs with `settings`: what `auto` stands for.
-    pub fn engine(&self, settings: &Settings) -> Result<EngineKind> {
-        match self.family {
-            Family::ActorCritic => {
-                let config = self.on_policy(settings)?;
-                config.engine.resolve(config.device, Some("this algorithm"))
-            }
-            Family::Ddpg | Family::Sac => {
-                let config = self.off_policy(settings)?;
-                config.engine.resolve(config.device, config.not_fused())
-            }
-        }
-    }
+type Build = Box<dyn Fn(&Spaces, u64) -> Result<Box<dyn Learn>>>;
 
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+impl Prepared {
     /// Builds the agent for an environment with these spaces, all its randomness from `seed`.
-    pub fn build(&self, settings: &Settings, spaces: &Spaces, seed: u64) -> Result<Box<dyn Agent>> {
-        match self.family {
-            Family::ActorCritic => {
-                let config = self.on_policy(settings)?;
-                if config.use_sde && !matches!(spaces.action, ActionSpace::Box { .. }) {
-                    let reason = "noise that depends on the state needs Box actions";
-                    return Err(Error::config("use_sde", true, reason));
-                }
-                let device = device(config.device)?;
-                Ok(Box::new(OnPolicy::new(config, spaces.clone(), device, seed)))
-            }
-            Family::Ddpg => self.build_off_policy(settings, spaces, seed, Ddpg::new),
-            Family::Sac => self.build_off_policy(settings, spaces, seed, Sac::new),
-        }
+    pub fn build(&self, spaces: &Spaces, seed: u64) -> Result<Box<dyn Learn>> {
+        (self.build)(spaces, seed)
+    }
+}
+
+impl Algorithm {
+    /// Reads and checks `settings`, without an environment.
+    pub fn prepare(&self, settings: &Settings) -> Result<Prepared> {
+        (self.prepare)(self, settings)
     }
 
-    fn build_off_policy<F: off_policy::Family + Objectives + Clone + 'static>(
-        &self,
-        settings: &Settings,
-        spaces: &Spaces,
-        seed: u64,
-        family: fn(&OffPolicyConfig, usize, usize) -> F,
-    ) -> Result<Box<dyn Agent>> {
-        let config = self.off_policy(settings)?;
-        let ActionSpace::Box { low, .. } = &spaces.action else {
-            let has = spaces.clone();
-            return Err(Error::Spaces { algo: self.name, needs: "Box actions", has });
-        };
-        let (family, spaces) = (family(&config, spaces.obs_dim, low.len()), spaces.clone());
-        let device = device(config.device)?;
-        Ok(match config.engine.resolve(config.device, config.not_fused())? {
-            EngineKind::Fused => {
-                let engine = Fused::new(family.spec());
-                Box::new(OffPolicy::new(family, engine, config, spaces, seed))
-            }
-            EngineKind::Auto | EngineKind::Autograd => {
-                let engine = Autograd::new(family.clone(), device);
-                Box::new(OffPolicy::new(family, engine, config, spaces, seed))
-            }
-        })
-    }
-
-    fn off_policy(&self, settings: &Settings) -> Result<OffPolicyConfig> {
-        let (config, stackelberg) = self.parse(&OffPolicyConfig::default(), settings)?;
-        self.refuse_another_leader(settings, config.leader)?;
-        let config = OffPolicyConfig { leader: self.leader, stackelberg, ..config };
-        config.validate()?;
-        if let (Family::Ddpg, Some(n)) = (self.family, config.policy_kwargs.n_critics)
-            && n != 1
-        {
-            let reason = "DDPG has one critic; SAC takes several";
-            return Err(Error::config("policy_kwargs.n_critics", n, reason));
-        }
-        if self.family == Family::Ddpg && config.use_sde {
-            let reason = "DDPG's policy has no distribution; SAC's and AC's have";
-            return Err(Error::config("use_sde", true, reason));
-        }
-        Ok(config)
-    }
-
-    fn on_policy(&self, settings: &Settings) -> Result<OnPolicyConfig> {
-        let (config, stackelberg) = self.parse(&OnPolicyConfig::default(), settings)?;
-        self.refuse_another_leader(settings, config.leader)?;
-        let config = OnPolicyConfig { leader: self.leader, stackelberg, ..config };
-        config.validate()?;
-        Ok(config)
+    /// Both at once.
+    pub fn build(&self, settings: &Settings, spaces: &Spaces, seed: u64) -> Result<Box<dyn Learn>> {
+        self.prepare(settings)?.build(spaces, seed)
     }
 
     /// The family's settings over `defaults`, and those of the leader's update.
@@ -196,6 +134,59 @@ impl Algorithm {
             _ => Ok(()),
         }
     }
+}
+
+/// An algorithm that learns from transitions.
+fn off_policy<A: OffPolicy>(entry: &Algorithm, settings: &Settings) -> Result<Prepared> {
+    let (config, stackelberg) = entry.parse(&OffPolicyConfig::default(), settings)?;
+    entry.refuse_another_leader(settings, config.leader)?;
+    let config = OffPolicyConfig { leader: entry.leader, stackelberg, ..config };
+    config.validate()?;
+    A::check(&config)?;
+    let engine = config.engine.resolve(config.device, config.not_fused())?;
+    let name = entry.name;
+    let build = move |spaces: &Spaces, seed: u64| -> Result<Box<dyn Learn>> {
+        let ActionSpace::Box { low, .. } = &spaces.action else {
+            let has = spaces.clone();
+            return Err(Error::Spaces { algo: name, needs: "Box actions", has });
+        };
+        let dims = (spaces.obs_dim, low.len());
+        let algorithm = A::new(&config, dims.0, dims.1);
+        let memory = Replay::new(config.buffer_size, dims.0, dims.1);
+        let (learner, spaces) = (LearnerConfig::from(&config), spaces.clone());
+        Ok(match algorithm.spec().filter(|_| engine == EngineKind::Fused) {
+            Some(spec) => {
+                let engine = Fused::new(spec);
+                Box::new(Learner::new(algorithm, engine, memory, learner, spaces, seed)?)
+            }
+            None => {
+                let engine = Autograd::new(algorithm.clone(), device(config.device)?);
+                Box::new(Learner::new(algorithm, engine, memory, learner, spaces, seed)?)
+            }
+        })
+    };
+    Ok(Prepared { engine, build: Box::new(build) })
+}
+
+/// Actor-critic on trajectories.
+fn on_policy(entry: &Algorithm, settings: &Settings) -> Result<Prepared> {
+    let (config, stackelberg) = entry.parse(&OnPolicyConfig::default(), settings)?;
+    entry.refuse_another_leader(settings, config.leader)?;
+    let config = OnPolicyConfig { leader: entry.leader, stackelberg, ..config };
+    config.validate()?;
+    let engine = config.engine.resolve(config.device, Some("this algorithm"))?;
+    let build = move |spaces: &Spaces, seed: u64| -> Result<Box<dyn Learn>> {
+        if config.use_sde && !matches!(spaces.action, ActionSpace::Box { .. }) {
+            let reason = "noise that depends on the state needs Box actions";
+            return Err(Error::config("use_sde", true, reason));
+        }
+        let device = device(config.device)?;
+        let algorithm = ActorCritic::new(&config, spaces, device);
+        let (engine, memory) = (Autograd::new(algorithm.clone(), device), Rollout::default());
+        let (learner, spaces) = (LearnerConfig::from(&config), spaces.clone());
+        Ok(Box::new(Learner::new(algorithm, engine, memory, learner, spaces, seed)?))
+    };
+    Ok(Prepared { engine, build: Box::new(build) })
 }
 
 /// The device to compute gradients on, if it is there.

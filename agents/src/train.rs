@@ -1,6 +1,6 @@
 //! The training loop and evaluation.
 
-use crate::agent::{Agent, Mode};
+use crate::agent::{Actions, Agent, Mode};
 use crate::env::{Env, Step};
 use crate::error::{Error, Result};
 use crate::threads;
@@ -17,7 +17,7 @@ pub struct Episode {
 }
 
 /// What an observer sees after each step.
-pub struct Progress<'a> {
+pub struct Progress<'a, A: ?Sized> {
     /// Environment steps so far, over all environments.
     pub steps: u64,
     /// The step just taken.
@@ -25,7 +25,7 @@ pub struct Progress<'a> {
     /// Episodes that this step ended.
     pub episodes: &'a [Episode],
     /// The agent, to evaluate or save it.
-    pub agent: &'a mut dyn Agent,
+    pub agent: &'a mut A,
 }
 
 /// Whether to go on.
@@ -38,10 +38,10 @@ pub enum Flow {
 }
 
 /// Watches training: logs, evaluates, saves, stops. The order is Stable-Baselines3's.
-pub trait Observer {
+pub trait Observer<A: ?Sized> {
     /// Called after every step of the environments, before it is stored. A step that stops training
     /// is not stored.
-    fn on_step(&mut self, progress: &mut Progress<'_>) -> Result<Flow>;
+    fn on_step(&mut self, progress: &mut Progress<'_, A>) -> Result<Flow>;
 
     /// Called once the step is stored, with the number of updates that are due. Returns how many to
     /// make.
@@ -55,23 +55,23 @@ pub trait Observer {
     }
 
     /// Called after them, at every step.
-    fn after_updates(&mut self, _agent: &mut dyn Agent) -> Result<Flow> {
+    fn after_updates(&mut self, _agent: &mut A) -> Result<Flow> {
         Ok(Flow::Continue)
     }
 }
 
 /// Trains `agent` on `env` until `total_steps` environment steps, counted over all environments,
 /// are reached or the observer stops it. Returns the number of steps taken.
-pub fn train(
-    agent: &mut dyn Agent,
+pub fn train<A: Agent + ?Sized>(
+    agent: &mut A,
     env: &mut dyn Env,
     total_steps: u64,
     seed: u64,
-    observer: &mut dyn Observer,
+    observer: &mut dyn Observer<A>,
 ) -> Result<u64> {
     let (n, obs_dim, action_dim) = dimensions(env);
     let mut obs = vec![0.0; n * obs_dim];
-    let mut actions = vec![0.0; n * action_dim];
+    let mut actions = Actions::new(n * action_dim);
     let mut step = Step::new(n, obs_dim);
     let mut running = vec![(0.0, 0); n];
     let mut episodes = Vec::with_capacity(n);
@@ -81,7 +81,7 @@ pub fn train(
     check_observations(&obs, steps)?;
     while steps < total_steps {
         agent.act(&obs, Mode::Explore, &mut actions)?;
-        env.step(&actions, &mut step)?;
+        env.step(&actions.env, &mut step)?;
         steps += n as u64;
         check_finite(&step, steps)?;
 
@@ -90,7 +90,7 @@ pub fn train(
         if observer.on_step(&mut progress)? == Flow::Stop {
             break;
         }
-        let due = agent.store(&obs, &actions, &step)?;
+        let due = agent.store(&obs, &actions.drawn, &step)?;
         let due = observer.before_updates(due)?;
         if due > 0 {
             threads::keep_awake(threads::count(), || {
@@ -138,15 +138,15 @@ impl Evaluation {
 
 /// Runs `episodes` episodes with deterministic actions. A seed makes the start states reproducible;
 /// without one the environment's own generator goes on.
-pub fn evaluate(
-    agent: &mut dyn Agent,
+pub fn evaluate<A: Agent + ?Sized>(
+    agent: &mut A,
     env: &mut dyn Env,
     episodes: usize,
     seed: Option<u64>,
 ) -> Result<Evaluation> {
     let (n, obs_dim, action_dim) = dimensions(env);
     let mut obs = vec![0.0; n * obs_dim];
-    let mut actions = vec![0.0; n * action_dim];
+    let mut actions = Actions::new(n * action_dim);
     let mut step = Step::new(n, obs_dim);
     let mut running = vec![(0.0, 0); n];
     let mut finished = Vec::with_capacity(n);
@@ -157,7 +157,7 @@ pub fn evaluate(
     check_observations(&obs, steps)?;
     while evaluation.returns.len() < episodes {
         agent.act(&obs, Mode::Deterministic, &mut actions)?;
-        env.step(&actions, &mut step)?;
+        env.step(&actions.env, &mut step)?;
         steps += n as u64;
         check_finite(&step, steps)?;
         finished_episodes(&step, &mut running, &mut finished);

@@ -6,8 +6,8 @@ mod common;
 use agents::algo::ac::{ActorCritic, Data};
 use agents::algo::policy::Policy;
 use agents::algo::{CriticKind, OnPolicyConfig, OnPolicyKwargs, Surrogate};
-use agents::engine::autograd::AutogradGame;
-use agents::engine::{FrozenGame as _, Role};
+use agents::engine::autograd::{Autograd, AutogradGame};
+use agents::engine::{Engine as _, FrozenGame as _, Role};
 use agents::flat;
 use agents::game::solvers::SolverKind;
 use agents::game::{
@@ -74,7 +74,7 @@ impl Setting {
     }
 
     fn game(&self) -> AutogradGame<f64> {
-        self.family.game(&self.actor, &self.critic, &self.data()).unwrap()
+        common::trajectory_game(&self.family, &self.actor, &self.critic, &self.data())
     }
 
     fn params(&mut self, role: Role) -> &mut Vec<f64> {
@@ -99,6 +99,11 @@ impl Setting {
         assert!(!solve.fallback && solve.residual < 1e-9, "{solve:?}");
         out
     }
+}
+
+/// Whose loss, the actor leading.
+fn player_of(role: Role) -> Player {
+    if role == Role::Actor { Player::Leader } else { Player::Follower }
 }
 
 fn every_setting() -> Vec<Setting> {
@@ -236,13 +241,12 @@ fn the_baseline_of_a_state_is_its_value_under_the_policy() {
 fn gradients_match_finite_differences() {
     for mut setting in every_setting() {
         for (of, wrt) in [(Role::Actor, Role::Actor), (Role::Critic, Role::Critic)] {
-            let player = |role| if role == Role::Actor { Player::Leader } else { Player::Follower };
-            let g = setting.gradient(player(of), player(wrt));
+            let g = setting.gradient(player_of(of), player_of(wrt));
             let mut rng = Rng::new(2, Purpose::Exploration);
             let v: Vec<f64> = (0..g.len()).map(|_| rng.normal()).collect();
             let mut at = |step: f64| {
                 flat::axpy(step, &v, setting.params(wrt));
-                let loss = setting.game().loss(of).unwrap();
+                let loss = setting.game().objective(player_of(of)).unwrap();
                 flat::axpy(-step, &v, setting.params(wrt));
                 loss
             };
@@ -275,7 +279,7 @@ fn a_state_dependent_deviation_enters_density_and_entropy() {
     let [gain, entropy] = [gain, entropy].map(|sum| sum / ROWS as f64);
     let mut game = setting.game();
     assert_close(&[game.entropy().unwrap().unwrap()], &[entropy], 1e-12);
-    assert_close(&[game.loss(Role::Actor).unwrap()], &[-gain - 0.3 * entropy], 1e-12);
+    assert_close(&[game.objective(Player::Leader).unwrap()], &[-gain - 0.3 * entropy], 1e-12);
 }
 
 /// `D_w J = mean D_w V / sigma_A`: what the actor's loss says of the critic.
@@ -290,7 +294,7 @@ fn the_actor_wants_the_critics_value_up() {
         };
         let mut mean = vec![f64::NAN; setting.critic.len()];
         let u = vec![-1.0 / (ROWS as f64 * scale); ROWS];
-        setting.game().least_squares().unwrap().jacobian_transpose(&u, &mut mean).unwrap();
+        setting.game().composite().unwrap().jacobian_transpose(&u, &mut mean).unwrap();
         assert_close(&setting.gradient(Player::Leader, Player::Follower), &mean, 1e-7);
     }
 }
@@ -298,7 +302,10 @@ fn the_actor_wants_the_critics_value_up() {
 #[test]
 fn further_critic_steps_take_the_critics_own_gradient() {
     for setting in every_setting() {
-        let mut game = setting.family.critic_game(&setting.critic, &setting.data()).unwrap();
+        let mut engine = Autograd::new(setting.family.clone(), Device::Cpu);
+        let data = setting.data();
+        let point = common::trajectory_point(&setting.actor, &setting.critic, &data);
+        let mut game = engine.freeze_follower(point, Role::Actor).unwrap();
         let mut own = vec![f64::NAN; setting.critic.len()];
         game.gradient(Player::Follower, Player::Follower, &mut own).unwrap();
         assert_close(&own, &setting.gradient(Player::Follower, Player::Follower), 1e-12);
@@ -331,7 +338,7 @@ fn the_normal_matrix_is_the_square_of_the_jacobian() {
     let mut game = setting.game();
     let n = setting.critic.len();
     let (mut normal, mut columns) = (vec![f64::NAN; n * n], Vec::new());
-    let game = game.least_squares().unwrap();
+    let game = game.composite().unwrap();
     game.normal(0, &mut normal).unwrap();
     for j in 0..n {
         let (mut unit, mut outputs, mut column) = (vec![0.0; n], vec![0.0; ROWS], vec![0.0; n]);
@@ -353,7 +360,7 @@ fn without_damping_the_implicit_term_is_the_mean_gradient_of_returns() {
     });
     let mut want = vec![f64::NAN; setting.actor.len()];
     let game = &mut setting.game();
-    let game = game.least_squares().unwrap();
+    let game = game.composite().unwrap();
     game.cross_vjp_of_outputs(&[-0.5; ROWS], &mut want).unwrap();
     assert_close(&setting.led(&woodbury(), 0.0).implicit, &want, 1e-6);
 
@@ -390,7 +397,7 @@ fn the_reference_surrogate_changes_the_length_of_the_gradient_alone() {
         column.iter().enumerate().for_each(|(i, &x)| hessian[(i, j)] = x);
         hessian[(j, j)] += lambda;
     }
-    let game = game.least_squares().unwrap();
+    let game = game.composite().unwrap();
     let mut mean = vec![0.0; n];
     game.jacobian_transpose(&[1.0 / ROWS as f64; ROWS], &mut mean).unwrap();
     let x = common::quadratic::solve(&hessian, &mean);

@@ -142,7 +142,12 @@ impl Setting {
     }
 
     fn game(&self, batch: &Trajectories<f64>) -> AutogradGame<f64> {
-        self.family.game(&self.actor, &self.critic, &self.family.data(batch).unwrap()).unwrap()
+        common::trajectory_game(
+            &self.family,
+            &self.actor,
+            &self.critic,
+            &self.family.data(batch).unwrap(),
+        )
     }
 
     /// `E_tau[f(tau)]` by enumeration; `f` yields a vector of the actor's dimension.
@@ -238,7 +243,7 @@ fn proposition_1_and_theorem_1_as_printed_are_exact_in_expectation() {
                 u[0] = residual * batch.size as f64;
                 let mut out = vec![f64::NAN; setting.actor.len()];
                 let mut game = setting.game(batch);
-                game.least_squares().unwrap().cross_vjp_of_outputs(&u, &mut out).unwrap();
+                game.composite().unwrap().cross_vjp_of_outputs(&u, &mut out).unwrap();
                 out
             };
             // D [omega (q - y)^2] has half of that score term, which alone is left where y is constant.
@@ -275,7 +280,7 @@ fn the_cross_derivative_from_sampled_returns_is_exact_in_expectation() {
             let batch = setting.sampled_batch(&[trajectory]);
             let mut game = setting.game(&batch);
             summed(&mut game, batch.size, setting.actor.len(), |game, out| {
-                let game = game.least_squares().unwrap();
+                let game = game.composite().unwrap();
                 let mut u = vec![0.0; batch.size];
                 game.jacobian(&x, &mut u).unwrap();
                 game.cross_vjp_of_outputs(&u, out).unwrap();

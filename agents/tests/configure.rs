@@ -4,12 +4,12 @@
 use agents::registry;
 use agents::rng::{Purpose, Rng};
 use agents::settings::Settings;
-use agents::{ActionSpace, Agent, Error, Mode, Spaces, Step};
+use agents::{ActionSpace, Actions, Error, Learn, Mode, Spaces, Step};
 use serde_json::{Value, json};
 
 const OBS: usize = 3;
 
-fn build(algo: &str, settings: &Value, seed: u64) -> Box<dyn Agent> {
+fn build(algo: &str, settings: &Value, seed: u64) -> Box<dyn Learn> {
     let mut all = json!({"policy_kwargs": {"net_arch": [8, 8]}, "optimizer": "adam"});
     let own = match algo {
         "ac" | "stac" => json!({"n_steps": 10}),
@@ -27,15 +27,15 @@ fn build(algo: &str, settings: &Value, seed: u64) -> Box<dyn Agent> {
 }
 
 /// Lets the agent act and observe `steps` times, with a world that `rng` makes up.
-fn live(agent: &mut dyn Agent, rng: &mut Rng, steps: usize) {
-    let (mut step, mut action) = (Step::new(1, OBS), [0.0]);
+fn live(agent: &mut dyn Learn, rng: &mut Rng, steps: usize) {
+    let (mut step, mut action) = (Step::new(1, OBS), Actions::new(1));
     for _ in 0..steps {
         let obs: [f32; OBS] = std::array::from_fn(|_| rng.normal());
         agent.act(&obs, Mode::Explore, &mut action).unwrap();
         step.next_obs.fill_with(|| rng.normal());
         step.rewards[0] = rng.normal();
         step.truncated[0] = rng.index(5) == 0;
-        agent.observe(&obs, &action, &step).unwrap();
+        agent.observe(&obs, &action.drawn, &step).unwrap();
     }
 }
 
@@ -63,7 +63,7 @@ fn settings_that_change_and_change_back_leave_no_trace() {
         assert_eq!(plain.parameters(), other.parameters(), "{algo}");
         assert_eq!(plain.moments(), other.moments(), "{algo}");
         assert_eq!(plain.damping(), other.damping(), "{algo}");
-        let memory = |agent: &mut dyn Agent| agent.replay().map(|replay| replay.last(100));
+        let memory = |agent: &mut dyn Learn| agent.memory().replay().map(|replay| replay.last(100));
         assert_eq!(memory(&mut *plain), memory(&mut *other), "{algo}");
     }
 }
@@ -119,7 +119,7 @@ fn other_networks_and_other_engines_are_refused() {
         let before = agent.parameters();
         match agent.configure(build(algo, &other, 1)) {
             Err(Error::Parameters(_)) => assert_eq!(key, "policy_kwargs"),
-            Err(Error::Config { key: named, .. }) => assert_eq!(named, key),
+            Err(Error::AnotherKind) => assert_eq!(key, "engine"),
             other => panic!("{key}: {other:?}"),
         }
         assert_eq!(agent.parameters(), before);
@@ -137,7 +137,7 @@ fn a_seed_begins_the_streams_anew_and_leaves_the_weights() {
             agent.reseed(5);
             assert_eq!(agent.parameters(), before, "{algo}");
             agent.set_parameters(&build(algo, &json!({}), 0).parameters()).unwrap();
-            let mut action = [0.0];
+            let mut action = Actions::new(1);
             agent.act(&[0.1; OBS], Mode::Explore, &mut action).unwrap();
             action
         };

@@ -5,7 +5,7 @@
 use agents::engine::fused::products;
 use agents::registry;
 use agents::settings::Settings;
-use agents::{ActionSpace, Agent, Spaces, Step};
+use agents::{ActionSpace, Learn, Spaces, Step};
 use serde_json::{Value, json};
 
 const OBS: usize = 17;
@@ -14,7 +14,7 @@ const HIDDEN: usize = 256;
 const BATCH: usize = 100;
 
 /// An agent that updates at every observation, well past its first updates.
-fn warm(algo: &str, settings: Value) -> (Box<dyn Agent>, impl FnMut(&mut dyn Agent)) {
+fn warm(algo: &str, settings: Value) -> (Box<dyn Learn>, impl FnMut(&mut dyn Learn)) {
     let mut all = json!({
         "train_freq": 1, "gradient_steps": 1, "learning_starts": 200, "buffer_size": 200,
         "engine": "fused", "policy_kwargs": {"net_arch": [HIDDEN, HIDDEN]}, "batch_size": BATCH,
@@ -27,7 +27,7 @@ fn warm(algo: &str, settings: Value) -> (Box<dyn Agent>, impl FnMut(&mut dyn Age
 
     let mut step = Step::new(1, OBS);
     let mut t = 0_u32;
-    let mut observe = move |agent: &mut dyn Agent| {
+    let mut observe = move |agent: &mut dyn Learn| {
         let actions = [(t as f32).sin(); ACT];
         let obs = [(t as f32).cos(); OBS];
         t += 1;

@@ -1,11 +1,11 @@
 //! The fused engine against the specification, the autograd engine, on random networks and batches.
 #![allow(clippy::unwrap_used)]
 
+use agents::algo::algorithm::OffPolicy;
 use agents::algo::ddpg::Ddpg;
-use agents::algo::off_policy::Family;
 use agents::algo::sac::Sac;
 use agents::algo::{EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy};
-use agents::engine::autograd::{Autograd, Objectives};
+use agents::engine::autograd::{Autograd, Element};
 use agents::engine::fused::Fused;
 use agents::engine::{Engine, FrozenGame, Point, Role};
 use agents::flat::{self, Scalar};
@@ -18,7 +18,7 @@ use agents::nn::Activation;
 use agents::registry;
 use agents::rng::{Purpose, Rng};
 use agents::settings::Settings;
-use agents::{ActionSpace, Agent, Spaces, Step};
+use agents::{ActionSpace, Learn, Spaces, Step};
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -36,7 +36,7 @@ impl Random {
     }
 
     /// Weights of the size of fresh ones, larger in `gain`: networks away from linear.
-    fn params<T: Scalar>(&mut self, family: &impl Family, role: Role, gain: f64) -> Vec<T> {
+    fn params<T: Scalar>(&mut self, family: &impl OffPolicy, role: Role, gain: f64) -> Vec<T> {
         let (network, count) = match role {
             Role::Actor => (family.actor(), 1),
             Role::Critic => (family.critic(), family.critics()),
@@ -82,7 +82,7 @@ impl<T: Scalar> At<T> {
         At { params: self.params.each_ref().map(|params| to(params)), batch }
     }
 
-    fn point(&self) -> Point<'_, T> {
+    fn point(&self) -> Point<'_, T, Batch<T>> {
         let [actor, critic, target_actor, target_critic] = &self.params;
         Point { actor, critic, target_actor, target_critic, batch: &self.batch, ent_coef: 0.3 }
     }
@@ -106,7 +106,7 @@ struct Along<T> {
 
 impl<T: Scalar> Along<T> {
     fn random(game: &mut dyn FrozenGame<T>, random: &mut Random) -> Self {
-        let outputs = game.least_squares().map_or(0, |it| it.blocks() * it.samples());
+        let outputs = game.composite().map_or(0, |it| it.blocks() * it.samples());
         Self {
             leader: random.normals(game.dim(Player::Leader)),
             follower: random.normals(game.dim(Player::Follower)),
@@ -150,12 +150,12 @@ fn parts<T: Scalar>(game: &mut dyn FrozenGame<T>, along: &Along<T>) -> Vec<(Stri
         }
     }
     part("losses, saturation, entropy", 4, &mut |out| {
-        out[0] = T::of(game.loss(Role::Actor).unwrap());
-        out[1] = T::of(game.loss(Role::Critic).unwrap());
-        out[2] = T::of(game.policy_saturation().unwrap());
+        out[0] = T::of(game.objective(Player::Leader).unwrap());
+        out[1] = T::of(game.objective(Player::Follower).unwrap());
+        out[2] = T::of(game.policy_saturation().unwrap().unwrap());
         out[3] = T::of(game.entropy().unwrap().unwrap_or(0.0));
     });
-    let Some(squares) = game.least_squares() else { return parts };
+    let Some(squares) = game.composite() else { return parts };
     let (samples, all) = (squares.samples(), outputs.len());
     for block in 0..squares.blocks() {
         part("K", samples * samples, &mut |out| squares.gram(block, out).unwrap());
@@ -170,16 +170,16 @@ fn parts<T: Scalar>(game: &mut dyn FrozenGame<T>, along: &Along<T>) -> Vec<(Stri
 }
 
 /// An algorithm whose two engines are compared.
-trait Subject: Family + Objectives + Clone {
+trait Subject: OffPolicy {
     fn fused<T: Scalar>(&self) -> Fused<T> {
-        Fused::new(self.spec())
+        Fused::new(self.spec().unwrap())
     }
 }
 
-impl<A: Family + Objectives + Clone> Subject for A {}
+impl<A: OffPolicy> Subject for A {}
 
 /// Random points, with batches of several sizes: smaller than networks, larger, and of one.
-fn points<T: Scalar>(
+fn points<T: Element>(
     subject: &impl Subject,
     gain: f64,
     mut visit: impl FnMut(At<T>, &mut Random, String),
@@ -194,7 +194,7 @@ fn points<T: Scalar>(
 }
 
 /// Everything at random points.
-fn compare_all<T: Scalar>(
+fn compare_all<T: Element>(
     subject: &impl Subject,
     threads: usize,
     (gain, tolerance): (f64, f64),
@@ -248,7 +248,7 @@ fn compare_accuracy(subject: &impl Subject, what: &str) {
 }
 
 /// For every algorithm, depth and activation.
-fn all_parts_agree<T: Scalar>(threads: usize, gain: f64, tolerance: f64) {
+fn all_parts_agree<T: Element>(threads: usize, gain: f64, tolerance: f64) {
     for config in configs() {
         let OffPolicyConfig { policy_kwargs, target_policy, .. } = &config;
         let what = format!("{policy_kwargs:?}, {target_policy:?}");
@@ -353,7 +353,7 @@ fn compare_totals(subject: &impl Subject, what: &str) {
     }
 }
 
-fn total<E: Engine<f64>>(
+fn total<E: Engine<f64, Batch<f64>>>(
     engine: &mut E,
     at: &At<f64>,
     leader: Role,
@@ -377,7 +377,7 @@ fn total_derivatives_agree_for_every_solver() {
 }
 
 /// An agent after a few whole updates on random transitions.
-fn updated(algo: &str, engine: &str, settings: &Value) -> Box<dyn Agent> {
+fn updated(algo: &str, engine: &str, settings: &Value) -> Box<dyn Learn> {
     let mut all = json!({
         "engine": engine, "optimizer": "sgd", "learning_rate": 0.05, "batch_size": 20,
         "policy_kwargs": {"net_arch": [16, 12]}, "learning_starts": 29, "train_freq": 1, "gradient_steps": 1,
@@ -464,7 +464,8 @@ fn the_same_number_of_threads_gives_identical_results() {
 #[test]
 fn auto_takes_fused_on_the_cpu_and_fused_runs_nowhere_else() {
     for algorithm in registry::ALGORITHMS {
-        let engine = |settings: Value| algorithm.engine(settings.as_object().unwrap());
+        let engine =
+            |settings: Value| algorithm.prepare(settings.as_object().unwrap()).map(|it| it.engine);
         let covered = !algorithm.name.contains("ac") || algorithm.name.contains("sac");
         if !covered {
             assert_eq!(engine(json!({})).unwrap(), EngineKind::Autograd);

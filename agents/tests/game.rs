@@ -4,17 +4,18 @@
 
 mod common;
 
+use agents::algo::algorithm::OffPolicy;
 use agents::algo::ddpg::Ddpg;
-use agents::algo::off_policy::Family;
 use agents::algo::sac::Sac;
 use agents::algo::sde::Sde;
 use agents::algo::{OffPolicyConfig, PolicyKwargs, TargetPolicy};
-use agents::engine::autograd::{Autograd, Objectives};
+use agents::engine::autograd::Autograd;
 use agents::engine::{Engine, FrozenGame as _, Role};
 use agents::flat;
 use agents::game::solvers::SolverKind;
 use agents::game::{
-    Curvature, Game, Independent, LeaderGradient, Player, Solver, SolverConfig, total_derivative,
+    Curvature, Game, Independent, LeaderGradient, Parts, Player, Solver, SolverConfig,
+    total_derivative,
 };
 use agents::nn::Activation;
 use common::*;
@@ -29,7 +30,7 @@ fn config(activation_fn: Activation) -> OffPolicyConfig {
     OffPolicyConfig { policy_kwargs, ..OffPolicyConfig::default() }
 }
 
-fn setup<F: Family + Objectives>(family: F) -> (Autograd<f64, F>, Fixture) {
+fn setup<F: OffPolicy>(family: F) -> (Autograd<f64, F>, Fixture) {
     let sde = family.sde().map(Sde::dim);
     let actor = family.actor().dim() + sde.unwrap_or(0);
     let dims = [actor, family.critics() * family.critic().dim()];
@@ -90,7 +91,7 @@ fn solver(kind: SolverKind, curvature: Curvature) -> Solver<f64> {
 }
 
 /// The total derivative by `solver`, and its parts.
-fn led<O: Objectives>(
+fn led<O: OffPolicy>(
     engine: &mut Autograd<f64, O>,
     at: &Fixture,
     leader: Role,
@@ -105,7 +106,7 @@ fn led<O: Objectives>(
     out
 }
 
-fn gradients_match_finite_differences<O: Objectives>(engine: &mut Autograd<f64, O>, at: &Fixture) {
+fn gradients_match_finite_differences<O: OffPolicy>(engine: &mut Autograd<f64, O>, at: &Fixture) {
     for leader in [Role::Actor, Role::Critic] {
         for (of, wrt) in [
             (Player::Leader, Player::Leader),
@@ -123,7 +124,7 @@ fn gradients_match_finite_differences<O: Objectives>(engine: &mut Autograd<f64, 
 }
 for_all!(gradients_match_finite_differences, Activation::Relu);
 
-fn second_derivatives_match_finite_differences<O: Objectives>(
+fn second_derivatives_match_finite_differences<O: OffPolicy>(
     engine: &mut Autograd<f64, O>,
     at: &Fixture,
 ) {
@@ -156,7 +157,7 @@ fn second_derivatives_match_finite_differences<O: Objectives>(
 }
 for_all!(second_derivatives_match_finite_differences, Activation::Tanh);
 
-fn total_derivative_matches_dense_algebra_on_finite_difference_matrices<O: Objectives>(
+fn total_derivative_matches_dense_algebra_on_finite_difference_matrices<O: OffPolicy>(
     engine: &mut Autograd<f64, O>,
     at: &Fixture,
 ) {
@@ -196,7 +197,7 @@ fn total_derivative_matches_dense_algebra_on_finite_difference_matrices<O: Objec
 }
 for_all!(total_derivative_matches_dense_algebra_on_finite_difference_matrices, Activation::Tanh);
 
-fn woodbury_equals_the_dense_gauss_newton_solve<O: Objectives>(
+fn woodbury_equals_the_dense_gauss_newton_solve<O: OffPolicy>(
     engine: &mut Autograd<f64, O>,
     at: &Fixture,
 ) {
@@ -208,7 +209,7 @@ fn woodbury_equals_the_dense_gauss_newton_solve<O: Objectives>(
 }
 for_all!(woodbury_equals_the_dense_gauss_newton_solve, Activation::Relu);
 
-fn cg_equals_the_dense_solve_where_the_hessian_is_positive_definite<O: Objectives>(
+fn cg_equals_the_dense_solve_where_the_hessian_is_positive_definite<O: OffPolicy>(
     engine: &mut Autograd<f64, O>,
     at: &Fixture,
 ) {
@@ -257,7 +258,7 @@ fn the_cross_derivative_is_zero_only_if_the_target_does_not_depend_on_the_actor(
     }
 }
 
-fn every_row_that_terminates_drops_out_of_the_cross_derivative<O: Objectives>(
+fn every_row_that_terminates_drops_out_of_the_cross_derivative<O: OffPolicy>(
     engine: &mut Autograd<f64, O>,
     at: &Fixture,
 ) {
@@ -374,9 +375,12 @@ fn independent_minibatches_take_each_factor_from_its_own_batch() {
     let [second, third] = batches.map(|batch| Fixture { batch, ..at.clone() });
     let (mut e2, mut e3) = (engine.clone(), engine.clone());
     let mut independent = Independent {
-        gradients: &mut engine.freeze(at.point(), Role::Actor).unwrap(),
-        hessian: &mut e2.freeze(second.point(), Role::Actor).unwrap(),
-        cross: &mut e3.freeze(third.point(), Role::Actor).unwrap(),
+        whole: engine.freeze(at.point(), Role::Actor).unwrap(),
+        parts: Parts::Own {
+            response: None,
+            hessian: e2.freeze(second.point(), Role::Actor).unwrap(),
+            cross: e3.freeze(third.point(), Role::Actor).unwrap(),
+        },
     };
     let mut got = LeaderGradient::new(dims[0]);
     let mut dense = solver(SolverKind::Dense, Curvature::Hessian);

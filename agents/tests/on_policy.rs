@@ -6,7 +6,7 @@ use agents::rng::{Purpose, Rng};
 use agents::settings::Settings;
 use agents::sync_vec_env::SyncVecEnv;
 use agents::train::{Flow, Observer, Progress, evaluate, train};
-use agents::{ActionSpace, Agent, Env, Error, Mode, Parameter, Result, Spaces, Step};
+use agents::{ActionSpace, Actions, Env, Error, Learn, Mode, Parameter, Result, Spaces, Step};
 use serde_json::json;
 
 /// A point on a line that is rewarded for staying near the origin. Leaving `+-2` ends the task.
@@ -76,8 +76,8 @@ impl Env for Line {
 
 struct Silent;
 
-impl Observer for Silent {
-    fn on_step(&mut self, _: &mut Progress<'_>) -> Result<Flow> {
+impl Observer<dyn Learn> for Silent {
+    fn on_step(&mut self, _: &mut Progress<'_, dyn Learn>) -> Result<Flow> {
         Ok(Flow::Continue)
     }
 }
@@ -90,7 +90,7 @@ fn settings(extra: serde_json::Value) -> Settings {
     map.clone()
 }
 
-fn agent(algo: &str, env: &dyn Env, seed: u64, extra: serde_json::Value) -> Box<dyn Agent> {
+fn agent(algo: &str, env: &dyn Env, seed: u64, extra: serde_json::Value) -> Box<dyn Learn> {
     registry::find(algo).unwrap().build(&settings(extra), env.spaces(), seed).unwrap()
 }
 
@@ -100,25 +100,25 @@ fn trained_on(
     seed: u64,
     steps: u64,
     extra: serde_json::Value,
-) -> Box<dyn Agent> {
+) -> Box<dyn Learn> {
     let mut agent = agent(algo, env, seed, extra);
     train(&mut *agent, env, steps, seed, &mut Silent).unwrap();
     agent
 }
 
-fn trained(algo: &str, seed: u64, extra: serde_json::Value) -> Box<dyn Agent> {
+fn trained(algo: &str, seed: u64, extra: serde_json::Value) -> Box<dyn Learn> {
     trained_on(&mut Line::choices(), algo, seed, 400, extra)
 }
 
-fn distance(a: &dyn Agent, b: &dyn Agent) -> f32 {
-    let values = |agent: &dyn Agent| {
+fn distance(a: &dyn Learn, b: &dyn Learn) -> f32 {
+    let values = |agent: &dyn Learn| {
         agent.parameters().into_iter().flat_map(|p: Parameter| p.values).collect::<Vec<_>>()
     };
     values(a).iter().zip(values(b)).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
 }
 
 /// Parameters of the policy alone.
-fn actor(agent: &dyn Agent) -> Vec<f32> {
+fn actor(agent: &dyn Learn) -> Vec<f32> {
     let policy = |p: &Parameter| p.name.contains("policy_net") || p.name.contains("action_net");
     agent.parameters().into_iter().filter(policy).flat_map(|p| p.values).collect()
 }
@@ -241,7 +241,7 @@ fn both_forms_learn_on_either_action_space() {
                     "critic_learning_rate": 0.02, "critic_steps": 10, "lam": 10.0,
                 });
                 let action = env.spaces.action.clone();
-                let score = |mut agent: Box<dyn Agent>| {
+                let score = |mut agent: Box<dyn Learn>| {
                     let mut env = Line::new(action.clone());
                     evaluate(&mut *agent, &mut env, 10, Some(9)).unwrap().mean()
                 };
@@ -302,10 +302,10 @@ fn metrics_hold_the_losses_and_the_games_measures() {
 #[test]
 fn diagnostics_give_both_ends_of_both_spectra_and_leave_training_as_it_is() {
     struct Look;
-    impl Observer for Look {
-        fn on_step(&mut self, p: &mut Progress<'_>) -> Result<Flow> {
+    impl Observer<dyn Learn> for Look {
+        fn on_step(&mut self, p: &mut Progress<'_, dyn Learn>) -> Result<Flow> {
             p.agent.diagnostics()?;
-            p.agent.act(&p.step.obs, Mode::Deterministic, &mut [0.0])?;
+            p.agent.act(&p.step.obs, Mode::Deterministic, &mut Actions::new(1))?;
             Ok(Flow::Continue)
         }
     }
@@ -402,7 +402,7 @@ fn values_out_of_range_are_refused_by_name() {
         ("policy_kwargs", json!({"net_arch": [0]})),
     ] {
         let settings = settings(json!({key: value.clone()}));
-        match registry::find("stac").unwrap().check(&settings) {
+        match registry::find("stac").unwrap().prepare(&settings) {
             Err(Error::Config { key: named, .. }) => {
                 assert_eq!(named.split('.').next().unwrap(), key, "{value}");
             }
@@ -410,6 +410,6 @@ fn values_out_of_range_are_refused_by_name() {
         }
     }
     let both = settings(json!({"critic": "q", "surrogate": "reference"}));
-    let error = registry::find("stac").unwrap().check(&both).unwrap_err().to_string();
+    let error = registry::find("stac").unwrap().prepare(&both).unwrap_err().to_string();
     assert!(error.contains("`surrogate` is reference") && error.contains("critic: v"), "{error}");
 }

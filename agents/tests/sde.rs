@@ -4,13 +4,14 @@
 
 mod common;
 
+use agents::algo::algorithm::OffPolicy as _;
 use agents::algo::sac::Sac;
 use agents::algo::{EngineKind, OffPolicyConfig, PolicyKwargs};
 use agents::engine::autograd::Autograd;
 use agents::engine::{Engine as _, FrozenGame as _, Role};
 use agents::registry;
 use agents::settings::Settings;
-use agents::{ActionSpace, Agent, Error, Mode, Parameter, Spaces, Step};
+use agents::{ActionSpace, Actions, Error, Learn, Mode, Parameter, Spaces, Step};
 use common::*;
 use serde_json::{Value, json};
 use tch::Device;
@@ -73,28 +74,28 @@ fn spaces(algo: &str, obs_dim: usize) -> Spaces {
     Spaces { obs_dim, action: ActionSpace::Box { low: vec![-bound; 2], high: vec![bound; 2] } }
 }
 
-fn agent(algo: &str, obs_dim: usize, extra: &Value) -> Box<dyn Agent> {
+fn agent(algo: &str, obs_dim: usize, extra: &Value) -> Box<dyn Learn> {
     registry::find(algo).unwrap().build(&settings(extra), &spaces(algo, obs_dim), 3).unwrap()
 }
 
 /// The noise of `envs` environments at one observation, of SAC before the squashing.
-fn noise(agent: &mut dyn Agent, obs: &[f32], envs: usize) -> Vec<f32> {
+fn noise(agent: &mut dyn Learn, obs: &[f32], envs: usize) -> Vec<f32> {
     let obs = obs.repeat(envs);
-    let (mut mean, mut noisy) = (vec![0.0; 2 * envs], vec![0.0; 2 * envs]);
+    let (mut mean, mut noisy) = (Actions::new(2 * envs), Actions::new(2 * envs));
     agent.act(&obs, Mode::Deterministic, &mut mean).unwrap();
     agent.act(&obs, Mode::Explore, &mut noisy).unwrap();
     let ActionSpace::Box { high, .. } = &agent.spaces().action else { panic!("a Box") };
     let gaussian = |a: f32| if high[0] == 1.0 { a.atanh() } else { a };
-    noisy.iter().zip(mean).map(|(&a, m)| gaussian(a) - gaussian(m)).collect()
+    noisy.env.iter().zip(mean.env).map(|(&a, m)| gaussian(a) - gaussian(m)).collect()
 }
 
-fn step(agent: &mut dyn Agent, obs_dim: usize, envs: usize) {
+fn step(agent: &mut dyn Learn, obs_dim: usize, envs: usize) {
     let step = Step::new(envs, obs_dim);
     agent.observe(&vec![0.1; obs_dim * envs], &vec![0.0; 2 * envs], &step).unwrap();
 }
 
 /// Settings under which a rollout has six steps of each of three environments.
-fn in_rollouts(algo: &str, sample_freq: i64) -> Box<dyn Agent> {
+fn in_rollouts(algo: &str, sample_freq: i64) -> Box<dyn Learn> {
     let settings = match algo {
         "sac" => json!({"train_freq": 6, "learning_starts": 0, "random_steps": 0, "batch_size": 4,
             "gradient_steps": 1, "learning_rate": 1e-6, "sde_sample_freq": sample_freq}),
@@ -169,7 +170,7 @@ fn warming_up_is_random_unless_asked_otherwise() {
 const OBS: usize = 3;
 
 /// After a few updates, on rows that come from nowhere.
-fn updated(algo: &str, extra: &Value) -> Box<dyn Agent> {
+fn updated(algo: &str, extra: &Value) -> Box<dyn Learn> {
     let mut all = json!({"policy_kwargs": {"net_arch": [6, 5]}, "learning_rate": 0.01});
     let own = if algo.contains("sac") {
         json!({"batch_size": 8, "learning_starts": 8, "random_steps": 4, "train_freq": 2,
@@ -182,22 +183,22 @@ fn updated(algo: &str, extra: &Value) -> Box<dyn Agent> {
     }
     let mut agent = agent(algo, OBS, &all);
     let mut step = Step::new(1, OBS);
-    let mut actions = [0.0; 2];
+    let mut actions = Actions::new(2);
     for t in 0..24 {
         let obs = [0, 1, 2].map(|i| (f64::from(3 * t + i).sin()) as f32);
         agent.act(&obs, Mode::Explore, &mut actions).unwrap();
         step.next_obs.copy_from_slice(&obs.map(|x| -x));
         step.rewards[0] = f64::from(t).cos();
         step.truncated[0] = t % 8 == 7;
-        agent.observe(&obs, &actions, &step).unwrap();
+        agent.observe(&obs, &actions.drawn, &step).unwrap();
     }
     assert!(agent.updates() > 1);
     agent
 }
 
 /// Largest difference of the actors' parameters.
-fn distance(a: &dyn Agent, b: &dyn Agent) -> f32 {
-    let values = |agent: &dyn Agent| {
+fn distance(a: &dyn Learn, b: &dyn Learn) -> f32 {
+    let values = |agent: &dyn Learn| {
         agent.parameters().into_iter().flat_map(|p: Parameter| p.values).collect::<Vec<_>>()
     };
     values(a).iter().zip(values(b)).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
@@ -246,7 +247,8 @@ fn the_mean_has_the_name_that_its_bound_gives_it() {
 #[test]
 fn autograd_runs_it_and_fused_says_why_not() {
     for algo in ["sac", "stsac-al", "stsac-cl"] {
-        let engine = |extra| registry::find(algo).unwrap().engine(&settings(&extra));
+        let engine =
+            |extra| registry::find(algo).unwrap().prepare(&settings(&extra)).map(|it| it.engine);
         assert_eq!(engine(json!({})).unwrap(), EngineKind::Autograd);
         match engine(json!({"engine": "fused"})) {
             Err(Error::Config { key, reason, .. }) => {
@@ -267,7 +269,7 @@ fn what_makes_no_sense_is_refused_by_name() {
         ("sac", "policy_kwargs.log_std_init", json!({"log_std_init": 30.0})),
     ] {
         let name = key.split('.').next().unwrap();
-        match registry::find(algo).unwrap().check(&settings(&json!({name: value}))) {
+        match registry::find(algo).unwrap().prepare(&settings(&json!({name: value}))) {
             Err(Error::Config { key: named, .. }) => assert_eq!(named, key),
             other => panic!("{algo} {key}: {other:?}"),
         }

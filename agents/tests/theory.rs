@@ -5,8 +5,8 @@ mod common;
 
 use agents::algo::OffPolicyConfig;
 use agents::algo::PolicyKwargs;
+use agents::algo::algorithm::OffPolicy;
 use agents::algo::ddpg::Ddpg;
-use agents::algo::off_policy::Family;
 use agents::engine::autograd::Autograd;
 use agents::engine::{Engine, Role};
 use agents::flat;

@@ -5,17 +5,17 @@ use agents::Error;
 use agents::game::solvers::SolverKind;
 use agents::game::{LeaderGradient, Player, Solver, SolverConfig, total_derivative};
 use agents::rng::{Purpose, Rng};
-use agents::toy::{Deterministic, Entropic, Play, Point, Toy, Trajectory, play, vector_field};
+use agents::toy::{Deterministic, Entropic, Leading, Point, Toy, Trajectory, play, vector_field};
 
-const INDIVIDUAL: Play = Play::Individual;
-const STACKELBERG: Play = Play::Stackelberg { lambda: 0.0 };
-const REGULARISED: Play = Play::Stackelberg { lambda: 0.04 };
+const INDIVIDUAL: Leading = Leading::Individual;
+const STACKELBERG: Leading = Leading::Stackelberg { lambda: 0.0 };
+const REGULARISED: Leading = Leading::Stackelberg { lambda: 0.04 };
 
-fn deterministic(how: Play) -> Trajectory {
+fn deterministic(how: Leading) -> Trajectory {
     play(&mut Deterministic::default(), how, 0.01, 50_000).unwrap()
 }
 
-fn entropic(how: Play, seed: u64) -> Trajectory {
+fn entropic(how: Leading, seed: u64) -> Trajectory {
     play(&mut Entropic::new(Rng::new(seed, Purpose::Policy)), how, 0.01, 2_000).unwrap()
 }
 
@@ -41,7 +41,7 @@ fn reference_values_of_the_deterministic_example() {
 #[test]
 fn updates_are_those_of_the_recursion_written_out() {
     for lambda in [0.0, 0.04, 3.0] {
-        let points = deterministic(Play::Stackelberg { lambda }).points;
+        let points = deterministic(Leading::Stackelberg { lambda }).points;
         for pair in points[..10_000].windows(2) {
             let Point { theta, w, .. } = pair[0];
             let implicit =
@@ -194,7 +194,7 @@ fn a_singular_hessian_leaves_the_individual_gradient() {
 /// Proposition 2: damping without bound is individual play.
 #[test]
 fn at_a_large_lambda_regularised_play_is_individual_play() {
-    let far = Play::Stackelberg { lambda: 1e12 };
+    let far = Leading::Stackelberg { lambda: 1e12 };
     for [regularised, individual] in [
         [deterministic(far), deterministic(INDIVIDUAL)],
         [entropic(far, 4), entropic(INDIVIDUAL, 4)],

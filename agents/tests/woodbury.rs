@@ -5,7 +5,7 @@ mod common;
 
 use agents::error::Result;
 use agents::game::solvers::{Solver, SolverConfig, SolverKind};
-use agents::game::{Curvature, Game, LeastSquares, Player};
+use agents::game::{Composite, Curvature, Game, OuterHessian, Player};
 use common::assert_close;
 use common::quadratic::*;
 use faer::Mat;
@@ -24,6 +24,8 @@ struct LinearFit {
     jacobians: Vec<Mat<f64>>,
     targets: Mat<f64>,
     c: Vec<f64>,
+    /// One for each output, if they are not alike.
+    weights: Option<Vec<f64>>,
 }
 
 impl LinearFit {
@@ -36,6 +38,7 @@ impl LinearFit {
             jacobians: (0..blocks as u64).map(|b| matrix(100 * seed + b, width)).collect(),
             targets: matrix(100 * seed + 50, 3),
             c: normals(100 * seed + 60, blocks * width),
+            weights: None,
         }
     }
 
@@ -64,8 +67,8 @@ impl Game<f64> for LinearFit {
     fn follower_hvp(&mut self, v: &[f64], out: &mut [f64]) -> Result<()> {
         let mut outputs = vec![0.0; self.samples() * self.blocks()];
         self.jacobian(v, &mut outputs)?;
-        let scale = 2.0 / self.samples() as f64;
-        self.jacobian_transpose(&outputs.map_scale(scale), out)
+        self.outer_hessian()?.scale(&mut outputs);
+        self.jacobian_transpose(&outputs, out)
     }
 
     fn cross_vjp(&mut self, x: &[f64], out: &mut [f64]) -> Result<()> {
@@ -79,12 +82,21 @@ impl Game<f64> for LinearFit {
         Ok(())
     }
 
-    fn least_squares(&mut self) -> Option<&mut dyn LeastSquares<f64>> {
+    fn objective(&mut self, _: Player) -> Result<f64> {
+        Ok(0.0)
+    }
+
+    fn composite(&mut self) -> Option<&mut dyn Composite<f64>> {
         Some(self)
     }
 }
 
-impl LeastSquares<f64> for LinearFit {
+impl Composite<f64> for LinearFit {
+    fn outer_hessian(&mut self) -> Result<OuterHessian<f64>> {
+        let uniform = OuterHessian::Uniform(2.0 / self.samples() as f64);
+        Ok(self.weights.clone().map_or(uniform, OuterHessian::Diagonal))
+    }
+
     fn samples(&self) -> usize {
         self.targets.nrows()
     }
@@ -154,6 +166,29 @@ fn woodbury_equals_every_solver_on_the_whole_gauss_newton_matrix() {
             for kind in LINEAR {
                 assert_close(&woodbury, &by(kind), 1e-8);
             }
+        }
+    }
+}
+
+/// Weights of any size, zero among them.
+#[test]
+fn woodbury_takes_a_weight_for_each_output() {
+    for (samples, blocks, width) in [(6, 1, 15), (15, 1, 6), (7, 2, 9), (1, 1, 1)] {
+        for lambda in [0.1, 3.0] {
+            let mut game = LinearFit::random(1, samples, blocks, width);
+            let weights = normals(7, samples * blocks).into_iter().enumerate();
+            let weights = weights.map(|(i, w)| if i % 3 == 2 { 0.0 } else { w * w });
+            game.weights = Some(weights.collect());
+            let mut by = |kind| {
+                let config = SolverConfig {
+                    curvature: Curvature::GaussNewton,
+                    ..exact(kind, blocks * width)
+                };
+                let (gradient, solve) = led(&mut game, &mut Solver::new(&config), lambda);
+                assert!(!solve.fallback && solve.residual < 1e-9, "{kind:?}: {solve:?}");
+                gradient.implicit
+            };
+            assert_close(&by(SolverKind::Woodbury), &by(SolverKind::Dense), 1e-8);
         }
     }
 }

@@ -8,7 +8,7 @@ use agents::game::StackelbergConfig;
 use agents::memory::Batch;
 use agents::registry;
 use agents::settings::Settings;
-use agents::{Mode, Moments, Parameter, Spaces};
+use agents::{Actions, Mode, Moments, Parameter, Spaces};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -151,25 +151,25 @@ impl PyAgent {
             return Err(PyValueError::new_err(message));
         }
         let rows = obs.len() / self.spaces.obs_dim;
-        let mut actions = vec![0.0; rows * self.spaces.action.dim()];
+        let mut actions = Actions::new(rows * self.spaces.action.dim());
         let mut agent = lock(&self.agent);
         let normalizer = agent.set_normalizer(None);
         let acted = agent.act(&obs, Mode::Deterministic, &mut actions);
         agent.set_normalizer(normalizer);
         acted.map_err(exception)?;
-        Ok(PyArray1::from_vec(py, actions))
+        Ok(PyArray1::from_vec(py, actions.env))
     }
 
     /// How many transitions were ever added to the replay memory.
     #[getter]
     fn remembered(&self) -> u64 {
-        lock(&self.agent).replay().map_or(0, |replay| replay.pushed())
+        lock(&self.agent).memory().replay().map_or(0, |replay| replay.pushed())
     }
 
     /// The last `count` transitions, oldest first: `obs, actions, rewards, next_obs, dones, timeouts`,
     /// flat.
     fn recall<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Bound<'py, PyTuple>> {
-        let last = lock(&self.agent).replay().map(|replay| replay.last(count));
+        let last = lock(&self.agent).memory().replay().map(|replay| replay.last(count));
         let (batch, timeouts) = last.unwrap_or_default();
         let Batch { obs, actions, rewards, next_obs, dones, .. } = batch;
         let columns = [obs, actions, rewards, next_obs, dones, timeouts];
@@ -196,7 +196,7 @@ impl PyAgent {
         let ends = rewards.as_slice()?.iter().zip(dones.iter().zip(timeouts));
         let rows = columns.0.chunks_exact(n).zip(columns.1.chunks_exact(m));
         let mut agent = lock(&self.agent);
-        if let Some(replay) = agent.replay() {
+        if let Some(replay) = agent.memory().replay() {
             if next.is_some() {
                 replay.clear();
             }
@@ -214,7 +214,7 @@ impl PyAgent {
 
     /// Actions of the current rollout before clipping, environment after environment, flat.
     fn drawn<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
-        let actions = lock(&self.agent).rollout().map(|rollout| rollout.actions());
+        let actions = lock(&self.agent).memory().rollout().map(|rollout| rollout.actions());
         PyArray1::from_vec(py, actions.unwrap_or_default())
     }
 

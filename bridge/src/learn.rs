@@ -7,7 +7,7 @@ use crate::sb3_vec_env::LastStep;
 use crate::shared::{SharedAgent, lock};
 use agents::memory::Normalizer;
 use agents::train::{Flow, Observer, Progress};
-use agents::{ActionSpace, Agent, Error, Metrics, Mode, Parameter, Result, Spaces, Step};
+use agents::{ActionSpace, Actions, Agent, Error, Mode, Result, Spaces, Step};
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods as _};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -46,26 +46,26 @@ impl SharedAgentProxy {
     }
 
     /// Adds `noise()`, unless that is `None`, in units of half the action's range, and clips to the bounds.
-    fn add_noise(&self, noise: &Py<PyAny>, actions: &mut [f32]) -> Result<()> {
+    fn add_noise(&self, noise: &Py<PyAny>, actions: &mut Actions) -> Result<()> {
         let ActionSpace::Box { low, high } = &self.spaces.action else { return Ok(()) };
         let epsilon: Vec<f64> = passing(|py| {
             let values: Option<PyReadonlyArrayDyn<'_, f64>> = noise.bind(py).call0()?.extract()?;
             Ok(values.map_or_else(Vec::new, |array| array.as_array().iter().copied().collect()))
         })?;
         let bounds = low.iter().zip(high).cycle();
-        for ((a, &epsilon), (&low, &high)) in actions.iter_mut().zip(&epsilon).zip(bounds) {
-            *a = (*a + 0.5 * (high - low) * epsilon as f32).clamp(low, high);
+        let Actions { env, drawn } = actions;
+        let rows = env.iter_mut().zip(drawn).zip(&epsilon);
+        for (((a, u), &epsilon), (&low, &high)) in rows.zip(bounds) {
+            let half = 0.5 * (high - low);
+            *a = (*a + half * epsilon as f32).clamp(low, high);
+            *u = if half > 0.0 { (*a - low) / half - 1.0 } else { 0.0 };
         }
         Ok(())
     }
 }
 
 impl Agent for SharedAgentProxy {
-    fn spaces(&self) -> &Spaces {
-        &self.spaces
-    }
-
-    fn act(&mut self, obs: &[f32], mode: Mode, actions: &mut [f32]) -> Result<()> {
+    fn act(&mut self, obs: &[f32], mode: Mode, actions: &mut Actions) -> Result<()> {
         self.follow_statistics()?;
         lock(&self.agent).act(obs, mode, actions)?;
         match &self.noise {
@@ -74,38 +74,14 @@ impl Agent for SharedAgentProxy {
         }
     }
 
-    fn store(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<u64> {
+    fn store(&mut self, obs: &[f32], drawn: &[f32], step: &Step) -> Result<u64> {
         self.stale = true;
-        lock(&self.agent).store(obs, actions, step)
+        lock(&self.agent).store(obs, drawn, step)
     }
 
     fn learn(&mut self) -> Result<()> {
         self.follow_statistics()?;
         lock(&self.agent).learn()
-    }
-
-    fn configure(&mut self, new: Box<dyn Agent>) -> Result<()> {
-        lock(&self.agent).configure(new)
-    }
-
-    fn reseed(&mut self, seed: u64) {
-        lock(&self.agent).reseed(seed);
-    }
-
-    fn updates(&self) -> u64 {
-        lock(&self.agent).updates()
-    }
-
-    fn metrics(&mut self) -> Metrics {
-        lock(&self.agent).metrics()
-    }
-
-    fn parameters(&self) -> Vec<Parameter> {
-        lock(&self.agent).parameters()
-    }
-
-    fn set_parameters(&mut self, parameters: &[Parameter]) -> Result<()> {
-        lock(&self.agent).set_parameters(parameters)
     }
 }
 
@@ -180,9 +156,9 @@ impl CallbackObserver {
     }
 }
 
-impl Observer for CallbackObserver {
+impl Observer<SharedAgentProxy> for CallbackObserver {
     /// Calls `rollouts.step(...)`: `None` stops, otherwise it says whether the rollout is complete.
-    fn on_step(&mut self, _progress: &mut Progress<'_>) -> Result<Flow> {
+    fn on_step(&mut self, _progress: &mut Progress<'_, SharedAgentProxy>) -> Result<Flow> {
         let Some(last_step) = self.last_step.lock().unwrap_or_else(PoisonError::into_inner).take()
         else {
             return Err(Error::Interrupted);
@@ -212,7 +188,7 @@ impl Observer for CallbackObserver {
     }
 
     /// Calls `rollouts.start()` after the updates; it says whether another rollout begins.
-    fn after_updates(&mut self, _agent: &mut dyn Agent) -> Result<Flow> {
+    fn after_updates(&mut self, _agent: &mut SharedAgentProxy) -> Result<Flow> {
         if !std::mem::take(&mut self.complete) {
             return Ok(Flow::Continue);
         }

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::picture::{self, Axes, BLUE, Colour, GREEN, Line, ORANGE};
 use crate::run_dir::write_whole;
 use agents::rng::{Purpose, Rng};
-use agents::toy::{self, Arrow, Deterministic, Entropic, Play, Point, Toy, Trajectory};
+use agents::toy::{self, Arrow, Deterministic, Entropic, Leading, Point, Toy, Trajectory};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -66,7 +66,7 @@ struct Run {
 /// What the leader descends, and how that is told from the others.
 #[derive(Clone)]
 struct Kind {
-    play: Play,
+    play: Leading,
     /// Heading of its column in tables.
     column: &'static str,
     /// Its name in pictures.
@@ -114,19 +114,19 @@ pub fn run(arguments: &ToyArgs) -> Result<(), Failure> {
 /// The deterministic example and the entropic one, at the paper's settings where no option says otherwise.
 fn examples(arguments: &ToyArgs) -> Result<[Example; 2], agents::Error> {
     let individual = Kind {
-        play: Play::Individual,
+        play: Leading::Individual,
         column: "individual",
         label: "individual gradient".to_owned(),
         colour: ORANGE,
     };
     let stackelberg = Kind {
-        play: Play::Stackelberg { lambda: 0.0 },
+        play: Leading::Stackelberg { lambda: 0.0 },
         column: "stackelberg",
         label: "Stackelberg gradient".to_owned(),
         colour: BLUE,
     };
     let regularised = Kind {
-        play: Play::Stackelberg { lambda: arguments.lam },
+        play: Leading::Stackelberg { lambda: arguments.lam },
         column: "regularised",
         // `{:?}` writes 1e300 so.
         label: format!("Stackelberg gradient, λ = {:?}", arguments.lam),

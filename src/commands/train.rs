@@ -9,7 +9,7 @@ use crate::model::ModelCard;
 use crate::observer::RunObserver;
 use crate::run_dir::{self, write_whole};
 use crate::score::Score;
-use agents::{Agent, Env, registry, train};
+use agents::{Env, Learn, registry, train};
 use bridge::{EnvOptions, ForkedVecEnv, GymEnv};
 use serde::Serialize;
 use serde_json::json;
@@ -34,12 +34,11 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
     let mut env = ForkedVecEnv::make(&options, config.run.n_envs)?;
     let eval_env = GymEnv::make(&options)?;
     let settings = config.algorithm_settings();
-    let mut agent = algorithm.build(&settings, env.spaces(), seed)?;
+    let mut agent = config.prepared.build(env.spaces(), seed)?;
 
     run_dir::create(&folder, arguments.overwrite)?;
     write_description(&folder, &config, arguments, seed)?;
-    let manifest =
-        Manifest::start(&folder, &settings, algorithm.engine(&settings)?, arguments.threads)?;
+    let manifest = Manifest::start(&folder, &settings, config.prepared.engine, arguments.threads)?;
     let card = ModelCard {
         algo: algorithm.name.to_owned(),
         env: config.env.clone(),
@@ -86,7 +85,7 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
 
 /// Trains to the end; a run that fails or is interrupted on the way keeps its last model too.
 fn drive(
-    agent: &mut dyn Agent,
+    agent: &mut dyn Learn,
     env: &mut dyn Env,
     config: &Config,
     seed: u64,

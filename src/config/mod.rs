@@ -5,7 +5,7 @@ pub mod yaml;
 
 pub use layers::Origin;
 
-use agents::registry::Algorithm;
+use agents::registry::{Algorithm, Prepared};
 use agents::settings::Settings;
 use layers::{File, Layers, nearest, parse_assignment};
 use serde::{Deserialize, Serialize};
@@ -157,7 +157,7 @@ pub struct Overrides {
 }
 
 /// Everything a run is determined by, besides its seed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Config {
     /// The algorithm.
     pub algorithm: &'static Algorithm,
@@ -167,6 +167,8 @@ pub struct Config {
     pub settings: Settings,
     /// Those of the run.
     pub run: RunSettings,
+    /// Those of the algorithm, read and checked.
+    pub prepared: Prepared,
 }
 
 impl Config {
@@ -196,8 +198,7 @@ impl Config {
 
     /// The algorithm's own settings.
     pub fn algorithm_settings(&self) -> Settings {
-        let run = to_settings(&self.run);
-        self.settings.clone().into_iter().filter(|(key, _)| !run.contains_key(key)).collect()
+        of_algorithm(&self.settings, &self.run)
     }
 }
 
@@ -277,12 +278,19 @@ fn check(algorithm: &'static Algorithm, env: &str, layers: Layers) -> Result<Con
         let reason = format!("a batch cannot be larger than `buffer_size` ({buffer})");
         return Err(invalid("batch_size".into(), batch.to_string(), reason));
     }
-    let config = Config { algorithm, env: env.to_owned(), settings: layers.settings.clone(), run };
-    algorithm.check(&config.algorithm_settings()).map_err(|error| match error {
-        agents::Error::Config { key, value, reason } => invalid(key, value, reason),
-        other => invalid(algorithm.name.into(), String::new(), other.to_string()),
-    })?;
-    Ok(config)
+    let settings = layers.settings.clone();
+    let prepared =
+        algorithm.prepare(&of_algorithm(&settings, &run)).map_err(|error| match error {
+            agents::Error::Config { key, value, reason } => invalid(key, value, reason),
+            other => invalid(algorithm.name.into(), String::new(), other.to_string()),
+        })?;
+    Ok(Config { algorithm, env: env.to_owned(), settings, run, prepared })
+}
+
+/// The settings that are none of the run's.
+fn of_algorithm(settings: &Settings, run: &RunSettings) -> Settings {
+    let run = to_settings(run);
+    settings.clone().into_iter().filter(|(key, _)| !run.contains_key(key)).collect()
 }
 
 fn to_settings(value: &impl Serialize) -> Settings {

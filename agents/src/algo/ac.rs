@@ -1,18 +1,25 @@
 //! Actor-critic on trajectories and, with the actor as leader, STAC: networks and objectives.
 //! `docs/stac.md` derives what stands here.
 
+use super::algorithm::{Algorithm, Batches, Draw, Noise, Readings};
 use super::on_policy_config::{CriticKind, OnPolicyConfig, Surrogate};
 use super::policy::Policy;
 use super::sde::Sde;
+use super::temperature::Temperature;
 use crate::engine::Role;
-use crate::engine::autograd::{AutogradGame, Losses, TensorMlp, copy_to};
-use crate::env::Spaces;
-use crate::error::Result;
-use crate::flat::Scalar;
-use crate::memory::Trajectories;
+use crate::engine::autograd::{
+    Element, Factors, Losses, Objectives, TensorMlp, TensorPoint, copy_to, to_device,
+};
+use crate::engine::fused::Spec;
+use crate::error::{Error, Result};
+use crate::flat;
+use crate::game::Parts;
+use crate::memory::{Batch, Normalizer, Rollout, Trajectories};
+use crate::metrics::Means;
 use crate::nn::Mlp;
-use crate::params::{TensorPlace, linear_tensors, sequential_tensors};
+use crate::params::{NamedTensor, TensorPlace, linear_tensors, sequential_tensors};
 use crate::rng::Rng;
+use crate::spaces::Spaces;
 use tch::{Device, Kind, Tensor};
 
 /// A policy `pi_theta(a|s)` and a critic `V_w(s)` or `Q_w(s, a)`.
@@ -27,11 +34,15 @@ pub struct ActorCritic {
     kind: CriticKind,
     surrogate: Surrogate,
     gamma: f64,
+    gae_lambda: f64,
     ent_coef: f64,
     normalize: bool,
     log_std_init: f64,
     device: Device,
 }
+
+/// Rows of the last batch that eigenvalues are estimated on.
+const SPECTRUM_ROWS: usize = 256;
 
 /// [`Trajectories`] as tensors, ready for the objectives.
 #[derive(Debug)]
@@ -49,13 +60,23 @@ pub struct Data {
     scale: f64,
     /// Coefficients of the scores in the gradients of returns.
     scores: Tensor,
+    /// `V(s)` when the batch was made.
+    values: Tensor,
     remaining: Tensor,
     longest: usize,
+}
+
+/// Tensors of a batch take megabytes. glibc gives such memory back to the system when it is freed, and takes it anew page
+/// by page, a quarter of an update's time; having freed a block of this size once, it keeps as much (mallopt(3),
+/// `M_MMAP_THRESHOLD`).
+fn keep_freed_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(31 << 20)));
 }
 
 impl ActorCritic {
     /// For these spaces, on `device`.
     pub fn new(config: &OnPolicyConfig, spaces: &Spaces, device: Device) -> Self {
+        keep_freed_memory();
         let kwargs = &config.policy_kwargs;
         let (hidden, activation) = (&kwargs.net_arch, kwargs.activation_fn);
         let policy = Policy::new(&spaces.action);
@@ -74,6 +95,7 @@ impl ActorCritic {
             kind: config.critic,
             surrogate: config.surrogate,
             gamma: config.gamma,
+            gae_lambda: config.gae_lambda,
             ent_coef: config.ent_coef,
             normalize: config.normalize_advantage,
             log_std_init: kwargs.log_std_init,
@@ -95,7 +117,7 @@ impl ActorCritic {
     }
 
     /// Initial parameters of `role`; the policy's log-deviations lie behind its network's.
-    pub fn init<T: Scalar>(&self, role: Role, rng: &mut Rng) -> Vec<T> {
+    pub fn init<T: Element>(&self, role: Role, rng: &mut Rng) -> Vec<T> {
         match role {
             Role::Actor => {
                 let mut params = self.actor.0.init(rng);
@@ -118,10 +140,8 @@ impl ActorCritic {
 
     /// The baseline of each state in the rows of `obs`: `V_w(s)`; of a critic `Q_w`, its mean under a policy
     /// over choices and its value at the mean of a Gaussian one.
-    pub fn values<T: Scalar>(&self, actor: &[T], critic: &[T], obs: &[T]) -> Result<Vec<T>> {
-        let tensor = |values: &[T]| -> Result<Tensor> {
-            Ok(Tensor::f_from_slice(values)?.f_to_device(self.device)?)
-        };
+    pub fn values<T: Element>(&self, actor: &[T], critic: &[T], obs: &[T]) -> Result<Vec<T>> {
+        let tensor = |values: &[T]| to_device(values, self.device);
         let (actor, critic) = (tensor(actor)?, tensor(critic)?);
         let obs = tensor(obs)?.f_view([-1, self.actor.0.inputs() as i64])?;
         let critic = |inputs: Tensor| self.critic.forward(&critic, inputs).squeeze_dim(1);
@@ -145,11 +165,9 @@ impl ActorCritic {
     }
 
     /// Brings a batch to the device.
-    pub fn data<T: Scalar>(&self, batch: &Trajectories<T>) -> Result<Data> {
+    pub fn data<T: Element>(&self, batch: &Trajectories<T>) -> Result<Data> {
         let rows = batch.size as i64;
-        let vector = |values: &[T]| -> Result<Tensor> {
-            Ok(Tensor::f_from_slice(values)?.f_to_device(self.device)?)
-        };
+        let vector = |values: &[T]| to_device(values, self.device);
         let obs = vector(&batch.obs)?.f_view([rows, -1])?;
         let actions = vector(&batch.actions)?.f_view([rows, -1])?;
         let inputs = match self.kind {
@@ -178,13 +196,51 @@ impl ActorCritic {
                 Surrogate::Proposition1 => advantages,
                 Surrogate::Reference => centred,
             },
+            values: vector(&batch.values)?,
             remaining: Tensor::f_from_slice(&remaining)?.f_to_device(self.device)?,
             longest: batch.remaining.iter().copied().max().unwrap_or(0),
         })
     }
 
-    /// Both objectives on `data`, as graphs over flat `actor` and `critic`.
-    pub fn losses(&self, actor: &Tensor, critic: &Tensor, data: &Data) -> Losses {
+    fn value_with_factors(&self, critic: &Tensor, data: &Data) -> (Tensor, Factors) {
+        let (value, factors) =
+            self.critic.forward_with_factors(critic, data.inputs.shallow_clone());
+        (value.squeeze_dim(1), factors)
+    }
+
+    /// Names, shapes and places of `role`'s tensors, as in Stable-Baselines3's `ActorCriticPolicy`.
+    pub fn tensors(&self, role: Role) -> Vec<TensorPlace> {
+        let (network, hidden, last) = match role {
+            Role::Actor => (&self.actor.0, "mlp_extractor.policy_net", "action_net"),
+            Role::Critic => (&self.critic.0, "mlp_extractor.value_net", "value_net"),
+        };
+        let (layers, rest) = network.layers.split_at(network.layers.len() - 1);
+        let mut places = sequential_tensors(layers, hidden, 0);
+        places.extend(rest.iter().flat_map(|layer| linear_tensors(layer, &[last], 0)));
+        let log_stds = self.policy.log_stds();
+        if let (Role::Actor, Some(sde)) = (role, &self.sde) {
+            places.push(sde.tensor());
+        } else if role == Role::Actor && log_stds > 0 {
+            places.push(TensorPlace {
+                name: "log_std".into(),
+                shape: vec![log_stds],
+                range: network.dim()..network.dim() + log_stds,
+            });
+        }
+        places
+    }
+}
+
+impl<T: Element> Objectives<T> for ActorCritic {
+    type Batch = Data;
+    type Tensors<'a> = &'a Data;
+
+    fn tensors<'a>(&self, batch: &'a Data, _device: Device) -> Result<&'a Data> {
+        Ok(batch)
+    }
+
+    fn losses(&self, p: &TensorPoint<&Data>) -> Losses {
+        let TensorPoint { actor, critic, batch: data, .. } = p;
         let (z, mut factors) = self.actor.forward_with_factors(actor, data.obs.shallow_clone());
         let log_std = match (&self.sde, factors.pop()) {
             (Some(sde), Some((features, _))) => sde.log_deviation(actor, &features),
@@ -219,71 +275,128 @@ impl ActorCritic {
             outputs: vec![(value, factors)],
             targets,
             weights,
-            actions: data.actions.shallow_clone(),
+            critic: None,
+            saturated: self.policy.clipped(&data.actions),
             entropy: Some(entropy),
         }
     }
 
-    fn value_with_factors(
-        &self,
-        critic: &Tensor,
-        data: &Data,
-    ) -> (Tensor, crate::engine::autograd::Factors) {
-        let (value, factors) =
-            self.critic.forward_with_factors(critic, data.inputs.shallow_clone());
-        (value.squeeze_dim(1), factors)
-    }
-
-    /// The game at these parameters, the actor leading.
-    pub fn game<T: Scalar>(
-        &self,
-        actor: &[T],
-        critic: &[T],
-        data: &Data,
-    ) -> Result<AutogradGame<T>> {
-        let (actor, critic) = (self.parameter(actor)?, self.parameter(critic)?);
-        let losses = self.losses(&actor, &critic, data);
-        Ok(AutogradGame::new(actor, critic, losses, Role::Actor))
-    }
-
-    /// The follower's side of [`ActorCritic::game`] alone: all that further critic steps need.
-    pub fn critic_game<T: Scalar>(&self, critic: &[T], data: &Data) -> Result<AutogradGame<T>> {
-        let (actor, critic) = (self.parameter::<T>(&[])?, self.parameter(critic)?);
-        let losses = Losses {
+    /// All that further critic steps need.
+    fn critic_losses(&self, p: &TensorPoint<&Data>) -> Losses {
+        let data = p.batch;
+        Losses {
             actor: data.returns.new_zeros([] as [i64; 0], (data.returns.kind(), self.device)),
-            outputs: vec![self.value_with_factors(&critic, data)],
+            outputs: vec![self.value_with_factors(&p.critic, data)],
             targets: data.returns.shallow_clone(),
             weights: None,
-            actions: data.actions.shallow_clone(),
+            critic: None,
+            saturated: None,
             entropy: None,
-        };
-        Ok(AutogradGame::new(actor, critic, losses, Role::Actor))
-    }
-
-    fn parameter<T: Scalar>(&self, values: &[T]) -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(values)?.f_to_device(self.device)?.set_requires_grad(true))
-    }
-
-    /// Names, shapes and places of `role`'s tensors, as in Stable-Baselines3's `ActorCriticPolicy`.
-    pub fn tensors(&self, role: Role) -> Vec<TensorPlace> {
-        let (network, hidden, last) = match role {
-            Role::Actor => (&self.actor.0, "mlp_extractor.policy_net", "action_net"),
-            Role::Critic => (&self.critic.0, "mlp_extractor.value_net", "value_net"),
-        };
-        let (layers, rest) = network.layers.split_at(network.layers.len() - 1);
-        let mut places = sequential_tensors(layers, hidden, 0);
-        places.extend(rest.iter().flat_map(|layer| linear_tensors(layer, &[last], 0)));
-        let log_stds = self.policy.log_stds();
-        if let (Role::Actor, Some(sde)) = (role, &self.sde) {
-            places.push(sde.tensor());
-        } else if role == Role::Actor && log_stds > 0 {
-            places.push(TensorPlace {
-                name: "log_std".into(),
-                shape: vec![log_stds],
-                range: network.dim()..network.dim() + log_stds,
-            });
         }
-        places
+    }
+}
+
+impl Algorithm for ActorCritic {
+    type Memory = Rollout;
+    const UNIT_BOX: bool = false;
+
+    fn spec(&self) -> Option<Spec> {
+        None
+    }
+
+    fn init(&self, role: Role, rng: &mut Rng) -> Vec<f32> {
+        Self::init(self, role, rng)
+    }
+
+    fn has_targets(&self) -> bool {
+        false
+    }
+
+    fn named_tensors(&self) -> Vec<NamedTensor> {
+        let named = [Role::Actor, Role::Critic].into_iter().flat_map(|role| {
+            let places = Self::tensors(self, role).into_iter();
+            places.map(move |place| NamedTensor { place, role, target: false })
+        });
+        named.collect()
+    }
+
+    fn actor(&self) -> &Mlp {
+        &self.actor.0
+    }
+
+    fn sde(&self) -> Option<&Sde> {
+        self.sde.as_ref()
+    }
+
+    fn draw(&self, actor: &[f32], output: &[f32], noise: Noise<'_>, action: &mut [f32]) {
+        match noise {
+            Noise::None => self.policy.mode(output, action),
+            Noise::Draw(rng) => self.policy.sample(output, self.log_std(actor), rng, action),
+            // a = z + s' theta
+            Noise::Given(noise) => {
+                action.copy_from_slice(noise);
+                flat::axpy(1.0, output, action);
+            }
+        }
+    }
+
+    /// The weight of the entropy is a constant of the actor's loss.
+    fn temperature(&self) -> Option<Temperature> {
+        None
+    }
+
+    fn batches(
+        &self,
+        memory: &mut Rollout,
+        draw: Draw<'_>,
+        batches: &mut Option<Batches<Data>>,
+    ) -> Result<()> {
+        let [actor, critic] = draw.players;
+        let values = &mut |obs: &[f32]| self.values(actor, critic, obs);
+        let all: Trajectories<f32> = memory.take(self.gamma, self.gae_lambda, values)?;
+        let parts = if draw.independent {
+            let [response, hessian, cross]: [_; 3] = all.deal();
+            if [&response, &hessian, &cross].iter().any(|part| part.size == 0) {
+                Parts::Missing
+            } else {
+                let response = Some(self.data(&response)?);
+                Parts::Own { response, hessian: self.data(&hessian)?, cross: self.data(&cross)? }
+            }
+        } else {
+            Parts::Same
+        };
+        *batches = Some(Batches { whole: self.data(&all)?, parts });
+        memory.last = Some(all);
+        Ok(())
+    }
+
+    /// Some rows of the last update's batch.
+    fn probe(
+        &self,
+        memory: &Rollout,
+        _size: usize,
+        _normalizer: Option<&Normalizer>,
+        rng: &mut Rng,
+    ) -> Result<Option<Data>> {
+        let Some(last) = &memory.last else { return Ok(None) };
+        let count = SPECTRUM_ROWS.min(last.size);
+        let rows: Vec<i64> = (0..count).map(|_| rng.index(last.size) as i64).collect();
+        Ok(Some(self.data(last)?.select(&rows)))
+    }
+
+    fn record(&self, readings: &Readings, batch: &Data, means: &mut Means) -> Result<()> {
+        let entropy = readings.entropy.unwrap_or_default();
+        // The loss without the entropy's share, as Stable-Baselines3 logs it.
+        let policy_loss = readings.actor_loss.map(|loss| loss + self.ent_coef * entropy);
+        means.add_some("train/policy_loss", policy_loss);
+        means.add_some("train/value_loss", readings.critic_loss);
+        means.add("train/entropy_loss", -entropy);
+        means.add("train/explained_variance", batch.explained_variance()?);
+        Ok(())
+    }
+
+    fn given<'b>(&self, _batch: &'b Batch<f32>) -> Result<&'b Data> {
+        Err(Error::NoMinibatch)
     }
 }
 
@@ -320,15 +433,15 @@ impl Data {
             advantages: take(&self.advantages),
             scale: self.scale,
             scores: take(&self.scores),
+            values: take(&self.values),
             remaining: rows.ones_like(),
             longest: 1,
         }
     }
 
-    /// `1 - Var(R - V) / Var(R)` of the critic's `values`; NaN where returns do not vary.
-    pub fn explained_variance<T: Scalar>(&self, values: &[T]) -> Result<f64> {
-        let residuals =
-            &self.returns - Tensor::f_from_slice(values)?.f_to_device(self.obs.device())?;
+    /// `1 - Var(R - V) / Var(R)`; NaN where returns do not vary.
+    pub fn explained_variance(&self) -> Result<f64> {
+        let residuals = &self.returns - &self.values;
         let variance = |x: &Tensor| f64::try_from(x.var(false).to_kind(Kind::Double));
         Ok(1.0 - variance(&residuals)? / variance(&self.returns)?)
     }

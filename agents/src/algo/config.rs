@@ -2,7 +2,7 @@
 
 use crate::engine::Role;
 use crate::error::{Error, Result};
-use crate::game::StackelbergConfig;
+use crate::game::{StackelbergConfig, UpdateOrder};
 use crate::nn::Activation;
 use crate::optim::OptimizerKind;
 use crate::settings::{
@@ -80,22 +80,12 @@ impl TrainFreq {
     }
 
     /// Whether a rollout of so many steps of each environment and so many episodes is complete.
-    pub(super) fn due(self, steps: u64, episodes: u64) -> bool {
+    pub(crate) fn due(self, steps: u64, episodes: u64) -> bool {
         match self {
             Self::Steps(count) | Self::Of(count, Unit::Step) => steps >= count,
             Self::Of(count, Unit::Episode) => episodes >= count,
         }
     }
-}
-
-/// In which order the players step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UpdateOrder {
-    /// Both gradients at the same parameters, then both steps, (11)-(14).
-    Simultaneous,
-    /// The follower steps first (the critic, in the baselines); the leader sees the result.
-    Sequential,
 }
 
 /// Which policy acts in the critic's target.
@@ -288,21 +278,13 @@ impl OffPolicyConfig {
     }
 
     /// Environment steps with uniformly random actions.
-    pub(super) fn uniform_steps(&self) -> u64 {
+    pub(crate) fn uniform_steps(&self) -> u64 {
         if self.use_sde && self.use_sde_at_warmup { 0 } else { self.random_steps }
     }
 
     /// What the fused engine has no closed form of.
     pub(crate) fn not_fused(&self) -> Option<&'static str> {
         self.use_sde.then_some("noise that depends on the state (`use_sde`)")
-    }
-
-    /// Step size of `role`.
-    pub fn learning_rate(&self, role: Role) -> f64 {
-        match role {
-            Role::Actor => self.learning_rate,
-            Role::Critic => self.critic_learning_rate.unwrap_or(self.learning_rate),
-        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Deep deterministic policy gradient (Lillicrap et al., 2016) and, with a leader, STDDPG.
 
+use super::algorithm::OffPolicy;
 use super::config::{OffPolicyConfig, TargetPolicy};
-use super::off_policy::Family;
-use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
+use crate::engine::autograd::{Losses, TensorMlp, TensorPoint, Transitions, saturated};
 use crate::engine::fused::Spec;
+use crate::error::{Error, Result};
 use crate::nn::Mlp;
 use crate::params::{TensorPlace, sequential_tensors};
 use tch::Tensor;
@@ -18,9 +19,8 @@ pub struct Ddpg {
     target_policy: TargetPolicy,
 }
 
-impl Ddpg {
-    /// For observations and actions of these dimensions.
-    pub fn new(config: &OffPolicyConfig, obs_dim: usize, action_dim: usize) -> Self {
+impl OffPolicy for Ddpg {
+    fn new(config: &OffPolicyConfig, obs_dim: usize, action_dim: usize) -> Self {
         let hidden = &config.policy_kwargs.net_arch;
         let activation = config.policy_kwargs.activation_fn;
         Self {
@@ -31,10 +31,23 @@ impl Ddpg {
             target_policy: config.target_policy,
         }
     }
-}
 
-impl Objectives for Ddpg {
-    fn losses(&self, p: &TensorPoint) -> Losses {
+    fn check(config: &OffPolicyConfig) -> Result<()> {
+        if let Some(n) = config.policy_kwargs.n_critics
+            && n != 1
+        {
+            let reason = "DDPG has one critic; SAC takes several";
+            return Err(Error::config("policy_kwargs.n_critics", n, reason));
+        }
+        if config.use_sde {
+            let reason = "DDPG's policy has no distribution; SAC's and AC's have";
+            return Err(Error::config("use_sde", true, reason));
+        }
+        Ok(())
+    }
+
+    fn losses(&self, p: &TensorPoint<Transitions>) -> Losses {
+        let b = &p.batch;
         let mu =
             |params: &Tensor, obs: &Tensor| self.actor.forward(params, obs.shallow_clone()).tanh();
         let q = |params: &Tensor, obs: &Tensor, actions: &Tensor| {
@@ -44,38 +57,37 @@ impl Objectives for Ddpg {
         };
 
         // -J(theta, w) = -E[Q_w(s, mu_theta(s))]                                            (7)
-        let actions = mu(&p.actor, &p.obs);
-        let actor = -q(&p.critic, &p.obs, &actions).0.mean(None);
+        let actions = mu(&p.actor, &b.obs);
+        let actor = -q(&p.critic, &b.obs, &actions).0.mean(None);
 
         // y = r + gamma (1 - d) Q_0(s', mu_theta(s')), a function of theta too              (8)
         let next_actions = match self.target_policy {
-            TargetPolicy::Current => mu(&p.actor, &p.next_obs),
-            TargetPolicy::Target => mu(&p.target_actor, &p.next_obs),
+            TargetPolicy::Current => mu(&p.actor, &b.next_obs),
+            TargetPolicy::Target => mu(&p.target_actor, &b.next_obs),
         };
-        let next_q = q(&p.target_critic, &p.next_obs, &next_actions).0;
-        let targets = &p.rewards + self.gamma * (1.0 - &p.dones) * next_q;
+        let next_q = q(&p.target_critic, &b.next_obs, &next_actions).0;
+        let targets = &b.rewards + self.gamma * (1.0 - &b.dones) * next_q;
 
         Losses {
             actor,
-            outputs: vec![q(&p.critic, &p.obs, &p.actions)],
+            outputs: vec![q(&p.critic, &b.obs, &b.actions)],
             targets,
             weights: None,
-            actions,
+            critic: None,
+            saturated: Some(saturated(&actions)),
             entropy: None,
         }
     }
-}
 
-impl Family for Ddpg {
-    fn spec(&self) -> Spec {
-        Spec {
+    fn spec(&self) -> Option<Spec> {
+        Some(Spec {
             actor: self.actor.0.clone(),
             critic: self.critic.0.clone(),
             critics: 1,
             gamma: self.gamma,
             stochastic: false,
             current_policy: self.target_policy == TargetPolicy::Current,
-        }
+        })
     }
 
     fn actor(&self) -> &Mlp {
@@ -90,7 +102,7 @@ impl Family for Ddpg {
         1
     }
 
-    fn stochastic(&self) -> bool {
+    fn has_noise(&self) -> bool {
         false
     }
 

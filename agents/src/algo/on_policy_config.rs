@@ -154,12 +154,4 @@ impl OnPolicyConfig {
         }
         self.stackelberg.validate()
     }
-
-    /// Step size of `role`.
-    pub fn learning_rate(&self, role: Role) -> f64 {
-        match role {
-            Role::Actor => self.learning_rate,
-            Role::Critic => self.critic_learning_rate.unwrap_or(self.learning_rate),
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Stochastic policies: how a network's output becomes actions and their log-probabilities.
 
-use crate::env::ActionSpace;
 use crate::rng::Rng;
+use crate::spaces::ActionSpace;
 use tch::{Kind, Tensor};
 
 /// A distribution over actions. Actions are rows of `action_dim` numbers.
@@ -89,6 +89,15 @@ impl Policy {
                 *a = a.clamp(low, high);
             }
         }
+    }
+
+    /// Which components of `actions` the environment is sent clipped; none where they are choices.
+    pub fn clipped(&self, actions: &Tensor) -> Option<Tensor> {
+        let Self::Gaussian { low, high } = self else { return None };
+        let bound = |bound: &[f32]| {
+            Tensor::from_slice(bound).to_kind(actions.kind()).to_device(actions.device())
+        };
+        Some(actions.lt_tensor(&bound(low)).logical_or(&actions.gt_tensor(&bound(high))))
     }
 
     /// `log pi(a|s)`, length `B`, of actions `B x action_dim` under outputs `B x outputs`. Deviations are

@@ -1,11 +1,13 @@
 //! Soft actor-critic (Haarnoja et al., 2018) and, with a leader, STSAC.
 
+use super::algorithm::OffPolicy;
 use super::config::OffPolicyConfig;
-use super::off_policy::Family;
 use super::sde::Sde;
+use super::temperature::Temperature;
 use crate::engine::LOG_STD;
-use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
+use crate::engine::autograd::{Losses, TensorMlp, TensorPoint, Transitions, saturated};
 use crate::engine::fused::Spec;
+use crate::error::Result;
 use crate::nn::Mlp;
 use crate::params::{TensorPlace, linear_tensors, sequential_tensors};
 use std::f64::consts::{LN_2, TAU};
@@ -24,30 +26,13 @@ pub struct Sac {
     critic: TensorMlp,
     critics: usize,
     gamma: f64,
+    temperature: Temperature,
 }
 
 /// How many critics, unless told otherwise.
 const TWINS: usize = 2;
 
 impl Sac {
-    /// For observations and actions of these dimensions.
-    pub fn new(config: &OffPolicyConfig, obs_dim: usize, action_dim: usize) -> Self {
-        let kwargs = &config.policy_kwargs;
-        let (hidden, activation) = (&kwargs.net_arch, kwargs.activation_fn);
-        let outputs = if config.use_sde { action_dim } else { 2 * action_dim };
-        let actor = Mlp::new(obs_dim, hidden, outputs, activation);
-        Self {
-            sde: config.use_sde.then(|| {
-                Sde::new(&actor, kwargs.log_std_init, kwargs.use_expln, config.sde_sample_freq)
-            }),
-            clip_mean: kwargs.clip_mean,
-            actor: TensorMlp(actor),
-            critic: TensorMlp(Mlp::new(obs_dim + action_dim, hidden, 1, activation)),
-            critics: kwargs.n_critics.unwrap_or(TWINS),
-            gamma: config.gamma,
-        }
-    }
-
     /// `u = m + sigma epsilon`, `epsilon` and `log sigma`, each `B x action_dim`. With gSDE the noise is
     /// `s' theta`, and `epsilon` what it is in units of its deviation.
     fn gaussian(&self, params: &Tensor, obs: &Tensor, noise: &Tensor) -> [Tensor; 3] {
@@ -103,43 +88,65 @@ impl Sac {
     }
 }
 
-impl Objectives for Sac {
-    fn losses(&self, p: &TensorPoint) -> Losses {
-        let eta = p.ent_coef;
+impl OffPolicy for Sac {
+    fn new(config: &OffPolicyConfig, obs_dim: usize, action_dim: usize) -> Self {
+        let kwargs = &config.policy_kwargs;
+        let (hidden, activation) = (&kwargs.net_arch, kwargs.activation_fn);
+        let outputs = if config.use_sde { action_dim } else { 2 * action_dim };
+        let actor = Mlp::new(obs_dim, hidden, outputs, activation);
+        Self {
+            sde: config.use_sde.then(|| {
+                Sde::new(&actor, kwargs.log_std_init, kwargs.use_expln, config.sde_sample_freq)
+            }),
+            clip_mean: kwargs.clip_mean,
+            actor: TensorMlp(actor),
+            critic: TensorMlp(Mlp::new(obs_dim + action_dim, hidden, 1, activation)),
+            critics: kwargs.n_critics.unwrap_or(TWINS),
+            gamma: config.gamma,
+            temperature: Temperature::new(config, action_dim),
+        }
+    }
+
+    fn check(_config: &OffPolicyConfig) -> Result<()> {
+        Ok(())
+    }
+
+    fn losses(&self, p: &TensorPoint<Transitions>) -> Losses {
+        let (b, eta) = (&p.batch, p.ent_coef);
 
         // -J(theta, w) = E[eta log pi(a) - min_b Q_b(s, a)],  a ~ pi_theta(s)                (9)
-        let (actions, log_pi) = self.sample(&p.actor, &p.obs, &p.noise);
-        let q = self.smaller(&p.critic, &p.obs, &actions);
+        let (actions, log_pi) = self.sample(&p.actor, &b.obs, &b.noise);
+        let q = self.smaller(&p.critic, &b.obs, &actions);
         let actor = (&log_pi * eta - q).mean(None);
 
         // y = r + gamma (1 - d) (min_b Q_0b(s', a') - eta log pi(a')),  a' ~ pi_theta(s'),
         // a function of theta through a' and through log pi                                 (10)
-        let (next_actions, next_log_pi) = self.sample(&p.actor, &p.next_obs, &p.next_noise);
-        let next_q = self.smaller(&p.target_critic, &p.next_obs, &next_actions);
+        let (next_actions, next_log_pi) = self.sample(&p.actor, &b.next_obs, &b.next_noise);
+        let next_q = self.smaller(&p.target_critic, &b.next_obs, &next_actions);
         let soft = next_q - next_log_pi * eta;
-        let targets = &p.rewards + self.gamma * (1.0 - &p.dones) * soft;
+        let targets = &b.rewards + self.gamma * (1.0 - &b.dones) * soft;
 
         Losses {
             actor,
-            outputs: self.twins(&p.critic, &p.obs, &p.actions),
+            outputs: self.twins(&p.critic, &b.obs, &b.actions),
             targets,
             weights: None,
-            actions,
+            critic: None,
+            saturated: Some(saturated(&actions)),
             entropy: Some(-log_pi.mean(None)),
         }
     }
-}
 
-impl Family for Sac {
-    fn spec(&self) -> Spec {
-        Spec {
+    fn spec(&self) -> Option<Spec> {
+        // Noise that depends on the state has no closed form there.
+        self.sde.is_none().then(|| Spec {
             actor: self.actor.0.clone(),
             critic: self.critic.0.clone(),
             critics: self.critics,
             gamma: self.gamma,
             stochastic: true,
             current_policy: true,
-        }
+        })
     }
 
     fn actor(&self) -> &Mlp {
@@ -154,12 +161,16 @@ impl Family for Sac {
         self.critics
     }
 
-    fn stochastic(&self) -> bool {
+    fn has_noise(&self) -> bool {
         true
     }
 
     fn sde(&self) -> Option<&Sde> {
         self.sde.as_ref()
+    }
+
+    fn temperature(&self) -> Option<Temperature> {
+        Some(self.temperature.clone())
     }
 
     fn action(&self, output: &[f32], noise: &[f32], action: &mut [f32]) {

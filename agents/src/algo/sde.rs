@@ -9,6 +9,7 @@ use crate::flat::{self, Scalar};
 use crate::nn::Mlp;
 use crate::params::TensorPlace;
 use crate::rng::Rng;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// Keeps the variance of a state without features above zero, as in Stable-Baselines3.
@@ -85,12 +86,12 @@ impl Sde {
 }
 
 /// The matrices `theta` that an agent explores with: one per environment, actions x features.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Matrices(Vec<f32>);
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct NoiseMatrices(Vec<f32>);
 
-impl Matrices {
+impl NoiseMatrices {
     /// Draws one for each of `envs` environments, if due `steps` steps into a rollout.
-    pub(super) fn renew(
+    pub(crate) fn renew(
         &mut self,
         sde: &Sde,
         params: &[f32],
@@ -119,7 +120,7 @@ impl Matrices {
     }
 
     /// `s' theta` of environment `env`.
-    pub(super) fn noise(&self, sde: &Sde, env: usize, features: &[f32], out: &mut [f32]) {
+    pub(crate) fn noise(&self, sde: &Sde, env: usize, features: &[f32], out: &mut [f32]) {
         let columns = self.0[env * sde.dim()..].chunks_exact(sde.features);
         for (out, column) in out.iter_mut().zip(columns) {
             *out = flat::dot(column, features);

@@ -4,14 +4,17 @@
 use super::config::OffPolicyConfig;
 use crate::optim::Optimizer;
 use crate::settings::NumberOrAuto;
+use serde::{Deserialize, Serialize};
 use std::mem::discriminant;
 
 /// The entropy coefficient `alpha` (the paper's eta), and how it is learnt.
-pub(super) struct Temperature {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Temperature {
     alpha: f64,
     learnt: Option<Learnt>,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Learnt {
     log_alpha: f32,
     optimizer: Optimizer<f32>,
@@ -20,7 +23,7 @@ struct Learnt {
 }
 
 impl Temperature {
-    pub(super) fn new(config: &OffPolicyConfig, action_dim: usize) -> Self {
+    pub(crate) fn new(config: &OffPolicyConfig, action_dim: usize) -> Self {
         let word = match &config.ent_coef {
             NumberOrAuto::Number(alpha) => return Self { alpha: *alpha, learnt: None },
             NumberOrAuto::Auto(word) => word,
@@ -39,7 +42,7 @@ impl Temperature {
     }
 
     /// Takes the settings of `new`; a coefficient that is learnt, and stays so, goes on.
-    pub(super) fn adopt(&mut self, new: Self) {
+    pub(crate) fn adopt(&mut self, new: Self) {
         match (&mut self.learnt, new.learnt) {
             (Some(own), Some(new)) => {
                 own.target_entropy = new.target_entropy;
@@ -53,17 +56,17 @@ impl Temperature {
     }
 
     /// alpha
-    pub(super) fn alpha(&self) -> f64 {
+    pub(crate) fn alpha(&self) -> f64 {
         self.alpha
     }
 
     /// `log alpha`, if it is learnt.
-    pub(super) fn log_alpha(&self) -> Option<f32> {
+    pub(crate) fn log_alpha(&self) -> Option<f32> {
         self.learnt.as_ref().map(|learnt| learnt.log_alpha)
     }
 
     /// Replaces `log alpha`.
-    pub(super) fn set_log_alpha(&mut self, log_alpha: f32) {
+    pub(crate) fn set_log_alpha(&mut self, log_alpha: f32) {
         if let Some(learnt) = &mut self.learnt {
             learnt.log_alpha = log_alpha;
             self.alpha = f64::from(log_alpha).exp();
@@ -71,24 +74,24 @@ impl Temperature {
     }
 
     /// The optimiser, if alpha is learnt.
-    pub(super) fn optimizer(&self) -> Option<&Optimizer<f32>> {
+    pub(crate) fn optimizer(&self) -> Option<&Optimizer<f32>> {
         self.learnt.as_ref().map(|learnt| &learnt.optimizer)
     }
 
     /// The optimiser, if alpha is learnt.
-    pub(super) fn optimizer_mut(&mut self) -> Option<&mut Optimizer<f32>> {
+    pub(crate) fn optimizer_mut(&mut self) -> Option<&mut Optimizer<f32>> {
         self.learnt.as_mut().map(|learnt| &mut learnt.optimizer)
     }
 
     /// Step size from now on.
-    pub(super) fn set_learning_rate(&mut self, learning_rate: f64) {
+    pub(crate) fn set_learning_rate(&mut self, learning_rate: f64) {
         if let Some(learnt) = &mut self.learnt {
             learnt.learning_rate = learning_rate;
         }
     }
 
     /// One step on the policy's `entropy` on a minibatch. Returns the loss, if alpha is learnt.
-    pub(super) fn step(&mut self, entropy: f64) -> Option<f64> {
+    pub(crate) fn step(&mut self, entropy: f64) -> Option<f64> {
         let learnt = self.learnt.as_mut()?;
         // loss = -log alpha E[log pi + H] = log alpha (entropy - H);  H: the target
         let slope = entropy - learnt.target_entropy;

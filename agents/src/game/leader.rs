@@ -1,6 +1,7 @@
-//! Settings of the leader's update, common to all Stackelberg forms.
+//! The leader's update: its settings, common to all Stackelberg forms, and its damping.
 
-use super::solvers::{Curvature, Solve, SolverConfig, SolverKind};
+use super::curvature::Curvature;
+use super::solvers::{Solve, SolverConfig, SolverKind};
 use super::total_derivative::Norms;
 use crate::error::{Error, Result};
 use crate::settings::{Settings, at_least_one, not_negative, parse, positive};
@@ -137,39 +138,38 @@ const ADAPTATION: f64 = 1.01;
 const ADAPTIVE_RANGE: [f64; 2] = [1e-3, 1e3];
 
 /// Lambda over the course of a run.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Damping {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Damping {
     start: f64,
     decay: LambdaDecay,
-    /// What an adaptive lambda has come to, in units of `start`.
-    pub(crate) factor: f64,
 }
 
 impl Damping {
-    pub(crate) fn new(config: &StackelbergConfig) -> Self {
-        Self { start: config.initial_lambda(), decay: config.lam_decay, factor: 1.0 }
+    /// As the leader's settings say.
+    pub fn new(config: &StackelbergConfig) -> Self {
+        Self { start: config.initial_lambda(), decay: config.lam_decay }
     }
 
-    /// Takes the settings of `new`; what an adaptive lambda has come to stays.
-    pub(crate) fn adopt(&mut self, new: Self) {
-        *self = Self { factor: self.factor, ..new };
+    /// The same lambda at all times.
+    pub fn constant(lambda: f64) -> Self {
+        Self { start: lambda, decay: LambdaDecay::None }
     }
 
-    /// Lambda after `t` environment steps.
-    pub(crate) fn lambda(&self, t: u64) -> f64 {
+    /// Lambda after `t` environment steps; `factor` is what an adaptive one has come to, in units of its start.
+    pub fn lambda(&self, t: u64, factor: f64) -> f64 {
         match self.decay {
             LambdaDecay::None => self.start,
             // lambda_t = lambda exp(-t / 1e5)
             LambdaDecay::Exponential => self.start * (-(t as f64) / 1e5).exp(),
-            LambdaDecay::Adaptive => self.start * self.factor,
+            LambdaDecay::Adaptive => self.start * factor,
         }
     }
 
-    /// Adapts to how an update went, as Levenberg (1944) and Marquardt (1963) do to whether a step
-    /// was good: more damping where the follower's curvature cannot be trusted, less elsewhere.
-    pub(crate) fn adapt(&mut self, solve: &Solve, norms: &Norms) {
+    /// The factor after an update, adapted as Levenberg (1944) and Marquardt (1963) do to whether a step was good: more
+    /// damping where the follower's curvature cannot be trusted, less elsewhere.
+    pub(super) fn adapted(factor: f64, solve: &Solve, norms: &Norms) -> f64 {
         let bad = solve.fallback || solve.negative_curvature || norms.ratio() > 1.0;
-        let factor = if bad { self.factor * ADAPTATION } else { self.factor / ADAPTATION };
-        self.factor = factor.clamp(ADAPTIVE_RANGE[0], ADAPTIVE_RANGE[1]);
+        let factor = if bad { factor * ADAPTATION } else { factor / ADAPTATION };
+        factor.clamp(ADAPTIVE_RANGE[0], ADAPTIVE_RANGE[1])
     }
 }

@@ -49,6 +49,18 @@ impl<T: Scalar> LeaderGradient<T> {
         };
     }
 
+    /// The control of a leader: the individual gradient at the length of the total derivative.
+    pub fn match_norm(&mut self) {
+        let Self { individual, total, norms, .. } = self;
+        total.copy_from_slice(individual);
+        if norms.individual > T::zero() {
+            flat::scale(norms.total / norms.individual, total);
+            norms.cosine = T::one();
+        } else {
+            norms.total = T::zero();
+        }
+    }
+
     /// Writes `total` and, in the same pass over the three vectors, what `norms` takes.
     pub fn subtract(&mut self) {
         // D f1 = D1 f1 - implicit
@@ -82,10 +94,10 @@ pub struct Norms {
 
 impl Norms {
     /// From the leader's, and the follower's.
-    pub fn new(leader: LeaderNorms<f32>, follower: f32) -> Self {
+    pub fn new<T: Scalar>(leader: LeaderNorms<T>, follower: T) -> Self {
         let LeaderNorms { individual, implicit, total, cosine } = leader;
-        let [individual, implicit, leader] = [individual, implicit, total].map(f64::from);
-        Self { individual, implicit, leader, follower: follower.into(), cosine: cosine.into() }
+        let [individual, implicit, leader] = [individual, implicit, total].map(T::as_f64);
+        Self { individual, implicit, leader, follower: follower.as_f64(), cosine: cosine.as_f64() }
     }
 
     /// `|implicit| / |individual|`; 0 where a saturated policy makes both vanish.
@@ -112,11 +124,26 @@ pub fn total_derivative<T: Scalar>(
     // D1 f1
     game.gradient(Player::Leader, Player::Leader, &mut out.individual)?;
 
-    // x = (D22 f2 + lambda I)^-1 D2 f1;  implicit = D12 f2 x
-    let mut solve = solver.implicit_term(game, lambda, &mut out.implicit)?;
-    out.subtract();
-    solve.fallback |= !out.norms.implicit.is_finite();
+    let mut solve = if game.has_implicit_term() {
+        let space = solver.space(game)?;
+        // b = D2 f1
+        space.response(game, solver.right_hand_side())?;
+        // x = (D22 f2 + lambda I)^-1 b
+        let solve = solver.solve(game, space, lambda)?;
+        // D12 f2 x
+        if !solve.fallback {
+            space.cross(game, solver.solution(), &mut out.implicit)?;
+        }
+        solve
+    } else {
+        Solve { fallback: true, residual: f64::NAN, ..Solve::default() }
+    };
     if solve.fallback {
+        out.implicit.fill(T::zero());
+    }
+    out.subtract();
+    if !out.norms.implicit.is_finite() {
+        solve.fallback = true;
         out.implicit.fill(T::zero());
         out.subtract();
     }

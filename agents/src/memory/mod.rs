@@ -3,7 +3,9 @@
 mod normalizer;
 mod replay;
 mod rollout;
+mod source;
 
 pub use normalizer::Normalizer;
 pub use replay::{Batch, Replay};
 pub use rollout::{Rollout, Trajectories};
+pub use source::{Memory, MemoryMut};

@@ -22,7 +22,7 @@ impl Normalizer {
         for row in rows.chunks_exact_mut(mean.len().max(1)) {
             for (((x, &mean), &std), &bound) in row.iter_mut().zip(mean).zip(std).zip(bound) {
                 let z = (f64::from(*x) - mean) / std;
-                *x = z.clamp(-bound, bound) as f32;
+                *x = within(z, bound) as f32;
             }
         }
     }
@@ -34,7 +34,26 @@ impl Normalizer {
         let Some(scale) = self.reward else { return };
         for reward in &mut batch.rewards {
             let scaled = f64::from(*reward) / scale;
-            *reward = scaled.clamp(-self.clip_reward, self.clip_reward) as f32;
+            *reward = within(scaled, self.clip_reward) as f32;
         }
+    }
+}
+
+/// `x` within `+-bound`, as numpy's `clip` has it: with a bound that is negative or NaN the upper one wins.
+fn within(x: f64, bound: f64) -> f64 {
+    let above = if x < -bound { -bound } else { x };
+    if above > bound { bound } else { above }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_of_any_kind_are_those_of_numpy() {
+        assert_eq!([-3.0, 0.5, 3.0].map(|x| within(x, 1.0)), [-1.0, 0.5, 1.0]);
+        // numpy.clip(x, 1, -1) is -1.
+        assert_eq!([-3.0, 0.5, 3.0].map(|x| within(x, -1.0)), [-1.0; 3]);
+        assert_eq!(within(2.0, f64::INFINITY), 2.0);
     }
 }

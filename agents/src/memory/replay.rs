@@ -2,6 +2,7 @@
 
 use crate::flat::Scalar;
 use crate::rng::Rng;
+use serde::{Deserialize, Serialize};
 
 /// A minibatch of `size` transitions, row-major. Actions are in `[-1, 1]` per dimension.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,7 +26,7 @@ pub struct Batch<T> {
 }
 
 /// A ring of at most `capacity` transitions. Memory is taken as it fills.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replay {
     capacity: usize,
     obs_dim: usize,
@@ -42,10 +43,10 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// An empty ring.
+    /// An empty ring for at least one transition.
     pub fn new(capacity: usize, obs_dim: usize, action_dim: usize) -> Self {
         Self {
-            capacity,
+            capacity: capacity.max(1),
             obs_dim,
             action_dim,
             next: 0,
@@ -57,6 +58,16 @@ impl Replay {
             dones: Vec::new(),
             timeouts: Vec::new(),
         }
+    }
+
+    /// Numbers per observation.
+    pub fn obs_dim(&self) -> usize {
+        self.obs_dim
+    }
+
+    /// Numbers per action.
+    pub fn action_dim(&self) -> usize {
+        self.action_dim
     }
 
     /// Transitions held at most.

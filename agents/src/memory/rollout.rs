@@ -3,15 +3,18 @@
 use crate::env::Step;
 use crate::error::Result;
 use crate::flat::Scalar;
+use serde::{Deserialize, Serialize};
 
 /// Steps of several environments since the last update.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rollout {
     streams: Vec<Stream>,
+    /// What the last update learned from.
+    pub last: Option<Trajectories<f32>>,
 }
 
 /// Consecutive steps of one environment; rows are steps.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Stream {
     obs: Vec<f32>,
     actions: Vec<f32>,
@@ -22,7 +25,7 @@ struct Stream {
 }
 
 /// How a step left its episode.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum End {
     /// It goes on.
     No,
@@ -34,7 +37,7 @@ enum End {
 
 /// What an update learns from. Rows are steps; those of one trajectory lie behind one another, and a
 /// trajectory ends where its episode or the batch does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trajectories<T> {
     /// Number of rows.
     pub size: usize,
@@ -63,6 +66,11 @@ impl Rollout {
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Forgets all steps.
+    pub fn clear(&mut self) {
+        self.streams.clear();
     }
 
     /// Actions as the policy drew them, environment after environment.

@@ -71,4 +71,12 @@ impl Game<f64> for Deterministic {
         out.fill(0.0);
         Ok(())
     }
+
+    fn objective(&mut self, of: Player) -> Result<f64> {
+        let Self { theta, w } = *self;
+        Ok(match of {
+            Player::Leader => -w * theta,
+            Player::Follower => (w * theta + REWARD * theta * theta).powi(2),
+        })
+    }
 }

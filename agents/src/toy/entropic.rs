@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::flat;
 use crate::game::{Game, Player};
 use crate::rng::Rng;
+use std::f64::consts::TAU;
 
 /// Entropy coefficient.
 pub const ETA: f64 = 0.2;
@@ -133,5 +134,19 @@ impl Game<f64> for Entropic {
         }
         out[1] += ETA / (self.actor[1] * self.actor[1]) * v[1];
         Ok(())
+    }
+
+    fn objective(&mut self, of: Player) -> Result<f64> {
+        let ([_, sigma], w) = (self.actor, self.w);
+        Ok(match of {
+            Player::Follower => self.mean(|a| (w * a + REWARD * a * a).powi(2)),
+            Player::Leader => {
+                let log_pi = |(a, eps): (f64, f64)| {
+                    -0.5 * eps * eps - (sigma * TAU.sqrt()).ln() - (1.0 - a * a).ln()
+                };
+                let terms = self.samples().map(|(a, eps)| ETA * log_pi((a, eps)) - w * a);
+                terms.sum::<f64>() / SAMPLES as f64
+            }
+        })
     }
 }

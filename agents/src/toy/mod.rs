@@ -9,9 +9,13 @@ mod entropic;
 pub use deterministic::Deterministic;
 pub use entropic::Entropic;
 
-use crate::error::{Error, Result};
-use crate::flat;
-use crate::game::{Game, LeaderGradient, Player, Solver, SolverConfig, total_derivative};
+use crate::error::Result;
+use crate::game::{
+    Arena, Damping, Direction, Game, Play, PlayState, Player, Players, Rules, Solver, SolverConfig,
+    UpdateOrder,
+};
+use crate::optim::OptimizerKind;
+use crate::train_state::TrainState;
 
 /// `R(a) = -REWARD a^2`
 const REWARD: f64 = 1.0 / 5.0;
@@ -52,15 +56,11 @@ impl Point {
     pub fn reward(&self) -> f64 {
         -REWARD * self.theta * self.theta
     }
-
-    fn is_finite(&self) -> bool {
-        [self.theta, self.sigma, self.w].iter().all(|x| x.is_finite())
-    }
 }
 
 /// What the leader descends. The follower always descends its own gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Play {
+pub enum Leading {
     /// `D1 f1`
     Individual,
     /// `D f1`, with damping `lambda`.
@@ -76,7 +76,7 @@ pub struct Trajectory {
     /// The start, then the point after each update.
     pub points: Vec<Point>,
     /// Updates whose linear system had no solution, so that the leader took its individual gradient.
-    pub fallbacks: usize,
+    pub fallbacks: u64,
 }
 
 impl Trajectory {
@@ -104,46 +104,36 @@ pub struct Arrow {
 /// Plays `game` for `updates` updates; both players step at once, from the same point.
 ///
 /// # Errors
-/// [`Error::Diverged`] if a parameter is no longer finite.
+/// [`crate::Error::Diverged`] if a gradient or a parameter is no longer finite.
 pub fn play(
     game: &mut dyn Toy,
-    play: Play,
+    leading: Leading,
     learning_rate: f64,
     updates: u64,
 ) -> Result<Trajectory> {
-    let mut gradients = Gradients::new(play, game);
-    let mut trajectory = Trajectory { points: vec![game.point()], fallbacks: 0 };
-    for update in 1..=updates {
-        game.resample();
-        trajectory.fallbacks += usize::from(gradients.compute(game)?);
-
-        // theta <- theta - alpha D f1;  w <- w - alpha D2 f2
-        let [leader, follower] = game.parameters();
-        flat::axpy(-learning_rate, gradients.leader(), leader);
-        flat::axpy(-learning_rate, &gradients.follower, follower);
-
-        let point = game.point();
-        if !point.is_finite() {
-            return Err(Error::Diverged {
-                what: "a parameter of the toy game",
-                update,
-                learning_rate,
-            });
-        }
-        trajectory.points.push(point);
+    let mut play = play_of(leading, learning_rate, game);
+    let mut state = PlayState::default();
+    let mut players =
+        game.parameters().map(|own| TrainState::new(own.to_vec(), OptimizerKind::Sgd, false));
+    let mut points = vec![game.point()];
+    for _ in 0..updates {
+        let [leader, follower] = &mut players;
+        play.step(&mut Board(game), &mut Players { leader, follower }, &mut state, 0)?;
+        place(game, [&players[0], &players[1]]);
+        points.push(game.point());
     }
-    Ok(trajectory)
+    Ok(Trajectory { points, fallbacks: state.fallbacks })
 }
 
 /// The vector field of `game` at the points `(theta, w)` of `grid`, each a mean over `draws` draws of samples. Whatever
 /// other parameters there are stay as they are.
 pub fn vector_field(
     game: &mut dyn Toy,
-    play: Play,
+    leading: Leading,
     grid: impl IntoIterator<Item = (f64, f64)>,
     draws: u32,
 ) -> Result<Vec<Arrow>> {
-    let mut gradients = Gradients::new(play, game);
+    let mut play = play_of(leading, 0.0, game);
     let arrow = |(theta, w)| {
         let [leader, follower] = game.parameters();
         leader[0] = theta;
@@ -151,52 +141,60 @@ pub fn vector_field(
         let (mut d_theta, mut d_w) = (0.0, 0.0);
         for _ in 0..draws {
             game.resample();
-            gradients.compute(game)?;
-            d_theta -= gradients.leader()[0] / f64::from(draws);
-            d_w -= gradients.follower[0] / f64::from(draws);
+            play.follower_gradient(&mut &mut *game)?;
+            play.leader_gradient(&mut &mut *game, &mut PlayState::default(), 0)?;
+            d_theta -= play.leader().total[0] / f64::from(draws);
+            d_w -= play.follower()[0] / f64::from(draws);
         }
         Ok(Arrow { theta, w, d_theta, d_w })
     };
     grid.into_iter().map(arrow).collect()
 }
 
-/// Both players' gradients, and what it takes to compute them.
-struct Gradients {
-    play: Play,
-    solver: Solver<f64>,
-    leader: LeaderGradient<f64>,
-    follower: Vec<f64>,
+/// The paper's play: simultaneous steps of plain gradient descent.
+fn play_of(leading: Leading, learning_rate: f64, game: &dyn Toy) -> Play<f64> {
+    let (direction, lambda) = match leading {
+        Leading::Individual => (Direction::Individual, 0.0),
+        Leading::Stackelberg { lambda } => (Direction::Total, lambda),
+    };
+    let rules = Rules {
+        direction,
+        order: UpdateOrder::Simultaneous,
+        learning_rates: [learning_rate; 2],
+        every: [1; 2],
+        unroll: 1,
+        norm_ratio_clamp: None,
+        damping: Damping::constant(lambda),
+        averaging: None,
+    };
+    let solver = Solver::new(&SolverConfig::default());
+    Play::new(rules, solver, [Player::Leader, Player::Follower].map(|player| game.dim(player)))
 }
 
-impl Gradients {
-    fn new(play: Play, game: &dyn Toy) -> Self {
-        Self {
-            play,
-            solver: Solver::new(&SolverConfig::default()),
-            leader: LeaderGradient::new(game.dim(Player::Leader)),
-            follower: vec![0.0; game.dim(Player::Follower)],
-        }
+/// Puts the players' parameters where `game` has its own.
+fn place(game: &mut dyn Toy, players: [&TrainState<f64>; 2]) {
+    for (own, player) in game.parameters().into_iter().zip(players) {
+        own.copy_from_slice(&player.params);
+    }
+}
+
+/// A toy game as an arena: its own parameters are the point it is frozen at.
+struct Board<'t>(&'t mut dyn Toy);
+
+impl<'t> Arena<f64> for Board<'t> {
+    type Game<'a>
+        = &'a mut dyn Toy
+    where
+        Self: 'a;
+    type Readings = ();
+
+    fn freeze<'a>(&'a mut self, players: [&'a TrainState<f64>; 2]) -> Result<&'a mut dyn Toy> {
+        place(self.0, players);
+        self.0.resample();
+        Ok(self.0)
     }
 
-    /// Computes them where `game` is. Whether the leader had to fall back on its individual gradient.
-    fn compute(&mut self, game: &mut dyn Toy) -> Result<bool> {
-        game.gradient(Player::Follower, Player::Follower, &mut self.follower)?;
-        match self.play {
-            Play::Individual => {
-                game.gradient(Player::Leader, Player::Leader, &mut self.leader.individual)?;
-                Ok(false)
-            }
-            Play::Stackelberg { lambda } => {
-                let (solver, out) = (&mut self.solver, &mut self.leader);
-                Ok(total_derivative(game, solver, lambda, None, out)?.fallback)
-            }
-        }
-    }
-
-    fn leader(&self) -> &[f64] {
-        match self.play {
-            Play::Individual => &self.leader.individual,
-            Play::Stackelberg { .. } => &self.leader.total,
-        }
+    fn read(_game: &mut &mut dyn Toy) -> Result<()> {
+        Ok(())
     }
 }

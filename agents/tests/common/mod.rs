@@ -4,7 +4,9 @@
 pub mod quadratic;
 pub mod tabular;
 
-use agents::engine::{Engine, FrozenGame, Point, Role};
+use agents::algo::ac::{ActorCritic, Data};
+use agents::engine::autograd::{Autograd, AutogradGame};
+use agents::engine::{Engine, Point, Role};
 use agents::flat;
 use agents::game::{Game, Player};
 use agents::memory::Batch;
@@ -47,7 +49,7 @@ impl Fixture {
         }
     }
 
-    pub fn point(&self) -> Point<'_, f64> {
+    pub fn point(&self) -> Point<'_, f64, Batch<f64>> {
         Point {
             actor: &self.actor,
             critic: &self.critic,
@@ -78,12 +80,32 @@ impl Fixture {
     }
 }
 
+/// A point without averages.
+pub fn trajectory_point<'a>(
+    actor: &'a [f64],
+    critic: &'a [f64],
+    batch: &'a Data,
+) -> Point<'a, f64, Data> {
+    Point { actor, critic, target_actor: &[], target_critic: &[], batch, ent_coef: 0.0 }
+}
+
+/// Actor-critic's game there, the actor leading.
+pub fn trajectory_game(
+    family: &ActorCritic,
+    actor: &[f64],
+    critic: &[f64],
+    batch: &Data,
+) -> AutogradGame<f64> {
+    let mut engine = Autograd::new(family.clone(), tch::Device::Cpu);
+    engine.freeze(trajectory_point(actor, critic, batch), Role::Actor).unwrap()
+}
+
 pub fn role_of(leader: Role, player: Player) -> Role {
     if player == Player::Leader { leader } else { leader.opponent() }
 }
 
 /// `D_wrt f_of`
-pub fn gradient<E: Engine<f64>>(
+pub fn gradient<E: Engine<f64, Batch<f64>>>(
     engine: &mut E,
     at: &Fixture,
     leader: Role,
@@ -96,8 +118,9 @@ pub fn gradient<E: Engine<f64>>(
     out
 }
 
-pub fn loss<E: Engine<f64>>(engine: &mut E, at: &Fixture, of: Role) -> f64 {
-    engine.freeze(at.point(), Role::Actor).unwrap().loss(of).unwrap()
+pub fn loss<E: Engine<f64, Batch<f64>>>(engine: &mut E, at: &Fixture, of: Role) -> f64 {
+    let player = if of == Role::Actor { Player::Leader } else { Player::Follower };
+    engine.freeze(at.point(), Role::Actor).unwrap().objective(player).unwrap()
 }
 
 const STEP: f64 = 1e-6;

@@ -120,6 +120,17 @@ impl Game<f64> for Quadratic {
         out.copy_from_slice(&times(&self.p_matrix, v));
         Ok(())
     }
+
+    fn objective(&mut self, of: Player) -> Result<f64> {
+        let (x1, x2) = (self.x1.clone(), self.x2.clone());
+        Ok(match of {
+            Player::Leader => self.leader_loss(&x1, &x2),
+            Player::Follower => {
+                let linear = sum(&times(&self.c_matrix, &x1), &self.a);
+                0.5 * dot(&x2, &times(&self.a_matrix, &x2)) + dot(&x2, &linear)
+            }
+        })
+    }
 }
 
 /// The total derivative of `game` by `solver`.

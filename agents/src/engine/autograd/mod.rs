@@ -8,12 +8,18 @@ pub use mlp::{Factors, TensorMlp};
 use super::{Engine, FrozenGame, Point, Role, SATURATED};
 use crate::error::Result;
 use crate::flat::Scalar;
-use crate::game::{Game, LeastSquares, Player};
+use crate::game::{Composite, Game, Player};
+use crate::memory::Batch;
 use std::marker::PhantomData;
 use tch::{Device, Kind, Tensor};
 
+/// Numbers that libtorch computes with.
+pub trait Element: Scalar + tch::kind::Element {}
+
+impl<T: Scalar + tch::kind::Element> Element for T {}
+
 /// A [`Point`] as tensors. `actor` and `critic` require gradients, the rest does not.
-pub struct TensorPoint {
+pub struct TensorPoint<B> {
     /// theta, flat
     pub actor: Tensor,
     /// w, flat
@@ -22,6 +28,55 @@ pub struct TensorPoint {
     pub target_actor: Tensor,
     /// averaged w, flat
     pub target_critic: Tensor,
+    /// eta
+    pub ent_coef: f64,
+    /// What the update learns from.
+    pub batch: B,
+}
+
+/// The two objectives of an algorithm at one point, as graphs. The critic's loss is
+/// `L = sum_b mean_i omega_i (q_bi - y_i)^2`, or `critic`.
+pub struct Losses {
+    /// `-J`, a scalar. If it takes `outputs`, it depends on the critic in no other way.
+    pub actor: Tensor,
+    /// `q_b`, each of length `B`, with the layer inputs and outputs of their networks.
+    pub outputs: Vec<(Tensor, Factors)>,
+    /// `y`, length `B`. Not detached: this is how `L` depends on the actor.
+    pub targets: Tensor,
+    /// `omega`, length `B`, where the actor drew the samples itself: importance weights, all of
+    /// value 1, through whose derivative `L` depends on how they were drawn.
+    pub weights: Option<Tensor>,
+    /// `L`, a scalar, if it is another sum over `b` and `i` of functions of `q_bi` and `y_i`.
+    pub critic: Option<Tensor>,
+    /// Which components of the policy's actions are at their bounds, `B x action_dim` of truth values; none where actions
+    /// have no bounds.
+    pub saturated: Option<Tensor>,
+    /// Mean of `-log pi`, where the policy is stochastic.
+    pub entropy: Option<Tensor>,
+}
+
+/// An algorithm's objectives on batches of one kind.
+pub trait Objectives<T>: Send + 'static {
+    /// What is learnt from.
+    type Batch: Send;
+
+    /// The batch as tensors.
+    type Tensors<'a>;
+
+    /// Brings `batch` to `device`.
+    fn tensors<'a>(&self, batch: &'a Self::Batch, device: Device) -> Result<Self::Tensors<'a>>;
+
+    /// Both objectives at `point`, differentiable in `point.actor` and `point.critic`.
+    fn losses(&self, point: &TensorPoint<Self::Tensors<'_>>) -> Losses;
+
+    /// The critic's alone, where that is cheaper.
+    fn critic_losses(&self, point: &TensorPoint<Self::Tensors<'_>>) -> Losses {
+        self.losses(point)
+    }
+}
+
+/// A [`Batch`] of transitions as tensors.
+pub struct Transitions {
     /// `B x obs_dim`
     pub obs: Tensor,
     /// `B x action_dim`
@@ -36,32 +91,26 @@ pub struct TensorPoint {
     pub noise: Tensor,
     /// Those at `next_obs`
     pub next_noise: Tensor,
-    /// eta
-    pub ent_coef: f64,
 }
 
-/// The two objectives of an algorithm at one point, as graphs. The critic's loss is
-/// `L = sum_b mean_i omega_i (q_bi - y_i)^2`.
-pub struct Losses {
-    /// `-J`, a scalar. If it takes `outputs`, it depends on the critic in no other way.
-    pub actor: Tensor,
-    /// `q_b`, each of length `B`, with the layer inputs and outputs of their networks.
-    pub outputs: Vec<(Tensor, Factors)>,
-    /// `y`, length `B`. Not detached: this is how `L` depends on the actor.
-    pub targets: Tensor,
-    /// `omega`, length `B`, where the actor drew the samples itself: importance weights, all of
-    /// value 1, through whose derivative `L` depends on how they were drawn.
-    pub weights: Option<Tensor>,
-    /// The policy's actions at `obs` in the unit box.
-    pub actions: Tensor,
-    /// Mean of `-log pi`, where the policy is stochastic.
-    pub entropy: Option<Tensor>,
-}
-
-/// An algorithm's objectives.
-pub trait Objectives: Send + 'static {
-    /// Both objectives at `point`, differentiable in `point.actor` and `point.critic`.
-    fn losses(&self, point: &TensorPoint) -> Losses;
+impl Transitions {
+    /// On `device`.
+    pub fn new<T: Element>(batch: &Batch<T>, device: Device) -> Result<Self> {
+        let vector = |values: &[T]| to_device(values, device);
+        let rows = |values: &[T]| -> Result<Tensor> {
+            let columns = values.len().checked_div(batch.size).unwrap_or(0);
+            Ok(vector(values)?.f_view([batch.size as i64, columns as i64])?)
+        };
+        Ok(Self {
+            obs: rows(&batch.obs)?,
+            actions: rows(&batch.actions)?,
+            rewards: vector(&batch.rewards)?,
+            next_obs: rows(&batch.next_obs)?,
+            dones: vector(&batch.dones)?,
+            noise: vector(&batch.noise)?,
+            next_noise: vector(&batch.next_noise)?,
+        })
+    }
 }
 
 /// The engine: objectives and a device.
@@ -72,47 +121,64 @@ pub struct Autograd<T, O> {
     scalar: PhantomData<T>,
 }
 
-impl<T: Scalar, O: Objectives> Autograd<T, O> {
+impl<T: Element, O: Objectives<T>> Autograd<T, O> {
     /// Differentiates `objectives` on `device`.
     pub fn new(objectives: O, device: Device) -> Self {
         Self { objectives, device, scalar: PhantomData }
     }
 
-    fn tensor(&self, values: &[T]) -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(values)?.f_to_device(self.device)?)
-    }
-
-    fn rows(&self, values: &[T], rows: usize) -> Result<Tensor> {
-        let columns = values.len().checked_div(rows).unwrap_or(0);
-        Ok(self.tensor(values)?.f_view([rows as i64, columns as i64])?)
+    fn point<'a>(&self, point: &Point<'a, T, O::Batch>) -> Result<TensorPoint<O::Tensors<'a>>> {
+        let tensor = |values: &[T]| to_device(values, self.device);
+        Ok(TensorPoint {
+            actor: tensor(point.actor)?.set_requires_grad(true),
+            critic: tensor(point.critic)?.set_requires_grad(true),
+            target_actor: tensor(point.target_actor)?,
+            target_critic: tensor(point.target_critic)?,
+            ent_coef: point.ent_coef,
+            batch: self.objectives.tensors(point.batch, self.device)?,
+        })
     }
 }
 
-impl<T: Scalar, O: Objectives> Engine<T> for Autograd<T, O> {
+impl<T: Element, O: Objectives<T>> Engine<T, O::Batch> for Autograd<T, O> {
     type Frozen<'a>
         = AutogradGame<T>
     where
-        Self: 'a;
+        Self: 'a,
+        O::Batch: 'a;
 
-    fn freeze<'a>(&'a mut self, point: Point<'a, T>, leader: Role) -> Result<AutogradGame<T>> {
-        let batch = point.batch;
-        let point = TensorPoint {
-            actor: self.tensor(point.actor)?.set_requires_grad(true),
-            critic: self.tensor(point.critic)?.set_requires_grad(true),
-            target_actor: self.tensor(point.target_actor)?,
-            target_critic: self.tensor(point.target_critic)?,
-            obs: self.rows(&batch.obs, batch.size)?,
-            actions: self.rows(&batch.actions, batch.size)?,
-            rewards: self.tensor(&batch.rewards)?,
-            next_obs: self.rows(&batch.next_obs, batch.size)?,
-            dones: self.tensor(&batch.dones)?,
-            noise: self.tensor(&batch.noise)?,
-            next_noise: self.tensor(&batch.next_noise)?,
-            ent_coef: point.ent_coef,
-        };
+    fn freeze<'a>(
+        &'a mut self,
+        point: Point<'a, T, O::Batch>,
+        leader: Role,
+    ) -> Result<AutogradGame<T>> {
+        let point = self.point(&point)?;
         let losses = self.objectives.losses(&point);
         Ok(AutogradGame::new(point.actor, point.critic, losses, leader))
     }
+
+    fn freeze_follower<'a>(
+        &'a mut self,
+        point: Point<'a, T, O::Batch>,
+        leader: Role,
+    ) -> Result<AutogradGame<T>> {
+        if leader == Role::Critic {
+            return self.freeze(point, leader);
+        }
+        let point = self.point(&point)?;
+        let losses = self.objectives.critic_losses(&point);
+        Ok(AutogradGame::new(point.actor, point.critic, losses, leader))
+    }
+}
+
+/// Which of `actions`, in the unit box, are beyond 0.99.
+pub fn saturated(actions: &Tensor) -> Tensor {
+    actions.abs().gt(SATURATED)
+}
+
+/// A vector on a device.
+pub(crate) fn to_device<T: Element>(values: &[T], device: Device) -> Result<Tensor> {
+    Ok(Tensor::f_from_slice(values)?.f_to_device(device)?)
 }
 
 /// A frozen game, differentiated by libtorch.
@@ -129,7 +195,7 @@ pub struct AutogradGame<T> {
     scalar: PhantomData<T>,
 }
 
-impl<T: Scalar> AutogradGame<T> {
+impl<T: Element> AutogradGame<T> {
     /// The game of `losses`, which are graphs over `actor` and `critic`.
     pub fn new(actor: Tensor, critic: Tensor, losses: Losses, leader: Role) -> Self {
         // L = sum_b (1/B) sum_i omega_i (q_bi - y_i)^2                        (4), (8), (10)
@@ -140,7 +206,10 @@ impl<T: Scalar> AutogradGame<T> {
                 None => squares.mean(None),
             }
         };
-        let critic_loss: Tensor = losses.outputs.iter().map(|(q, _)| squared(q)).sum();
+        let critic_loss: Tensor = match &losses.critic {
+            Some(other) => other.shallow_clone(),
+            None => losses.outputs.iter().map(|(q, _)| squared(q)).sum(),
+        };
         let jacobians = losses.outputs.iter().map(|_| None).collect();
         Self {
             actor,
@@ -168,7 +237,7 @@ impl<T: Scalar> AutogradGame<T> {
         }
     }
 
-    fn objective(&self, player: Player) -> &Tensor {
+    fn graph(&self, player: Player) -> &Tensor {
         match self.role(player) {
             Role::Actor => &self.losses.actor,
             Role::Critic => &self.critic_loss,
@@ -177,7 +246,7 @@ impl<T: Scalar> AutogradGame<T> {
 
     /// `D_q f_of`, where `f_of` depends on the critic's outputs.
     fn by_outputs(&self, of: Player) -> Result<Option<Vec<T>>> {
-        let objective = self.objective(of);
+        let objective = self.graph(of);
         if !objective.requires_grad() {
             return Ok(None);
         }
@@ -195,9 +264,9 @@ impl<T: Scalar> AutogradGame<T> {
     fn second_derivative(&mut self, of: Player, v: &[T], wrt: Player, out: &mut [T]) -> Result<()> {
         let slot = of as usize;
         if self.differentiable[slot].is_none() {
-            self.differentiable[slot] = Some(grad(self.objective(of), self.params(of), true)?);
+            self.differentiable[slot] = Some(grad(self.graph(of), self.params(of), true)?);
         }
-        let v = Tensor::f_from_slice(v)?.f_to_device(self.actor.device())?;
+        let v = to_device(v, self.actor.device())?;
         match &self.differentiable[slot] {
             Some(gradient) => copy_to(&grad(&gradient.dot(&v), self.params(wrt), false)?, out),
             None => Ok(()),
@@ -205,7 +274,7 @@ impl<T: Scalar> AutogradGame<T> {
     }
 }
 
-impl<T: Scalar> Game<T> for AutogradGame<T> {
+impl<T: Element> Game<T> for AutogradGame<T> {
     fn dim(&self, player: Player) -> usize {
         self.params(player).numel()
     }
@@ -217,7 +286,7 @@ impl<T: Scalar> Game<T> for AutogradGame<T> {
         {
             return self.jacobian_transpose(&u, out);
         }
-        copy_to(&grad(self.objective(of), self.params(wrt), false)?, out)
+        copy_to(&grad(self.graph(of), self.params(wrt), false)?, out)
     }
 
     fn follower_hvp(&mut self, v: &[T], out: &mut [T]) -> Result<()> {
@@ -240,7 +309,11 @@ impl<T: Scalar> Game<T> for AutogradGame<T> {
         self.second_derivative(Player::Leader, v, Player::Leader, out)
     }
 
-    fn least_squares(&mut self) -> Option<&mut dyn LeastSquares<T>> {
+    fn objective(&mut self, of: Player) -> Result<f64> {
+        Ok(f64::try_from(self.graph(of))?)
+    }
+
+    fn composite(&mut self) -> Option<&mut dyn Composite<T>> {
         match self.leader {
             Role::Actor => Some(self),
             Role::Critic => None,
@@ -248,17 +321,11 @@ impl<T: Scalar> Game<T> for AutogradGame<T> {
     }
 }
 
-impl<T: Scalar> FrozenGame<T> for AutogradGame<T> {
-    fn loss(&mut self, of: Role) -> Result<f64> {
-        Ok(f64::try_from(match of {
-            Role::Actor => &self.losses.actor,
-            Role::Critic => &self.critic_loss,
-        })?)
-    }
-
-    fn policy_saturation(&mut self) -> Result<f64> {
-        let saturated = self.losses.actions.abs().gt(SATURATED);
-        Ok(f64::try_from(saturated.to_kind(Kind::Double).mean(None))?)
+impl<T: Element> FrozenGame<T> for AutogradGame<T> {
+    fn policy_saturation(&mut self) -> Result<Option<f64>> {
+        let saturated = self.losses.saturated.as_ref();
+        let share = saturated.map(|share| f64::try_from(share.to_kind(Kind::Double).mean(None)));
+        Ok(share.transpose()?)
     }
 
     fn entropy(&mut self) -> Result<Option<f64>> {
@@ -285,7 +352,7 @@ fn grads(output: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
 }
 
 /// Copies a tensor of any device into `out`.
-pub(crate) fn copy_to<T: Scalar>(tensor: &Tensor, out: &mut [T]) -> Result<()> {
+pub(crate) fn copy_to<T: Element>(tensor: &Tensor, out: &mut [T]) -> Result<()> {
     let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
     Ok(tensor.f_copy_data(out, out.len())?)
 }

@@ -2,22 +2,15 @@
 //! products `D_li [A_li, 1]'`, with `A_l` the inputs of layer `l` and `D_l = dq/dz_l`, so that `J`
 //! itself is never formed.
 
-use super::{AutogradGame, Factors, Losses, copy_to, grad, grads};
-use crate::error::{Error, Result};
-use crate::flat::Scalar;
-use crate::game::{Game, LeastSquares, Player};
+use super::{AutogradGame, Element, Factors, Losses, copy_to, grad, grads, to_device};
+use crate::error::Result;
+use crate::game::{Composite, Game, OuterHessian, Player};
 use tch::Tensor;
 
-impl<T: Scalar> AutogradGame<T> {
+impl<T: Element> AutogradGame<T> {
     /// `(A_l, D_l)` of every layer of output block `block`.
     fn jacobian_factors(&mut self, block: usize) -> Result<&Factors> {
-        let Some((q, layers)) = self.losses.outputs.get(block) else {
-            return Err(Error::config(
-                "solver",
-                block,
-                "there is no such block of follower outputs",
-            ));
-        };
+        let (q, layers) = &self.losses.outputs[block];
         let slot = &mut self.jacobians[block];
         if slot.is_none() {
             // Rows of a batch do not interact, so one backward pass of the sum gives every dq_i/dz_li.
@@ -29,18 +22,38 @@ impl<T: Scalar> AutogradGame<T> {
         Ok(slot.get_or_insert_default())
     }
 
+    /// `D_q h` of every block, with its own graph.
+    fn slopes(&self) -> Result<Vec<Tensor>> {
+        let outputs: Vec<&Tensor> = self.losses.outputs.iter().map(|(q, _)| q).collect();
+        Ok(Tensor::f_run_backward(&[&self.critic_loss], &outputs, true, true)?)
+    }
+
     fn device_tensor(&self, values: &[T]) -> Result<Tensor> {
-        Ok(Tensor::f_from_slice(values)?.f_to_device(self.actor.device())?)
+        to_device(values, self.actor.device())
     }
 }
 
-impl<T: Scalar> LeastSquares<T> for AutogradGame<T> {
+impl<T: Element> Composite<T> for AutogradGame<T> {
     fn samples(&self) -> usize {
         self.losses.targets.numel()
     }
 
     fn blocks(&self) -> usize {
         self.losses.outputs.len()
+    }
+
+    fn outer_hessian(&mut self) -> Result<OuterHessian<T>> {
+        if self.losses.critic.is_none() {
+            return Ok(OuterHessian::Uniform(T::of(2.0 / self.samples() as f64)));
+        }
+        // Outputs do not interact, so the derivative of the sum of all D_q h is the diagonal of h''.
+        let slopes = self.slopes()?;
+        let sum: Tensor = slopes.iter().map(|slope| slope.sum(None)).sum();
+        let outputs: Vec<&Tensor> = self.losses.outputs.iter().map(|(q, _)| q).collect();
+        let bends = grads(&sum, &outputs)?;
+        let mut diagonal = vec![T::zero(); self.blocks() * self.samples()];
+        copy_to(&Tensor::f_cat(&bends, 0)?.clamp_min(0.0), &mut diagonal)?;
+        Ok(OuterHessian::Diagonal(diagonal))
     }
 
     fn gram(&mut self, block: usize, k: &mut [T]) -> Result<()> {
@@ -114,6 +127,13 @@ impl<T: Scalar> LeastSquares<T> for AutogradGame<T> {
     }
 
     fn cross_vjp_of_outputs(&mut self, u: &[T], out: &mut [T]) -> Result<()> {
+        let leader = self.params(Player::Leader);
+        if self.losses.critic.is_some() {
+            // D1 (D_q h . u)
+            let u = self.device_tensor(u)?.view([self.blocks() as i64, -1]);
+            let product = (Tensor::stack(&self.slopes()?, 0) * u).sum(None);
+            return copy_to(&grad(&product, leader, false)?, out);
+        }
         // D1 [(2/B) sum_bi u_bi omega_i (q_bi - y_i)], q held
         let Losses { outputs, targets, weights, .. } = &self.losses;
         let samples = targets.numel();
@@ -123,6 +143,6 @@ impl<T: Scalar> LeastSquares<T> for AutogradGame<T> {
         if let Some(weights) = weights {
             weighted *= weights;
         }
-        copy_to(&grad(&weighted.sum(None), self.params(Player::Leader), false)?, out)
+        copy_to(&grad(&weighted.sum(None), leader, false)?, out)
     }
 }

@@ -6,6 +6,7 @@ use super::soft_value::{Inputs, SoftValue, Stage, concat};
 use super::spec::Spec;
 use crate::engine::Point;
 use crate::flat::Scalar;
+use crate::memory::Batch;
 use std::ops::Range;
 
 /// Work space for the samples in `samples`.
@@ -59,7 +60,7 @@ impl<T: Scalar> BatchSlice<T> {
     }
 
     /// The inputs of `V(s)`.
-    pub fn now_inputs<'a>(&self, spec: &'a Spec, point: &Point<'a, T>) -> Inputs<'a, T> {
+    pub fn now_inputs<'a>(&self, spec: &'a Spec, point: &Point<'a, T, Batch<T>>) -> Inputs<'a, T> {
         Inputs {
             spec,
             actor: point.actor,
@@ -71,7 +72,7 @@ impl<T: Scalar> BatchSlice<T> {
     }
 
     /// The inputs of `V_0(s')`.
-    pub fn next_inputs<'a>(&self, spec: &'a Spec, point: &Point<'a, T>) -> Inputs<'a, T> {
+    pub fn next_inputs<'a>(&self, spec: &'a Spec, point: &Point<'a, T, Batch<T>>) -> Inputs<'a, T> {
         Inputs {
             spec,
             actor: if spec.current_policy { point.actor } else { point.target_actor },
@@ -87,19 +88,19 @@ impl<T: Scalar> BatchSlice<T> {
     }
 
     /// Computes `V(s)` up to `stage`.
-    pub fn reach_now(&mut self, stage: Stage, spec: &Spec, point: &Point<'_, T>) {
+    pub fn reach_now(&mut self, stage: Stage, spec: &Spec, point: &Point<'_, T, Batch<T>>) {
         let inputs = self.now_inputs(spec, point);
         self.now.reach(stage, &inputs);
     }
 
     /// Computes `V_0(s')` up to `stage`.
-    pub fn reach_next(&mut self, stage: Stage, spec: &Spec, point: &Point<'_, T>) {
+    pub fn reach_next(&mut self, stage: Stage, spec: &Spec, point: &Point<'_, T, Batch<T>>) {
         let inputs = self.next_inputs(spec, point);
         self.next.reach(stage, &inputs);
     }
 
     /// Computes `q_bi - y_i`.
-    pub fn reach_residuals(&mut self, spec: &Spec, point: &Point<'_, T>) {
+    pub fn reach_residuals(&mut self, spec: &Spec, point: &Point<'_, T, Batch<T>>) {
         if self.has.residuals {
             return;
         }
@@ -135,7 +136,7 @@ impl<T: Scalar> BatchSlice<T> {
     }
 
     /// Computes the derivatives of `q_bi`, after [`BatchSlice::reach_residuals`].
-    pub fn reach_taken(&mut self, spec: &Spec, point: &Point<'_, T>) {
+    pub fn reach_taken(&mut self, spec: &Spec, point: &Point<'_, T, Batch<T>>) {
         self.reach_residuals(spec, point);
         if !self.has.derivatives {
             for (b, taken) in self.taken.iter_mut().enumerate() {
@@ -174,7 +175,7 @@ impl<T: Scalar> BatchSlice<T> {
     pub fn scale_rows_next(
         &mut self,
         spec: &Spec,
-        point: &Point<'_, T>,
+        point: &Point<'_, T, Batch<T>>,
         u: impl Fn(&Self, usize, usize) -> T,
     ) {
         // D_theta y = gamma (1 - d) D_theta V_0(s')
@@ -198,7 +199,7 @@ impl<T: Scalar> BatchSlice<T> {
     }
 
     /// Computes `J v` of these samples; it is [`Pass::output_t`] of [`BatchSlice::taken`].
-    pub fn jacobian(&mut self, spec: &Spec, point: &Point<'_, T>, v: &[T]) {
+    pub fn jacobian(&mut self, spec: &Spec, point: &Point<'_, T, Batch<T>>, v: &[T]) {
         self.reach_residuals(spec, point);
         for (b, taken) in self.taken.iter_mut().enumerate() {
             taken.tangent(spec.critic_net(b, point.critic), Some(spec.critic_net(b, v)), false);
@@ -210,7 +211,7 @@ impl<T: Scalar> BatchSlice<T> {
     pub fn taken_hvp(
         &mut self,
         spec: &Spec,
-        point: &Point<'_, T>,
+        point: &Point<'_, T, Batch<T>>,
         scale: T,
         v: &[T],
         last_hidden: &[LastHidden<T>],
@@ -243,7 +244,7 @@ impl<T: Scalar> BatchSlice<T> {
     }
 
     /// The tangent of [`BatchSlice::scale_rows_now`] along `v` in the actor's parameters.
-    pub fn now_hvp(&mut self, spec: &Spec, point: &Point<'_, T>, scale: T, v: &[T]) {
+    pub fn now_hvp(&mut self, spec: &Spec, point: &Point<'_, T, Batch<T>>, scale: T, v: &[T]) {
         let inputs = self.now_inputs(spec, point);
         self.now.reach(Stage::ActorGrad, &inputs);
         self.now.tangent(&inputs, v);
@@ -253,7 +254,13 @@ impl<T: Scalar> BatchSlice<T> {
     }
 
     /// The tangent of [`BatchSlice::scale_rows_now_critics`] along `x` in the actor's parameters.
-    pub fn now_critics_tangent(&mut self, spec: &Spec, point: &Point<'_, T>, scale: T, x: &[T]) {
+    pub fn now_critics_tangent(
+        &mut self,
+        spec: &Spec,
+        point: &Point<'_, T, Batch<T>>,
+        scale: T,
+        x: &[T],
+    ) {
         let inputs = self.now_inputs(spec, point);
         self.now.reach(Stage::CriticGrad, &inputs);
         self.now.tangent(&inputs, x);

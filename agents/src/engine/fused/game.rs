@@ -8,9 +8,10 @@ use super::reduce::for_each_span;
 use super::soft_value::Stage;
 use super::spec::Spec;
 use crate::engine::{FrozenGame, Point, Role, SATURATED};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::flat::Scalar;
-use crate::game::{Game, LeastSquares, Player};
+use crate::game::{Composite, Game, OuterHessian, Player};
+use crate::memory::Batch;
 use crate::nn::Mlp;
 use crate::threads;
 
@@ -51,7 +52,7 @@ impl<T: Scalar> Space<T> {
 pub struct FusedGame<'a, T> {
     pub(super) spec: &'a Spec,
     pub(super) space: &'a mut Space<T>,
-    pub(super) point: Point<'a, T>,
+    pub(super) point: Point<'a, T, Batch<T>>,
     pub(super) leader: Role,
 }
 
@@ -69,7 +70,7 @@ impl<T: Scalar> FusedGame<'_, T> {
     }
 
     /// Runs `f` on every slice, each on a thread of its own.
-    fn each(&mut self, f: impl Fn(&mut BatchSlice<T>, &Spec, &Point<'_, T>) + Sync) {
+    fn each(&mut self, f: impl Fn(&mut BatchSlice<T>, &Spec, &Point<'_, T, Batch<T>>) + Sync) {
         let (spec, point) = (self.spec, &self.point);
         for_each(&mut self.space.slices, &|_, slice| f(slice, spec, point));
     }
@@ -268,7 +269,23 @@ impl<T: Scalar> Game<T> for FusedGame<'_, T> {
         Ok(())
     }
 
-    fn least_squares(&mut self) -> Option<&mut dyn LeastSquares<T>> {
+    fn objective(&mut self, of: Player) -> Result<f64> {
+        let samples = self.space.samples as f64;
+        match self.role(of) {
+            Role::Actor => {
+                self.reach_now(Stage::Value);
+                let values = self.space.slices.iter().flat_map(|s| &s.now.value);
+                Ok(-values.map(|v| v.as_f64()).sum::<f64>() / samples)
+            }
+            Role::Critic => {
+                self.reach_residuals();
+                let residuals = self.space.slices.iter().flat_map(BatchSlice::residuals);
+                Ok(residuals.map(|r| r.as_f64().powi(2)).sum::<f64>() / samples)
+            }
+        }
+    }
+
+    fn composite(&mut self) -> Option<&mut dyn Composite<T>> {
         match self.leader {
             Role::Actor => Some(self),
             Role::Critic => None,
@@ -276,7 +293,7 @@ impl<T: Scalar> Game<T> for FusedGame<'_, T> {
     }
 }
 
-impl<T: Scalar> LeastSquares<T> for FusedGame<'_, T> {
+impl<T: Scalar> Composite<T> for FusedGame<'_, T> {
     fn samples(&self) -> usize {
         self.space.samples
     }
@@ -285,11 +302,11 @@ impl<T: Scalar> LeastSquares<T> for FusedGame<'_, T> {
         self.spec.critics
     }
 
+    fn outer_hessian(&mut self) -> Result<OuterHessian<T>> {
+        Ok(OuterHessian::Uniform(self.over_samples(2.0)))
+    }
+
     fn gram(&mut self, block: usize, k: &mut [T]) -> Result<()> {
-        if block >= self.blocks() {
-            let reason = "there is no such block of follower outputs";
-            return Err(Error::config("solver", block, reason));
-        }
         let n = self.samples();
         for gram in self.grams() {
             let rows = gram.k[block].chunks_exact(gram.samples.end);
@@ -344,27 +361,11 @@ impl<T: Scalar> LeastSquares<T> for FusedGame<'_, T> {
 }
 
 impl<T: Scalar> FrozenGame<T> for FusedGame<'_, T> {
-    fn loss(&mut self, of: Role) -> Result<f64> {
-        let samples = self.space.samples as f64;
-        match of {
-            Role::Actor => {
-                self.reach_now(Stage::Value);
-                let values = self.space.slices.iter().flat_map(|s| &s.now.value);
-                Ok(-values.map(|v| v.as_f64()).sum::<f64>() / samples)
-            }
-            Role::Critic => {
-                self.reach_residuals();
-                let residuals = self.space.slices.iter().flat_map(BatchSlice::residuals);
-                Ok(residuals.map(|r| r.as_f64().powi(2)).sum::<f64>() / samples)
-            }
-        }
-    }
-
-    fn policy_saturation(&mut self) -> Result<f64> {
+    fn policy_saturation(&mut self) -> Result<Option<f64>> {
         self.reach_now(Stage::Actions);
         let actions = self.space.slices.iter().flat_map(|s| &s.now.policy.actions);
         let saturated = actions.filter(|a| a.as_f64().abs() > SATURATED).count();
-        Ok(saturated as f64 / (self.space.samples * self.spec.action_dim()) as f64)
+        Ok(Some(saturated as f64 / (self.space.samples * self.spec.action_dim()) as f64))
     }
 
     fn entropy(&mut self) -> Result<Option<f64>> {

@@ -31,6 +31,7 @@ pub use spec::Spec;
 use super::{Engine, Point, Role};
 use crate::error::Result;
 use crate::flat::Scalar;
+use crate::memory::Batch;
 use crate::threads;
 use game::Space;
 
@@ -55,13 +56,17 @@ impl<T: Scalar> Fused<T> {
     }
 }
 
-impl<T: Scalar> Engine<T> for Fused<T> {
+impl<T: Scalar> Engine<T, Batch<T>> for Fused<T> {
     type Frozen<'a>
         = FusedGame<'a, T>
     where
         Self: 'a;
 
-    fn freeze<'a>(&'a mut self, point: Point<'a, T>, leader: Role) -> Result<FusedGame<'a, T>> {
+    fn freeze<'a>(
+        &'a mut self,
+        point: Point<'a, T, Batch<T>>,
+        leader: Role,
+    ) -> Result<FusedGame<'a, T>> {
         let samples = point.batch.size;
         if self.space.samples != samples {
             self.space = Space::new(&self.spec, samples, self.threads);

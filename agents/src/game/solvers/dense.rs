@@ -1,6 +1,6 @@
 //! The oracle: the whole matrix, column by column, and an LU factorisation.
 
-use super::{LinearSolver, Solve};
+use super::linear::{LinearSolver, Solve};
 use crate::error::Result;
 use crate::flat::Scalar;
 use crate::game::operator::{Operator, damped_product, relative, residual};

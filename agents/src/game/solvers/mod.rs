@@ -2,98 +2,17 @@
 
 mod cg;
 mod dense;
+mod linear;
 mod neumann;
 mod nystrom;
 mod woodbury;
 
-use super::operator::Operator;
-use super::{Game, Player};
+pub use linear::{LinearSolver, Solve, SolverConfig, SolverKind};
+
+use super::Game;
+use super::curvature::{Curvature, Space};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
-use serde::{Deserialize, Serialize};
-
-/// How a solve went.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Solve {
-    /// `|(A + lambda I) x - b| / |b|`
-    pub residual: f64,
-    /// Iterations; of `nystrom`, products with `A` that went into its sketch.
-    pub iterations: usize,
-    /// Whether a direction of non-positive curvature was met.
-    pub negative_curvature: bool,
-    /// Whether the result was unusable, so that the plain gradient was taken.
-    pub fallback: bool,
-}
-
-/// Solves `(A + lambda I) x = b` from products with `A` alone.
-pub trait LinearSolver<T: Scalar>: Send {
-    /// Writes the solution to `x`, whose former content may serve as a start. What is wrong with a
-    /// solution beyond its not being finite is for [`Solve::fallback`] to tell.
-    fn solve(&mut self, a: &mut Operator<'_, T>, b: &[T], lambda: T, x: &mut [T]) -> Result<Solve>;
-}
-
-/// Which solver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SolverKind {
-    /// Conjugate gradients.
-    Cg,
-    /// Truncated Neumann series.
-    Neumann,
-    /// Randomised low-rank approximation.
-    Nystrom,
-    /// Exact Gauss-Newton solve through batch Gram matrices.
-    Woodbury,
-    /// LU factorisation of the whole matrix, column by column: an oracle for tests.
-    Dense,
-}
-
-/// Which matrix stands for `D22 f2`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Curvature {
-    /// The Hessian itself; may be indefinite.
-    Hessian,
-    /// `(2/B) J'J`, positive semi-definite; for least-squares followers.
-    GaussNewton,
-}
-
-/// Settings of a solver. A solver reads what concerns it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SolverConfig {
-    /// Which solver.
-    pub kind: SolverKind,
-    /// Which matrix.
-    pub curvature: Curvature,
-    /// Iterations at most.
-    pub iterations: usize,
-    /// Stop when `|residual| <= tolerance |b|`.
-    pub tolerance: f64,
-    /// Stop at the first direction of non-positive curvature.
-    pub curvature_stop: bool,
-    /// Start from the previous solution instead of zero.
-    pub warm_start: bool,
-    /// Rank of `nystrom`'s approximation, at most.
-    pub rank: usize,
-    /// Seed of `nystrom`'s test matrix.
-    pub seed: u64,
-}
-
-impl Default for SolverConfig {
-    /// The paper's solver: ten conjugate gradient iterations on the Hessian.
-    fn default() -> Self {
-        Self {
-            kind: SolverKind::Cg,
-            curvature: Curvature::Hessian,
-            iterations: 10,
-            tolerance: 1e-6,
-            curvature_stop: true,
-            warm_start: false,
-            rank: 10,
-            seed: 0,
-        }
-    }
-}
 
 /// A solver with its work space.
 pub struct Solver<T> {
@@ -124,50 +43,44 @@ impl<T: Scalar> Solver<T> {
         Self { method, curvature: config.curvature, b, x, outputs }
     }
 
-    /// Writes `D12 f2 (D22 f2 + lambda I)^-1 D2 f1` to `out`; zeros if the solve failed.
-    pub fn implicit_term(
-        &mut self,
-        game: &mut dyn Game<T>,
-        lambda: T,
-        out: &mut [T],
-    ) -> Result<Solve> {
-        let solver = match &mut self.method {
-            Method::Woodbury(woodbury) => return woodbury.implicit_term(game, lambda, out),
-            Method::Linear(solver) => solver,
-        };
-        let dim = game.dim(Player::Follower);
-        self.b.resize(dim, T::zero());
-        self.x.resize(dim, T::zero());
-
-        // b = D2 f1;  (D22 f2 + lambda I) x = b;  D12 f2 x
-        game.gradient(Player::Leader, Player::Follower, &mut self.b)?;
-        let (curvature, outputs) = (self.curvature, &mut self.outputs);
-        let mut product = |v: &[T], out: &mut [T]| match curvature {
-            Curvature::Hessian => game.follower_hvp(v, out),
-            Curvature::GaussNewton => gauss_newton_product(game, v, outputs, out),
-        };
-        let mut solve = solver.solve(&mut product, &self.b, lambda, &mut self.x)?;
-        solve.fallback |= !(solve.residual.is_finite() && flat::all_finite(&self.x));
-        if solve.fallback {
-            out.fill(T::zero());
-        } else {
-            game.cross_vjp(&self.x, out)?;
+    /// Where it works on `game`.
+    ///
+    /// # Errors
+    /// [`crate::Error::NoOutputs`] if it needs outputs that the follower does not have.
+    pub fn space(&self, game: &mut dyn Game<T>) -> Result<Space> {
+        match &self.method {
+            Method::Linear(_) => Ok(Space::Parameters),
+            Method::Woodbury(_) => woodbury::space(game),
         }
+    }
+
+    /// `b`, to be written before [`Solver::solve`].
+    pub fn right_hand_side(&mut self) -> &mut Vec<T> {
+        &mut self.b
+    }
+
+    /// `x` of the last solve, from which the next one may start.
+    pub fn solution(&self) -> &[T] {
+        &self.x
+    }
+
+    /// Exchanges the last solution with one that is kept elsewhere.
+    pub fn swap_solution(&mut self, x: &mut Vec<T>) {
+        std::mem::swap(&mut self.x, x);
+    }
+
+    /// Solves `(A + lambda I) x = b` in `space`, where `A` stands for `D22 f2`.
+    pub fn solve(&mut self, game: &mut dyn Game<T>, space: Space, lambda: T) -> Result<Solve> {
+        let Self { method, curvature, b, x, outputs } = self;
+        x.resize(b.len(), T::zero());
+        let mut solve = match method {
+            Method::Woodbury(woodbury) => woodbury.solve(game, space, lambda, b, x)?,
+            Method::Linear(solver) => {
+                let mut product = |v: &[T], out: &mut [T]| curvature.product(game, v, outputs, out);
+                solver.solve(&mut product, b, lambda, x)?
+            }
+        };
+        solve.fallback |= !(solve.residual.is_finite() && flat::all_finite(x));
         Ok(solve)
     }
-}
-
-/// `out = (2/B) J'J v`
-fn gauss_newton_product<T: Scalar>(
-    game: &mut dyn Game<T>,
-    v: &[T],
-    outputs: &mut Vec<T>,
-    out: &mut [T],
-) -> Result<()> {
-    let least_squares = woodbury::least_squares(game)?;
-    let samples = least_squares.samples();
-    outputs.resize(least_squares.blocks() * samples, T::zero());
-    least_squares.jacobian(v, outputs)?;
-    flat::scale(T::of(2.0 / samples as f64), outputs);
-    least_squares.jacobian_transpose(outputs, out)
 }

@@ -10,7 +10,7 @@
 //! that does not decay: see the residual. Directions of negative curvature within the sketch are
 //! left out of the approximation, which then is positive semi-definite.
 
-use super::{LinearSolver, Solve, SolverConfig};
+use super::linear::{LinearSolver, Solve, SolverConfig};
 use crate::error::Result;
 use crate::flat::Scalar;
 use crate::game::operator::{Operator, relative, residual};

@@ -1,0 +1,236 @@
+//! What holds of every agent, whatever its algorithm: the rules of the play, and a state that can be kept.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use agents::algo::ac::ActorCritic;
+use agents::algo::algorithm::{Algorithm, OffPolicy};
+use agents::algo::ddpg::Ddpg;
+use agents::algo::sac::Sac;
+use agents::algo::{OffPolicyConfig, OnPolicyConfig, PolicyKwargs, TrainFreq};
+use agents::engine::autograd::Autograd;
+use agents::engine::fused::Fused;
+use agents::engine::{Engine, Role};
+use agents::game::LeaderGradient;
+use agents::game::solvers::SolverKind;
+use agents::game::{Curvature, Solver, SolverConfig, StackelbergConfig, total_derivative};
+use agents::learner::{Learner, LearnerConfig, State};
+use agents::memory::{Replay, Rollout};
+use agents::registry::{self, ALGORITHMS, Algorithm as Entry};
+use agents::rng::{Purpose, Rng};
+use agents::{ActionSpace, Actions, Agent, Error, Learn, Mode, Spaces, StateDict, Step};
+use common::quadratic::Quadratic;
+use serde_json::{Value, json};
+use tch::Device;
+
+const OBS: usize = 3;
+
+fn spaces() -> Spaces {
+    let action = ActionSpace::Box { low: vec![-1.0, 0.0], high: vec![1.0, 3.0] };
+    Spaces { obs_dim: OBS, action }
+}
+
+/// Whether `entry` has this setting.
+fn takes(entry: &Entry, key: &str, value: Value) -> bool {
+    entry.prepare(json!({key: value}).as_object().unwrap()).is_ok()
+}
+
+/// A small agent that learns soon, with those of `settings`.
+fn build(entry: &Entry, settings: Value) -> Box<dyn Learn> {
+    let mut all = json!({"policy_kwargs": {"net_arch": [8, 8]}});
+    let map = all.as_object_mut().unwrap();
+    for (key, value) in [
+        ("n_steps", json!(30)),
+        ("batch_size", json!(8)),
+        ("learning_starts", json!(20)),
+        ("random_steps", json!(10)),
+        ("train_freq", json!(2)),
+        ("gradient_steps", json!(2)),
+    ] {
+        if takes(entry, key, value.clone()) {
+            map.insert(key.into(), value);
+        }
+    }
+    map.extend(settings.as_object().unwrap().clone());
+    entry.build(map, &spaces(), 1).unwrap()
+}
+
+/// Lets the agent act and learn for `steps` steps, in a world that `rng` makes up.
+fn live(agent: &mut (impl Agent + ?Sized), rng: &mut Rng, steps: usize) -> agents::Result<()> {
+    let (mut step, mut actions) = (Step::new(1, OBS), Actions::new(2));
+    for _ in 0..steps {
+        let obs: [f32; OBS] = std::array::from_fn(|_| rng.normal());
+        agent.act(&obs, Mode::Explore, &mut actions)?;
+        step.next_obs.fill_with(|| rng.normal());
+        step.rewards[0] = rng.normal();
+        step.truncated[0] = rng.index(5) == 0;
+        agent.observe(&obs, &actions.drawn, &step)?;
+    }
+    Ok(())
+}
+
+fn world() -> Rng {
+    Rng::new(0, Purpose::Diagnostics)
+}
+
+#[test]
+fn the_implicit_term_stays_within_its_bound_also_from_batches_of_its_own() {
+    for entry in ALGORITHMS.iter().filter(|entry| entry.leader.is_some()) {
+        for independent in [false, true] {
+            let mut agent = build(
+                entry,
+                json!({
+                    "solver": "cg", "curvature": "hessian", "lam": 1e-3, "curvature_stop": false,
+                    "norm_ratio_clamp": 0.01, "independent_minibatches": independent,
+                }),
+            );
+            live(&mut *agent, &mut world(), 90).unwrap();
+            let metrics = agent.metrics();
+            let ratio = metrics.iter().find(|(tag, _)| *tag == "game/implicit_ratio").unwrap().1;
+            assert!(ratio > 0.0 && ratio < 0.010_001, "{}, {independent}: {ratio}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn every_step_of_either_player_is_checked_and_weights_stay_finite() {
+    for entry in ALGORITHMS {
+        let steps = ["unroll", "critic_steps"].map(|key| (key, takes(entry, key, json!(3))));
+        let (steps, _) = steps.into_iter().find(|(_, takes)| *takes).unwrap();
+        for (optimizer, rate) in [("adam", 1e30), ("sgd", 1e30), ("adam", 1e38), ("sgd", 1e38)] {
+            let settings = json!({"learning_rate": rate, "optimizer": optimizer, steps: 3});
+            let mut agent = build(entry, settings);
+            let error = live(&mut *agent, &mut world(), 200).unwrap_err();
+            assert!(matches!(error, Error::Diverged { .. }), "{}: {error}", entry.name);
+            let parameters = agent.parameters();
+            let mut values = parameters.iter().flat_map(|p| &p.values);
+            assert!(values.all(|x| x.is_finite()), "{}, {optimizer}, {rate}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn what_lacks_outputs_names_the_setting_that_asks_for_them() {
+    for (kind, curvature, asked) in [
+        (SolverKind::Cg, Curvature::GaussNewton, "curvature: gauss_newton"),
+        (SolverKind::Dense, Curvature::GaussNewton, "curvature: gauss_newton"),
+        (SolverKind::Woodbury, Curvature::GaussNewton, "solver: woodbury"),
+    ] {
+        let mut game = Quadratic::random(1, 2, 3);
+        let mut solver = Solver::new(&SolverConfig { kind, curvature, ..SolverConfig::default() });
+        let mut out = LeaderGradient::new(2);
+        let error = total_derivative(&mut game, &mut solver, 0.1, None, &mut out).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("`{asked}` needs")), "{error}");
+    }
+}
+
+#[test]
+fn sizes_of_nothing_are_refused_or_harmless() {
+    let mut replay = Replay::new(0, 1, 1);
+    for x in [1.0, 2.0] {
+        replay.push(&[x], &[x], x, &[x], (false, false));
+    }
+    assert_eq!(replay.last(9).0.rewards, [2.0]);
+
+    let config = OffPolicyConfig::default();
+    let ddpg = Ddpg::new(&config, OBS, 1);
+    let (engine, memory) = (Autograd::new(ddpg.clone(), Device::Cpu), Replay::new(9, OBS, 1));
+    let choices = Spaces { obs_dim: OBS, action: ActionSpace::Discrete { n: 2 } };
+    let learner = Learner::new(ddpg, engine, memory, LearnerConfig::from(&config), choices, 0);
+    assert!(matches!(learner.err(), Some(Error::Spaces { .. })));
+
+    for entry in ALGORITHMS {
+        let batch = agents::memory::Batch::default();
+        let error = build(entry, json!({})).game_gradients(&batch, &StackelbergConfig::default());
+        assert!(matches!(error, Err(Error::EmptyBatch | Error::NoMinibatch)), "{}", entry.name);
+    }
+}
+
+/// A learner, and another one of the same settings and another seed.
+fn goes_on_from_its_state<A, E>(mut pair: impl FnMut(u64) -> Learner<A, E>)
+where
+    A: Algorithm<Memory: PartialEq>,
+    E: Engine<f32, A::Batch> + Clone,
+{
+    let (mut first, mut second, rng) = (pair(1), pair(2), &mut world());
+    live(&mut first, rng, 131).unwrap();
+    let bytes = postcard::to_allocvec(first.state()).unwrap();
+    let state: State<A::Memory> = postcard::from_bytes(&bytes).unwrap();
+    assert!(state == *first.state());
+    second.restore(state);
+    let again = &mut rng.clone();
+    live(&mut first, rng, 131).unwrap();
+    live(&mut second, again, 131).unwrap();
+    assert!(first.state() == second.state());
+    let diagnostics =
+        |learner: &mut Learner<A, E>| agents::Introspect::diagnostics(learner).unwrap();
+    assert_eq!(diagnostics(&mut first), diagnostics(&mut second));
+    assert_eq!(first.parameters(), second.parameters());
+}
+
+fn off_policy<A: OffPolicy>(leader: Option<Role>, change: impl Fn(&mut OffPolicyConfig)) {
+    let mut config = OffPolicyConfig {
+        leader,
+        batch_size: 8,
+        learning_starts: 20,
+        random_steps: 10,
+        train_freq: TrainFreq::Steps(3),
+        gradient_steps: 2,
+        policy_kwargs: PolicyKwargs { net_arch: vec![8, 8], ..PolicyKwargs::default() },
+        ..OffPolicyConfig::default()
+    };
+    change(&mut config);
+    goes_on_from_its_state(|seed| {
+        let algorithm = A::new(&config, OBS, 2);
+        let engine = Autograd::new(algorithm.clone(), Device::Cpu);
+        let memory = Replay::new(50, OBS, 2);
+        Learner::new(algorithm, engine, memory, LearnerConfig::from(&config), spaces(), seed)
+            .unwrap()
+    });
+    goes_on_from_its_state(|seed| {
+        let algorithm = A::new(&config, OBS, 2);
+        let engine = Fused::new(
+            A::new(&OffPolicyConfig { use_sde: false, ..config.clone() }, OBS, 2).spec().unwrap(),
+        );
+        let memory = Replay::new(50, OBS, 2);
+        Learner::new(algorithm, engine, memory, LearnerConfig::from(&config), spaces(), seed)
+            .unwrap()
+    });
+}
+
+#[test]
+fn a_state_is_all_that_another_learner_needs_to_go_on() {
+    let warm = |config: &mut OffPolicyConfig| {
+        config.stackelberg.warm_start = true;
+        config.stackelberg.lam_decay = agents::game::LambdaDecay::Adaptive;
+    };
+    off_policy::<Ddpg>(None, |_| {});
+    off_policy::<Ddpg>(Some(Role::Actor), warm);
+    off_policy::<Ddpg>(Some(Role::Critic), |config| {
+        config.stackelberg.independent_minibatches = true;
+    });
+    off_policy::<Sac>(Some(Role::Actor), |config| {
+        config.ent_coef = agents::settings::NumberOrAuto::auto();
+    });
+    for use_sde in [false, true] {
+        let config = OnPolicyConfig {
+            leader: Some(Role::Actor),
+            n_steps: 20,
+            use_sde,
+            ..OnPolicyConfig::default()
+        };
+        goes_on_from_its_state(|seed| {
+            let algorithm = ActorCritic::new(&config, &spaces(), Device::Cpu);
+            let engine = Autograd::new(algorithm.clone(), Device::Cpu);
+            let learner = LearnerConfig::from(&config);
+            Learner::new(algorithm, engine, Rollout::default(), learner, spaces(), seed).unwrap()
+        });
+    }
+}
+
+#[test]
+fn every_registered_algorithm_is_found_by_its_name() {
+    for entry in ALGORITHMS {
+        assert_eq!(registry::find(entry.name).unwrap().name, entry.name);
+    }
+}
