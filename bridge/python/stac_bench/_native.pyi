@@ -67,5 +67,5 @@ class Agent:
         *,
         encode: Callable[[Any, bool], Floats] | None = None,
         normalizer: VecNormalize | None = None,
-        noise: Callable[[], Any] | None = None,
+        noise: Callable[[], np.ndarray | None] | None = None,
     ) -> int: ...

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch as th
@@ -11,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecNormalize
 
 from stac_bench import _native
+from stac_bench.keywords import AgentSettings
 from stac_bench.observations import ObservationCodec
 from stac_bench.policies import check_policy
 from stac_bench.rollouts import Rollouts
@@ -52,7 +53,7 @@ def alias(name: str) -> Any:
     return property(lambda self: getattr(self.policy, name), lambda self, value: None)
 
 
-class RustAgent(BaseAlgorithm):
+class RustAgent(AgentSettings, BaseAlgorithm):
     """Mixed in before one of Stable-Baselines3's classes, makes it learn in Rust.
 
     The policy stays a PyTorch module of Stable-Baselines3's own class, so that prediction, saving
@@ -97,7 +98,8 @@ class RustAgent(BaseAlgorithm):
     def _tensors(self) -> dict[str, th.Tensor]:
         """Every tensor that the Rust agent has a parameter for, by its name."""
         policy = self.__dict__["_policy"]
-        return getattr(policy, "_orig_mod", policy).state_dict(keep_vars=True)  # if compiled
+        module = cast(th.nn.Module, getattr(policy, "_orig_mod", policy))  # if compiled
+        return module.state_dict(keep_vars=True)
 
     # -- construction ------------------------------------------------------------------------
 
@@ -122,7 +124,8 @@ class RustAgent(BaseAlgorithm):
 
     def _setup_model(self) -> None:
         check_policy(self.policy_class, self.policy_kwargs)
-        super()._setup_model()
+        # Abstract in `BaseAlgorithm`, but a class of algorithms comes between.
+        super()._setup_model()  # type: ignore[safe-super]
         self._agent = None
         # The first weights are the Rust agent's, so that a seed means the same here and there.
         agent = self._build()
@@ -303,6 +306,7 @@ class RustAgent(BaseAlgorithm):
         if isinstance(space, spaces.Box):
             actions = actions.reshape(*batch, *space.shape).astype(space.dtype)
             return np.clip(actions, space.low, space.high), state
+        assert isinstance(space, spaces.Discrete)
         return actions.reshape(batch).astype(np.int64) + space.start, state
 
     def _acts_alike(self, deterministic: bool) -> bool:
@@ -313,8 +317,8 @@ class RustAgent(BaseAlgorithm):
 
     def _train_in_rust(
         self,
-        rollouts: Rollouts,
-        noise: Callable[[], Any] | None = None,
+        rollouts: Rollouts[Any],
+        noise: Callable[[], np.ndarray | None] | None = None,
         normalizer: VecNormalize | None = None,
     ) -> None:
         """Runs the Rust training loop until `rollouts` says no."""

@@ -83,8 +83,8 @@ def compute(
     if given.get("solver") not in (None, own["solver"]):
         own["lam"] = None  # the solver's own default, not another solver's value
     # None is a value of one key alone; of the others it means the model's own.
-    chosen = lambda key: given[key] is not None or key == "norm_ratio_clamp"  # noqa: E731
-    own |= {key: value for key, value in given.items() if chosen(key)}
+    chosen = {k for k, value in given.items() if value is not None or k == "norm_ratio_clamp"}
+    own |= {key: given[key] for key in chosen}
     agent = model._build()
     model._sync()
     gradients, solve = agent.game_gradients(check(model, batch), as_json(own))

@@ -154,7 +154,7 @@ class SolverSettings:
     independent_minibatches: bool
 
 
-class OffPolicySettings(AgentSettings):
+class OffPolicySettings:
     """Settings of the off-policy classes."""
 
     random_steps: int | None

@@ -1,14 +1,15 @@
 """DDPG, SAC and their Stackelberg forms."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import stable_baselines3 as sb3
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, TrainFreq
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit as Unit
 from typing_extensions import Self, Unpack
 
@@ -24,7 +25,7 @@ from stac_bench.keywords import (
     TargetPolicy,
 )
 from stac_bench.replay import LiveReplay, adopt
-from stac_bench.rollouts import Rollouts
+from stac_bench.rollouts import Result, Rollouts
 
 #: Keys of the leader's update, and of every off-policy agent, with their defaults.
 LEADER = {
@@ -52,13 +53,12 @@ COMMON = {
 }
 
 
-class OffPolicyRollouts(Rollouts):
+class OffPolicyRollouts(Rollouts["RustOffPolicy"]):
     """Rollouts of `train_freq` steps or episodes."""
 
     def begin(self) -> None:
         model = self.model
-        model._convert_train_freq()
-        self.frequency, self.unit = model.train_freq
+        self.frequency, self.unit = model._train_frequency()
         if self.frequency < 1:
             raise ValueError(f"train_freq={self.frequency}: it must be at least 1")
         if self.unit == Unit.EPISODE and model.n_envs > 1:
@@ -78,7 +78,7 @@ class OffPolicyRollouts(Rollouts):
         shape = (self.model.n_envs, *self.model.action_space.shape)
         return np.array(np.broadcast_to(self.action_noise(), shape), dtype=np.float64)
 
-    def step_locals(self, actions: Any, result: tuple[Any, ...]) -> dict[str, Any]:
+    def step_locals(self, actions: np.ndarray, result: Result) -> dict[str, Any]:
         scaled = self.model.policy_scale(actions)
         return {**super().step_locals(actions, result), "buffer_actions": scaled}
 
@@ -95,8 +95,8 @@ class OffPolicyRollouts(Rollouts):
     def episode_ended(self, index: int) -> None:
         model = self.model
         if self.action_noise is not None:
-            several = model.env.num_envs > 1
-            self.action_noise.reset(**({"indices": [index]} if several else {}))
+            # Noise of one environment takes no `indices`.
+            self.action_noise.reset(**({"indices": [index]} if self.env.num_envs > 1 else {}))
         if self.log_interval is not None and model._episode_num % self.log_interval == 0:
             model.dump_logs()
 
@@ -107,10 +107,17 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
     The memory that learns is Rust's; `model.replay_buffer` is a Stable-Baselines3 buffer on top.
     """
 
+    action_space: spaces.Box
     actor = alias("actor")
     critic = alias("critic")
     critic_target = alias("critic_target")
-    watched = ("gamma", "tau", "batch_size", "learning_starts", "train_freq")
+    watched: ClassVar[tuple[str, ...]] = (
+        "gamma",
+        "tau",
+        "batch_size",
+        "learning_starts",
+        "train_freq",
+    )
 
     def __init__(
         self,
@@ -121,7 +128,8 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
         **kwargs: Any,
     ) -> None:
         own = self._take_own(kwargs)
-        super().__init__(policy, env, *args, _init_setup_model=False, **kwargs)
+        create: Any = super().__init__  # of a subclass, which takes None and `_init_setup_model`
+        create(policy, env, *args, _init_setup_model=False, **kwargs)
         self.__dict__.update(own)
         if _init_setup_model:
             self._setup_model()
@@ -145,11 +153,10 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
             raise ValueError(f"net_arch: both networks must have one shape, not {actor}, {critic}")
         own = self._own_settings()
         if own.get("solver", "") is None:
-            own["solver"] = "woodbury" if self.leader == "actor" else "cg"
+            own["solver"] = "woodbury" if own["leader"] == "actor" else "cg"
         if own["random_steps"] is None:
             own["random_steps"] = int(self.learning_starts)
-        self._convert_train_freq()
-        frequency, unit = self.train_freq
+        frequency, unit = self._train_frequency()
         return {
             **own,
             "train_freq": [frequency, unit.value],  # `rollouts` says when; this, how long they are
@@ -172,7 +179,13 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
     def policy_scale(self, actions: np.ndarray) -> np.ndarray:
         """Actions in units of `[-1, 1]`, as the replay buffer has them."""
         low, high = self.action_space.low, self.action_space.high
-        return 2.0 * ((actions - low) / (high - low)) - 1.0
+        scaled: np.ndarray = 2.0 * ((actions - low) / (high - low)) - 1.0
+        return scaled
+
+    def _train_frequency(self) -> TrainFreq:
+        """`train_freq` as a number and a unit."""
+        self._convert_train_freq()
+        return cast(TrainFreq, self.train_freq)  # declared as it is given
 
     def train(self, gradient_steps: int, batch_size: int = 0) -> None:
         """Updates are the Rust loop's, which makes them while `learn` runs."""
@@ -289,7 +302,7 @@ class SAC(RustOffPolicy, sb3.SAC):
     """
 
     own_defaults: ClassVar[dict[str, Any]] = dict(COMMON)
-    watched = (
+    watched: ClassVar[tuple[str, ...]] = (
         *(*RustOffPolicy.watched, "ent_coef", "target_entropy", "target_update_interval"),
         *("sde_sample_freq", "use_sde_at_warmup"),
     )

@@ -1,11 +1,12 @@
 """Actor-critic on trajectories, and STAC."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import stable_baselines3 as sb3
 import torch as th
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor
@@ -14,15 +15,15 @@ from typing_extensions import Self, Unpack
 from stac_bench.agent import RustAgent
 from stac_bench.keywords import (
     ACKeywords,
-    AgentSettings,
     CriticKind,
     SolverSettings,
     STACKeywords,
     Surrogate,
 )
 from stac_bench.live import Live, live_class
+from stac_bench.observations import Observations, concatenate
 from stac_bench.off_policy import LEADER
-from stac_bench.rollouts import Rollouts
+from stac_bench.rollouts import Result, Rollouts
 
 #: What a rollout buffer has only once it is filled.
 COLUMNS = (
@@ -36,7 +37,7 @@ FOREIGN = (
 )
 
 
-class LiveRollout(Live):
+class LiveRollout(Live, RolloutBuffer):
     """Mixed in before a class of rollout buffers, is filled when somebody looks."""
 
     own = ("_fill",)
@@ -48,41 +49,44 @@ class LiveRollout(Live):
             fill()
 
 
-class OnPolicyRollouts(Rollouts):
+class OnPolicyRollouts(Rollouts["AC"]):
     """Rollouts of `n_steps` steps."""
 
     iterations = 0
+    #: Of each step: observations, rewards, whether an episode starts, `infos` of those that end.
+    kept: list[tuple[Observations, np.ndarray, np.ndarray, list[dict[str, Any] | None]]]
 
     def begin(self) -> None:
         model, self.kept = self.model, []
-        buffer = model.rollout_buffer
-        if not isinstance(buffer, LiveRollout):
-            buffer.__class__ = live_class(LiveRollout, type(buffer), COLUMNS)
-        buffer.buffer_size = model.n_steps
-        buffer.reset()
-        self.locals |= {"n_rollout_steps": model.n_steps, "rollout_buffer": buffer}
+        if not isinstance(model.rollout_buffer, LiveRollout):
+            kind = type(model.rollout_buffer)
+            model.rollout_buffer.__class__ = live_class(LiveRollout, kind, COLUMNS)
+        self.buffer = cast(LiveRollout, model.rollout_buffer)
+        self.buffer.buffer_size = self.length = model.n_steps
+        self.buffer.reset()
+        self.locals |= {"n_rollout_steps": self.length, "rollout_buffer": self.buffer}
 
-    def step_locals(self, actions: Any, result: tuple[Any, ...]) -> dict[str, Any]:
+    def step_locals(self, actions: np.ndarray, result: Result) -> dict[str, Any]:
         several = super().step_locals(actions, result)
         return {**several, "clipped_actions": actions, "n_steps": self.steps - 1}
 
-    def keep(self, rewards: Any, dones: Any, infos: Any) -> None:
+    def keep(self, rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
         model = self.model
+        assert model._last_obs is not None and model._last_episode_starts is not None
         ends = [info if done else None for info, done in zip(infos, dones, strict=True)]
         self.kept.append((model._last_obs, rewards, model._last_episode_starts, ends))
 
     def complete(self) -> bool:
-        return self.steps >= self.locals["n_rollout_steps"]
+        return self.steps >= self.length
 
     def finish(self) -> None:
-        self.model.rollout_buffer._fill = self.fill_buffer
+        self.buffer._fill = self.fill_buffer
         self.callback.update_locals(self.locals)
 
     def due(self) -> int:
-        buffer = self.model.rollout_buffer
         if self.model.num_timesteps >= self.total:
-            buffer.look("pos")  # the last one is there after `learn`
-        buffer._fill = None  # the update changes what it would be filled with
+            self.buffer.look("pos")  # the last one is there after `learn`
+        self.buffer._fill = None  # the update changes what it would be filled with
         self.iterations += 1
         if self.log_interval is not None and self.iterations % self.log_interval == 0:
             self.model.dump_logs(self.iterations)
@@ -91,34 +95,33 @@ class OnPolicyRollouts(Rollouts):
     @th.no_grad()
     def fill_buffer(self) -> None:
         """Fills `model.rollout_buffer` as `collect_rollouts` does, with one pass of the policy."""
-        model, buffer = self.model, self.model.rollout_buffer
+        model, buffer = self.model, self.buffer
+        last_obs, last_starts = model._last_obs, model._last_episode_starts
+        assert last_obs is not None and last_starts is not None
         model._sync()
         policy, n = model.__dict__["_policy"], model.n_envs
         # Environment after environment, but for the policy step after step.
-        actions = model._agent.drawn().reshape(n, self.steps, -1).swapaxes(0, 1)
+        actions = self.agent.drawn().reshape(n, self.steps, -1).swapaxes(0, 1)
         actions = np.ascontiguousarray(actions, dtype=model.action_space.dtype)
-        seen = [kept[0] for kept in self.kept]
-        if isinstance(seen[0], dict):
-            obs = {key: np.concatenate([one[key] for one in seen]) for key in seen[0]}
-        else:
-            obs = np.concatenate(seen)
+        obs = concatenate([kept[0] for kept in self.kept])
         drawn = actions.reshape((self.steps * n, -1) if model.action_space.shape else -1)
         values, log_probs, _ = policy.evaluate_actions(
             obs_as_tensor(obs, model.device), th.as_tensor(drawn, device=model.device)
         )
         values, log_probs = values.reshape(self.steps, n), log_probs.reshape(self.steps, n)
-        for t, (last_obs, rewards, starts, ends) in enumerate(self.kept):
+        add: Any = buffer.add  # of a `DictRolloutBuffer` it takes dictionaries
+        for t, (seen, rewards, starts, ends) in enumerate(self.kept):
             rewards = rewards.copy()
             for i, info in enumerate(ends):
                 if info is not None and info.get("TimeLimit.truncated", False):
                     terminal = policy.obs_to_tensor(info["terminal_observation"])[0]
                     rewards[i] += model.gamma * policy.predict_values(terminal)[0].item()
-            buffer.add(last_obs, actions[t], rewards, starts, values[t], log_probs[t])
-        last_values = policy.predict_values(obs_as_tensor(model._last_obs, model.device))
-        buffer.compute_returns_and_advantage(last_values, model._last_episode_starts)
+            add(seen, actions[t], rewards, starts, values[t], log_probs[t])
+        last_values = policy.predict_values(obs_as_tensor(last_obs, model.device))
+        buffer.compute_returns_and_advantage(last_values, last_starts)
 
 
-class AC(AgentSettings, SolverSettings, RustAgent, sb3.A2C):
+class AC(SolverSettings, RustAgent, sb3.A2C):
     """Actor-critic on batches of trajectories (Spinning Up's), learning in Rust.
 
     Takes the keywords of `stable_baselines3.A2C` but for `vf_coef`, `max_grad_norm` and those of
@@ -167,7 +170,8 @@ class AC(AgentSettings, SolverSettings, RustAgent, sb3.A2C):
         keywords: dict[str, Any] = {"use_rms_prop": False, **kwargs}
         set_up = keywords.pop("_init_setup_model", True)
         own = self._take_own(keywords)
-        super().__init__(policy, env, *args, _init_setup_model=False, **keywords)
+        create: Any = super().__init__  # takes None and any policy
+        create(policy, env, *args, _init_setup_model=False, **keywords)
         self.__dict__.update(own)
         if set_up:
             self._setup_model()

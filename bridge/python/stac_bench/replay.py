@@ -1,12 +1,16 @@
 """Stable-Baselines3's replay buffer on top of the Rust memory."""
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from stac_bench.live import Live, live_class
+from stac_bench.observations import Observations
+
+if TYPE_CHECKING:
+    from stac_bench.off_policy import RustOffPolicy
 
 COLUMNS = (
     *("observations", "next_observations", "actions", "rewards", "dones", "timeouts"),
@@ -23,7 +27,7 @@ class LiveReplay(Live, ReplayBuffer):
     """
 
     own = ("_owner", "_seen", "_written")
-    _owner: Any = None
+    _owner: "RustOffPolicy | None" = None
     #: Transitions of the Rust memory that were copied.
     _seen = 0
     #: Whether the arrays may be newer than the Rust memory.
@@ -59,36 +63,38 @@ class LiveReplay(Live, ReplayBuffer):
         next_name, next_places = "next_observations", places
         if self.optimize_memory_usage:
             next_name, next_places = "observations", (places + 1) % self.buffer_size
-        for name, at, values in [
+        columns: list[tuple[str, np.ndarray, Observations]] = [
             ("observations", places, codec.observations(obs.reshape(-1, codec.dim))),
             (next_name, next_places, codec.observations(next_obs.reshape(-1, codec.dim))),
             ("actions", places, actions),
             ("rewards", places, rewards),
             ("dones", places, dones),
             ("timeouts", places, timeouts),
-        ]:
+        ]
+        for name, at, values in columns:
             store = self.__dict__[name]
-            parts = [(store, values)]
-            if isinstance(store, dict):
+            if isinstance(values, dict):
                 parts = [(store[key], values[key]) for key in store]
+            else:
+                parts = [(store, values)]
             for target, source in parts:
                 target[at] = source.reshape(steps, *target.shape[1:])
 
     def settle(self) -> None:
         """Replaces the Rust memory by the arrays, if those may be newer."""
-        if not self._written:
+        if not self._written or self._owner is None:
             return
         if self.n_envs != self._owner.n_envs:
             raise ValueError(f"the replay buffer is of {self.n_envs} environments")
         full, pos = self.__dict__["full"], self.__dict__["pos"]
         # The rings agree place by place, so that sampling does too.
-        self._send(slice(0, self.buffer_size if full else pos), pos * self.n_envs)
+        self._send(self._owner, slice(0, self.buffer_size if full else pos), pos * self.n_envs)
 
     def add(self, *args: Any, **kwargs: Any) -> None:
         pos, written = self.pos, self._written
         super().add(*args, **kwargs)
         if not written and self._owner is not None:
-            self._send(slice(pos, pos + 1), None)
+            self._send(self._owner, slice(pos, pos + 1), None)
 
     def sample(self, *args: Any, **kwargs: Any) -> Any:
         self.pull()
@@ -98,17 +104,16 @@ class LiveReplay(Live, ReplayBuffer):
         finally:
             self._written = written
 
-    def _send(self, rows: slice, following: int | None) -> None:
+    def _send(self, owner: "RustOffPolicy", rows: slice, following: int | None) -> None:
         """Brings `rows` to the Rust memory: all there are, with `following`, the place to go on."""
-        agent, codec, store = self._owner._agent, self._owner._codec, self.__dict__
-        space = self._owner.observation_space
+        agent, codec, store = owner._agent, owner._codec, self.__dict__
+        assert agent is not None
 
-        def observations(values: Any, at: Any = rows) -> np.ndarray:
+        def observations(values: Observations, at: slice | np.ndarray = rows) -> np.ndarray:
+            # An array has an axis of environments after that of steps.
             if isinstance(values, dict):
-                return codec.rows(
-                    {k: v[at].reshape(-1, *space[k].shape) for k, v in values.items()}
-                )
-            batch = values[at].reshape(-1, *space.shape)
+                return codec.rows({k: v[at].reshape(-1, *v.shape[2:]) for k, v in values.items()})
+            batch = values[at].reshape(-1, *values.shape[2:])
             return batch.reshape(len(batch), codec.dim) if codec.plain else codec.rows(batch)
 
         def numbers(values: np.ndarray) -> np.ndarray:
@@ -132,12 +137,13 @@ class LiveReplay(Live, ReplayBuffer):
         self._seen, self._written = agent.remembered, False
 
 
-def adopt(buffer: ReplayBuffer, model: Any) -> LiveReplay:
+def adopt(buffer: ReplayBuffer, model: "RustOffPolicy") -> LiveReplay:
     """Makes `buffer`, whose content is the newer, show the memory of `model`."""
     if isinstance(buffer, LiveReplay) and buffer._owner not in (None, model):
         buffer = copy.deepcopy(buffer)  # the other model goes on with its own
     if not isinstance(buffer, LiveReplay):
         buffer.__class__ = live_class(LiveReplay, type(buffer), COLUMNS)
-    buffer.pull()
-    buffer._owner, buffer._written = model, True
-    return buffer
+    live = cast(LiveReplay, buffer)
+    live.pull()
+    live._owner, live._written = model, True
+    return live

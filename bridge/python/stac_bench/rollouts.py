@@ -1,11 +1,23 @@
 """What Stable-Baselines3 does around the steps of a rollout, for a loop that runs in Rust."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+from typing_extensions import Unpack
+
+from stac_bench.observations import Observations
+
+if TYPE_CHECKING:
+    from stac_bench.agent import RustAgent
+
+Model = TypeVar("Model", bound="RustAgent")
+#: What `VecEnv.step` returns.
+Result = tuple[Observations, np.ndarray, np.ndarray, list[dict[str, Any]]]
 
 
-class Rollouts:
+class Rollouts(Generic[Model]):
     """Called by the Rust loop where `collect_rollouts` and `learn` of Stable-Baselines3 stand.
 
     The order is theirs: `step` after each step of the environments, before it is stored; `end`
@@ -13,19 +25,22 @@ class Rollouts:
     """
 
     def __init__(
-        self, model: Any, callback: BaseCallback, total: int, log_interval: int | None
+        self, model: Model, callback: BaseCallback, total: int, log_interval: int | None
     ) -> None:
+        assert model.env is not None and model._agent is not None
         self.model, self.callback = model, callback
+        self.env: VecEnv = model.env
+        self.agent = model._agent
         self.total, self.log_interval = total, log_interval
         self.steps = self.episodes = 0
         self.locals: dict[str, Any] = {
             "self": model,
-            "env": model.env,
+            "env": self.env,
             "callback": callback,
             "log_interval": log_interval,
             "continue_training": True,
         }
-        self.base_updates = model._n_updates - model._agent.updates
+        self.base_updates = model._n_updates - self.agent.updates
         self.start()
 
     def begin(self) -> None:
@@ -43,13 +58,13 @@ class Rollouts:
     def episode_ended(self, index: int) -> None:
         """Environment `index` finished an episode."""
 
-    def keep(self, rewards: Any, dones: Any, infos: Any) -> None:
+    def keep(self, rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
         """Keeps what the rollout's end needs of a step from `model._last_obs`."""
 
     def finish(self) -> None:
         """What is done before callbacks learn of the rollout's end."""
 
-    def step_locals(self, actions: Any, result: tuple[Any, ...]) -> dict[str, Any]:
+    def step_locals(self, actions: np.ndarray, result: Result) -> dict[str, Any]:
         """Locals of one step."""
         new_obs, rewards, dones, infos = result
         names = {"actions": actions, "new_obs": new_obs, "rewards": rewards, "dones": dones}
@@ -67,12 +82,12 @@ class Rollouts:
         self.model._follow_settings()
         return True
 
-    def step(self, actions: Any, new_obs: Any, rewards: Any, dones: Any, infos: Any) -> bool | None:
+    def step(self, actions: np.ndarray, *result: Unpack[Result]) -> bool | None:
         """Returns whether the rollout is complete; none to stop, with nothing stored."""
-        model = self.model
-        model.num_timesteps += model.env.num_envs
+        model, (new_obs, rewards, dones, infos) = self.model, result
+        model.num_timesteps += self.env.num_envs
         self.steps += 1
-        self.locals.update(self.step_locals(actions, (new_obs, rewards, dones, infos)))
+        self.locals.update(self.step_locals(actions, result))
         self.locals["num_collected_steps"] = self.steps
         self.locals["num_collected_episodes"] = self.episodes
         self.callback.update_locals(self.locals)
@@ -105,7 +120,7 @@ class Rollouts:
     def count_updates(self) -> None:
         """Says in `model._n_updates` how many updates there were."""
         model = self.model
-        updates = self.base_updates + model._agent.updates
+        updates = self.base_updates + self.agent.updates
         if updates != model._n_updates:
             model._n_updates = updates
             model.logger.record("train/n_updates", updates, exclude="tensorboard")

@@ -7,13 +7,17 @@ import sys
 import types
 from typing import Any
 
-from rl_zoo3 import exp_manager, hyperparams_opt
+import rl_zoo3.hyperparams_opt
+from rl_zoo3 import exp_manager
 from rl_zoo3.utils import ALGOS
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 import stac_bench
 from stac_bench import _native
 from stac_bench.zoo import samplers
+
+# RL Zoo's tables admit its own functions alone, by the names of their parameters.
+hyperparams_opt: Any = rl_zoo3.hyperparams_opt
 
 
 def led(base: Any, leader: str) -> type[BaseAlgorithm]:
@@ -75,8 +79,7 @@ def register() -> None:
             {env: hyperparameters(name, env) for env in environments}
         )
         sys.modules[module.__name__] = module
-        sampler = functools.partial(samplers.sample, kind)
-        hyperparams_opt.HYPERPARAMS_SAMPLER[name] = sampler
+        hyperparams_opt.HYPERPARAMS_SAMPLER[name] = functools.partial(samplers.sample, kind)
         hyperparams_opt.HYPERPARAMS_CONVERTER[name] = samplers.convert
 
     manager: Any = exp_manager.ExperimentManager
