@@ -71,7 +71,7 @@ def test_what_is_not_offered_is_refused_by_name(kind, keywords, words):
     ],
 )
 def test_policy_keywords_are_not_ignored(kind, name, value):
-    """Training went on with Adam's defaults, flat features and our own first weights."""
+    """Training has Adam's defaults, flat features and initial weights of its own."""
     with pytest.raises(ValueError, match=f"{name}={re.escape(repr(value))}"):
         kind("MlpPolicy", "Pendulum-v1", policy_kwargs={name: value})
 

@@ -142,7 +142,7 @@ class Still(gym.Env):
 
 
 @pytest.mark.parametrize("train_freq, sde_sample_freq", [(1, -1), (8, -1), (12, 5)])
-def test_a_matrix_lasted_fifty_steps_whatever_a_rollout_is(train_freq, sde_sample_freq):
+def test_exploration_matrices_last_as_long_as_in_stable_baselines3(train_freq, sde_sample_freq):
     """Under one state and one policy, actions change with the matrix alone."""
     changes = {}
     for kind in (SAC, sb3.SAC):

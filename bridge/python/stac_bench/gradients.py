@@ -81,8 +81,8 @@ def compute(
     leader = own.pop("leader")
     own["solver"] = own["solver"] or ("woodbury" if leader == "actor" else "cg")
     if given.get("solver") not in (None, own["solver"]):
-        own["lam"] = None  # the solver's own default, not another solver's value
-    # None is a value of one key alone; of the others it means the model's own.
+        own["lam"] = None  # the default of that solver
+    # None means the model's own value, except for `norm_ratio_clamp`, where it is a value.
     chosen = {k for k, value in given.items() if value is not None or k == "norm_ratio_clamp"}
     own |= {key: given[key] for key in chosen}
     agent = model._build()
@@ -107,7 +107,7 @@ def check(model: RustOffPolicy, batch: Mapping[str, np.ndarray]) -> dict[str, np
         raise ValueError("the batch is empty; it must have at least one transition")
     sizes: dict[str, int] = {}
     if noise and model.use_sde:
-        # Draws of a matrix with a row per feature, not of rows of the batch.
+        # The exploration matrix has a row per feature.
         sizes = dict.fromkeys(noise, len(model.policy.actor.log_std))
     arrays = {}
     for name, width in widths.items():

@@ -17,7 +17,7 @@ Observations: TypeAlias = np.ndarray | dict[str, np.ndarray]
 
 
 def concatenate(batches: Sequence[Observations]) -> Observations:
-    """One batch of several."""
+    """Several batches as one."""
     parts: dict[str, list[np.ndarray]] = {}
     arrays = []
     for batch in batches:
@@ -32,10 +32,10 @@ def concatenate(batches: Sequence[Observations]) -> Observations:
 
 
 class ObservationCodec:
-    """What Stable-Baselines3's `MlpPolicy` does to observations before its first layer.
+    """Encodes observations as Stable-Baselines3's `MlpPolicy` does before its first layer.
 
-    Boxes are flattened, `Discrete` and `MultiDiscrete` become one-hot, dictionaries are laid one
-    key after the other. Images are divided by 255, unless `normalize_images` is false.
+    Boxes are flattened, `Discrete` and `MultiDiscrete` become one-hot, the parts of a dictionary
+    are concatenated. Images are divided by 255, unless `normalize_images` is false.
     """
 
     def __init__(self, space: spaces.Space[Any], normalize_images: bool = True) -> None:
@@ -43,7 +43,7 @@ class ObservationCodec:
         parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
         #: Numbers per observation.
         self.dim = sum(get_flattened_obs_dim(part) for part in parts)
-        #: Whether flattening and a cast are all it takes.
+        #: Whether encoding is only flattening and a cast.
         self.plain = isinstance(space, spaces.Box) and not self._is_scaled()
 
     def _is_scaled(self) -> bool:
@@ -83,7 +83,7 @@ class ObservationCodec:
         return self._array(rows)
 
     def _array(self, rows: np.ndarray) -> np.ndarray:
-        """`observations` of a space that is no dictionary."""
+        """The same for a space that is no dictionary."""
         space = self.space
         if isinstance(space, spaces.Discrete):
             choice: np.ndarray = rows.argmax(axis=1)

@@ -13,7 +13,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, TrainFr
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit as Unit
 from typing_extensions import Self, Unpack
 
-from stac_bench.agent import RustAgent, alias, lent
+from stac_bench.agent import RustAgent, policy_attr, synced_property
 from stac_bench.keywords import (
     DDPGKeywords,
     OffPolicySettings,
@@ -24,7 +24,7 @@ from stac_bench.keywords import (
     STSACKeywords,
     TargetPolicy,
 )
-from stac_bench.replay import LiveReplay, adopt
+from stac_bench.replay import SyncedReplay, attach
 from stac_bench.rollouts import Result, Rollouts
 
 #: Keys of the leader's update, and of every off-policy agent, with their defaults.
@@ -56,7 +56,7 @@ COMMON = {
 class OffPolicyRollouts(Rollouts["RustOffPolicy"]):
     """Rollouts of `train_freq` steps or episodes."""
 
-    def begin(self) -> None:
+    def read_settings(self) -> None:
         model = self.model
         self.frequency, self.unit = model._train_frequency()
         if self.frequency < 1:
@@ -72,7 +72,7 @@ class OffPolicyRollouts(Rollouts["RustOffPolicy"]):
         }
 
     def noise(self) -> np.ndarray | None:
-        """What is added to the actions of one step, in units of their half ranges."""
+        """Added to the actions of one step, in units of half their ranges; None for nothing."""
         if self.action_noise is None:
             return None
         shape = (self.model.n_envs, *self.model.action_space.shape)
@@ -85,7 +85,7 @@ class OffPolicyRollouts(Rollouts["RustOffPolicy"]):
     def complete(self) -> bool:
         return (self.steps if self.unit == Unit.STEP else self.episodes) >= self.frequency
 
-    def due(self) -> int:
+    def updates_due(self) -> int:
         model = self.model
         if model.num_timesteps <= model.learning_starts:
             return 0
@@ -104,14 +104,15 @@ class OffPolicyRollouts(Rollouts["RustOffPolicy"]):
 class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
     """An off-policy class of Stable-Baselines3 that learns in Rust.
 
-    The memory that learns is Rust's; `model.replay_buffer` is a Stable-Baselines3 buffer on top.
+    Updates sample the Rust replay memory. `model.replay_buffer` is a Stable-Baselines3 buffer that
+    is copied from it when read, and copied back when changed.
     """
 
     action_space: spaces.Box
-    actor = alias("actor")
-    critic = alias("critic")
-    critic_target = alias("critic_target")
-    watched: ClassVar[tuple[str, ...]] = (
+    actor = policy_attr("actor")
+    critic = policy_attr("critic")
+    critic_target = policy_attr("critic_target")
+    setting_attributes: ClassVar[tuple[str, ...]] = (
         "gamma",
         "tau",
         "batch_size",
@@ -127,7 +128,7 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
         _init_setup_model: bool = True,
         **kwargs: Any,
     ) -> None:
-        own = self._take_own(kwargs)
+        own = self._pop_own_keywords(kwargs)
         create: Any = super().__init__  # of a subclass, which takes None and `_init_setup_model`
         create(policy, env, *args, _init_setup_model=False, **kwargs)
         self.__dict__.update(own)
@@ -140,12 +141,12 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
         if self.replay_buffer_class not in (None, ReplayBuffer, DictReplayBuffer):
             name = self.replay_buffer_class.__name__
             raise ValueError(f"replay_buffer_class={name}: it must be ReplayBuffer")
-        # A buffer that saves memory cannot tell cut episodes; the Rust memory, which learns, can.
+        # With `optimize_memory_usage` the buffer cannot mark truncated episodes; Rust's can.
         saves = self.optimize_memory_usage
         if not (saves or self.replay_buffer_kwargs.get("handle_timeout_termination", True)):
             raise ValueError(
                 "replay_buffer_kwargs: handle_timeout_termination=False: it must be True, since"
-                " episodes that were cut go on in the memory"
+                " updates always bootstrap from truncated episodes"
             )
         policy = self.__dict__["_policy"]
         actor, critic = policy.actor_kwargs["net_arch"], policy.critic_kwargs["net_arch"]
@@ -159,11 +160,11 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
         frequency, unit = self._train_frequency()
         return {
             **own,
-            "train_freq": [frequency, unit.value],  # `rollouts` says when; this, how long they are
+            "train_freq": [frequency, unit.value],
             "gamma": self.gamma,
             "tau": self.tau,
             "batch_size": self.batch_size,
-            # Stable-Baselines3 shares the memory out among the environments.
+            # `buffer_size` of the buffer is per environment.
             "buffer_size": self.__dict__["replay_buffer"].buffer_size * self.n_envs,
             "device": "cuda" if self.device.type == "cuda" else "cpu",
             "policy_kwargs": {
@@ -177,7 +178,7 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
         return [policy.actor.optimizer, policy.critic.optimizer]
 
     def policy_scale(self, actions: np.ndarray) -> np.ndarray:
-        """Actions in units of `[-1, 1]`, as the replay buffer has them."""
+        """Actions scaled to `[-1, 1]`, as the replay buffer stores them."""
         low, high = self.action_space.low, self.action_space.high
         scaled: np.ndarray = 2.0 * ((actions - low) / (high - low)) - 1.0
         return scaled
@@ -185,10 +186,10 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
     def _train_frequency(self) -> TrainFreq:
         """`train_freq` as a number and a unit."""
         self._convert_train_freq()
-        return cast(TrainFreq, self.train_freq)  # declared as it is given
+        return cast(TrainFreq, self.train_freq)  # declared with the type of the keyword
 
     def train(self, gradient_steps: int, batch_size: int = 0) -> None:
-        """Updates are the Rust loop's, which makes them while `learn` runs."""
+        """Raises: the Rust loop makes the updates, inside `learn`."""
         raise NotImplementedError("call learn(): updates happen in Rust, between its steps")
 
     def learn(
@@ -220,33 +221,33 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
         callback.on_training_end()
         return self
 
-    # -- the memory --------------------------------------------------------------------------
+    # -- the replay memory -------------------------------------------------------------------
 
     @property
     def replay_buffer(self) -> ReplayBuffer | None:
-        """The memory as a Stable-Baselines3 buffer, which shows what it holds and takes changes."""
+        """The Rust memory as a Stable-Baselines3 buffer; changes to it reach the Rust memory."""
         return self.__dict__.get("replay_buffer")
 
     @replay_buffer.setter
     def replay_buffer(self, buffer: ReplayBuffer | None) -> None:
         old = self.__dict__.get("replay_buffer")
-        if isinstance(old, LiveReplay) and old is not buffer:
+        if isinstance(old, SyncedReplay) and old is not buffer:
             old.pull()
             old._owner = None
-        self.__dict__["replay_buffer"] = buffer if buffer is None else adopt(buffer, self)
+        self.__dict__["replay_buffer"] = buffer if buffer is None else attach(buffer, self)
 
-    def _settle(self) -> None:
-        super()._settle()
+    def _push_changes(self) -> None:
+        super()._push_changes()
         buffer = self.__dict__["replay_buffer"]
         if buffer is None:
             raise ValueError("the model has no replay buffer: load one, or make a new model")
-        if buffer._written:
-            self._build()  # it may have another size
-            buffer.settle()
+        if buffer._may_be_newer:
+            self._build()  # the buffer may have another size
+            buffer.push_changes()
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self.replay_buffer = self.__dict__["replay_buffer"]  # one from a zip is not ours yet
+        self.replay_buffer = self.__dict__["replay_buffer"]  # one from a zip is not attached yet
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -273,7 +274,7 @@ class DDPG(RustOffPolicy, sb3.DDPG):
     """
 
     own_defaults: ClassVar[dict[str, Any]] = {**COMMON, "noise_std": 0.0, "target_policy": "target"}
-    actor_target = alias("actor_target")
+    actor_target = policy_attr("actor_target")
     noise_std: float
     target_policy: TargetPolicy
 
@@ -302,11 +303,16 @@ class SAC(RustOffPolicy, sb3.SAC):
     """
 
     own_defaults: ClassVar[dict[str, Any]] = dict(COMMON)
-    watched: ClassVar[tuple[str, ...]] = (
-        *(*RustOffPolicy.watched, "ent_coef", "target_entropy", "target_update_interval"),
+    setting_attributes: ClassVar[tuple[str, ...]] = (
+        *(
+            *RustOffPolicy.setting_attributes,
+            "ent_coef",
+            "target_entropy",
+            "target_update_interval",
+        ),
         *("sde_sample_freq", "use_sde_at_warmup"),
     )
-    log_ent_coef = lent("log_ent_coef")
+    log_ent_coef = synced_property("log_ent_coef")
 
     def __init__(
         self,
@@ -358,8 +364,8 @@ class SAC(RustOffPolicy, sb3.SAC):
         return [*super()._excluded_save_params(), "_log_ent_coef"]
 
 
-class Leads(SolverSettings, RustOffPolicy):
-    """Mixed in before a baseline, gives it a leader (Zheng et al., 2022)."""
+class LeaderMixin(SolverSettings, RustOffPolicy):
+    """Mixin for a baseline: gives it a leader (Zheng et al., 2022)."""
 
     leader: Role
 
@@ -369,7 +375,7 @@ class Leads(SolverSettings, RustOffPolicy):
         return f"st{super()._algorithm()}-{self.leader[0]}l"
 
 
-class STDDPG(Leads, DDPG):
+class STDDPG(LeaderMixin, DDPG):
     """Stackelberg DDPG: the leader follows its total derivative.
 
     Takes the keywords of `DDPG`, and these:
@@ -406,7 +412,7 @@ class STDDPG(Leads, DDPG):
         super().__init__(policy, env, *args, **kwargs)  # type: ignore[misc]
 
 
-class STSAC(Leads, SAC):
+class STSAC(LeaderMixin, SAC):
     """Stackelberg SAC. Takes the keywords of `SAC`, and those of a leader as `STDDPG` does."""
 
     own_defaults: ClassVar[dict[str, Any]] = {

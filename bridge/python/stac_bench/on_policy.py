@@ -20,30 +20,30 @@ from stac_bench.keywords import (
     STACKeywords,
     Surrogate,
 )
-from stac_bench.live import Live, live_class
 from stac_bench.observations import Observations, concatenate
 from stac_bench.off_policy import LEADER
 from stac_bench.rollouts import Result, Rollouts
+from stac_bench.synced import SyncedBuffer, synced_class
 
-#: What a rollout buffer has only once it is filled.
+#: Attributes of a rollout buffer that are computed when one of them is read.
 COLUMNS = (
     *("observations", "actions", "rewards", "episode_starts", "values", "log_probs"),
     *("advantages", "returns", "pos", "full"),
 )
-#: Keywords of `stable_baselines3.A2C` that mean nothing here.
+#: Keywords of `stable_baselines3.A2C` that have no meaning here.
 FOREIGN = (
     *("vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop"),
     *("rollout_buffer_class", "rollout_buffer_kwargs"),
 )
 
 
-class LiveRollout(Live, RolloutBuffer):
-    """Mixed in before a class of rollout buffers, is filled when somebody looks."""
+class SyncedRollout(SyncedBuffer, RolloutBuffer):
+    """Mixin for a rollout buffer: fills it when it is read, at most once per rollout."""
 
-    own = ("_fill",)
+    extra_attributes = ("_fill",)
     _fill: Callable[[], None] | None = None
 
-    def look(self, name: str) -> None:
+    def before_read(self, name: str) -> None:
         fill, self._fill = self._fill, None
         if fill is not None:
             fill()
@@ -53,15 +53,15 @@ class OnPolicyRollouts(Rollouts["AC"]):
     """Rollouts of `n_steps` steps."""
 
     iterations = 0
-    #: Of each step: observations, rewards, whether an episode starts, `infos` of those that end.
-    kept: list[tuple[Observations, np.ndarray, np.ndarray, list[dict[str, Any] | None]]]
+    #: Per step: observations, rewards, episode starts, and `infos` of the episodes that ended.
+    recorded: list[tuple[Observations, np.ndarray, np.ndarray, list[dict[str, Any] | None]]]
 
-    def begin(self) -> None:
-        model, self.kept = self.model, []
-        if not isinstance(model.rollout_buffer, LiveRollout):
+    def read_settings(self) -> None:
+        model, self.recorded = self.model, []
+        if not isinstance(model.rollout_buffer, SyncedRollout):
             kind = type(model.rollout_buffer)
-            model.rollout_buffer.__class__ = live_class(LiveRollout, kind, COLUMNS)
-        self.buffer = cast(LiveRollout, model.rollout_buffer)
+            model.rollout_buffer.__class__ = synced_class(SyncedRollout, kind, COLUMNS)
+        self.buffer = cast(SyncedRollout, model.rollout_buffer)
         self.buffer.buffer_size = self.length = model.n_steps
         self.buffer.reset()
         self.locals |= {"n_rollout_steps": self.length, "rollout_buffer": self.buffer}
@@ -70,23 +70,25 @@ class OnPolicyRollouts(Rollouts["AC"]):
         several = super().step_locals(actions, result)
         return {**several, "clipped_actions": actions, "n_steps": self.steps - 1}
 
-    def keep(self, rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
+    def record_step(
+        self, rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]
+    ) -> None:
         model = self.model
         assert model._last_obs is not None and model._last_episode_starts is not None
         ends = [info if done else None for info, done in zip(infos, dones, strict=True)]
-        self.kept.append((model._last_obs, rewards, model._last_episode_starts, ends))
+        self.recorded.append((model._last_obs, rewards, model._last_episode_starts, ends))
 
     def complete(self) -> bool:
         return self.steps >= self.length
 
-    def finish(self) -> None:
+    def before_rollout_end(self) -> None:
         self.buffer._fill = self.fill_buffer
         self.callback.update_locals(self.locals)
 
-    def due(self) -> int:
+    def updates_due(self) -> int:
         if self.model.num_timesteps >= self.total:
-            self.buffer.look("pos")  # the last one is there after `learn`
-        self.buffer._fill = None  # the update changes what it would be filled with
+            self.buffer.before_read("pos")  # filled now, to be there after `learn`
+        self.buffer._fill = None  # after the update, values would be those of another policy
         self.iterations += 1
         if self.log_interval is not None and self.iterations % self.log_interval == 0:
             self.model.dump_logs(self.iterations)
@@ -94,23 +96,23 @@ class OnPolicyRollouts(Rollouts["AC"]):
 
     @th.no_grad()
     def fill_buffer(self) -> None:
-        """Fills `model.rollout_buffer` as `collect_rollouts` does, with one pass of the policy."""
+        """Fills the buffer as `collect_rollouts` does, with one forward pass of the policy."""
         model, buffer = self.model, self.buffer
         last_obs, last_starts = model._last_obs, model._last_episode_starts
         assert last_obs is not None and last_starts is not None
         model._sync()
         policy, n = model.__dict__["_policy"], model.n_envs
-        # Environment after environment, but for the policy step after step.
+        # Rust's rows are ordered by environment, the policy's by step.
         actions = self.agent.drawn().reshape(n, self.steps, -1).swapaxes(0, 1)
         actions = np.ascontiguousarray(actions, dtype=model.action_space.dtype)
-        obs = concatenate([kept[0] for kept in self.kept])
+        obs = concatenate([kept[0] for kept in self.recorded])
         drawn = actions.reshape((self.steps * n, -1) if model.action_space.shape else -1)
         values, log_probs, _ = policy.evaluate_actions(
             obs_as_tensor(obs, model.device), th.as_tensor(drawn, device=model.device)
         )
         values, log_probs = values.reshape(self.steps, n), log_probs.reshape(self.steps, n)
         add: Any = buffer.add  # of a `DictRolloutBuffer` it takes dictionaries
-        for t, (seen, rewards, starts, ends) in enumerate(self.kept):
+        for t, (seen, rewards, starts, ends) in enumerate(self.recorded):
             rewards = rewards.copy()
             for i, info in enumerate(ends):
                 if info is not None and info.get("TimeLimit.truncated", False):
@@ -155,7 +157,7 @@ class AC(SolverSettings, RustAgent, sb3.A2C):
     critic: CriticKind
     surrogate: Surrogate
     step_match: bool
-    watched = ("gamma", "gae_lambda", "normalize_advantage", "ent_coef")
+    setting_attributes = ("gamma", "gae_lambda", "normalize_advantage", "ent_coef")
 
     def __init__(
         self,
@@ -169,7 +171,7 @@ class AC(SolverSettings, RustAgent, sb3.A2C):
             raise TypeError(f"{type(self).__name__} has no {', '.join(foreign)}")
         keywords: dict[str, Any] = {"use_rms_prop": False, **kwargs}
         set_up = keywords.pop("_init_setup_model", True)
-        own = self._take_own(keywords)
+        own = self._pop_own_keywords(keywords)
         create: Any = super().__init__  # takes None and any policy
         create(policy, env, *args, _init_setup_model=False, **keywords)
         self.__dict__.update(own)
@@ -214,7 +216,7 @@ class AC(SolverSettings, RustAgent, sb3.A2C):
         return [self.__dict__["_policy"].optimizer]
 
     def train(self) -> None:
-        """Updates are the Rust loop's, which makes them while `learn` runs."""
+        """Raises: the Rust loop makes the updates, inside `learn`."""
         raise NotImplementedError("call learn(): updates happen in Rust, between its steps")
 
     def learn(

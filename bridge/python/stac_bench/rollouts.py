@@ -1,4 +1,4 @@
-"""What Stable-Baselines3 does around the steps of a rollout, for a loop that runs in Rust."""
+"""The bookkeeping and callbacks of Stable-Baselines3's `collect_rollouts`, for the Rust loop."""
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -18,10 +18,10 @@ Result = tuple[Observations, np.ndarray, np.ndarray, list[dict[str, Any]]]
 
 
 class Rollouts(Generic[Model]):
-    """Called by the Rust loop where `collect_rollouts` and `learn` of Stable-Baselines3 stand.
+    """What the Rust loop calls in place of `collect_rollouts`.
 
-    The order is theirs: `step` after each step of the environments, before it is stored; `end`
-    after the last of a rollout; then the updates; then `start`.
+    `step` is called after each step of the environments, before it is stored. `end` is called after
+    the last step of a rollout. The updates follow, then `start`. This is Stable-Baselines3's order.
     """
 
     def __init__(
@@ -43,47 +43,49 @@ class Rollouts(Generic[Model]):
         self.base_updates = model._n_updates - self.agent.updates
         self.start()
 
-    def begin(self) -> None:
-        """Reads the settings that hold for the rollout."""
+    def read_settings(self) -> None:
+        """Reads the settings for the next rollout."""
         raise NotImplementedError
 
     def complete(self) -> bool:
         """Whether the rollout has all its steps."""
         raise NotImplementedError
 
-    def due(self) -> int:
-        """How many updates follow the rollout."""
+    def updates_due(self) -> int:
+        """The number of updates after the rollout."""
         raise NotImplementedError
 
     def episode_ended(self, index: int) -> None:
         """Environment `index` finished an episode."""
 
-    def keep(self, rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
-        """Keeps what the rollout's end needs of a step from `model._last_obs`."""
+    def record_step(
+        self, rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]
+    ) -> None:
+        """Called with each step from `model._last_obs`."""
 
-    def finish(self) -> None:
-        """What is done before callbacks learn of the rollout's end."""
+    def before_rollout_end(self) -> None:
+        """Called before `on_rollout_end` of the callbacks."""
 
     def step_locals(self, actions: np.ndarray, result: Result) -> dict[str, Any]:
-        """Locals of one step."""
+        """The `locals` that callbacks see after one step."""
         new_obs, rewards, dones, infos = result
         names = {"actions": actions, "new_obs": new_obs, "rewards": rewards, "dones": dones}
         return {**names, "infos": infos}
 
     def start(self) -> bool:
-        """Begins a rollout, unless there were steps enough. Returns whether there is one."""
+        """Starts a rollout, unless all steps are done. Returns whether it did."""
         self.count_updates()
         if self.model.num_timesteps >= self.total:
             return False
         self.steps = self.episodes = 0
-        self.begin()
+        self.read_settings()
         self.callback.on_rollout_start()
-        self.model._settle()
-        self.model._follow_settings()
+        self.model._push_changes()
+        self.model._apply_settings()
         return True
 
     def step(self, actions: np.ndarray, *result: Unpack[Result]) -> bool | None:
-        """Returns whether the rollout is complete; none to stop, with nothing stored."""
+        """Returns whether the rollout is complete, or None to stop without storing the step."""
         model, (new_obs, rewards, dones, infos) = self.model, result
         model.num_timesteps += self.env.num_envs
         self.steps += 1
@@ -91,13 +93,13 @@ class Rollouts(Generic[Model]):
         self.locals["num_collected_steps"] = self.steps
         self.locals["num_collected_episodes"] = self.episodes
         self.callback.update_locals(self.locals)
-        goes_on = self.callback.on_step()
-        model._settle()
-        if not goes_on:
+        should_continue = self.callback.on_step()
+        model._push_changes()
+        if not should_continue:
             return None
 
         model._update_info_buffer(infos, dones)
-        self.keep(rewards, dones, infos)
+        self.record_step(rewards, dones, infos)
         model._last_obs, model._last_episode_starts = new_obs, dones
         if model._vec_normalize_env is not None:
             model._last_original_obs = model._vec_normalize_env.get_original_obs()
@@ -110,15 +112,15 @@ class Rollouts(Generic[Model]):
         return self.complete()
 
     def end(self) -> int:
-        """Ends a rollout that is stored. Returns how many updates to make."""
-        self.finish()
+        """Ends a rollout whose steps are all stored. Returns how many updates to make."""
+        self.before_rollout_end()
         self.callback.on_rollout_end()
-        self.model._settle()
-        self.model._follow_settings()
-        return self.due()
+        self.model._push_changes()
+        self.model._apply_settings()
+        return self.updates_due()
 
     def count_updates(self) -> None:
-        """Says in `model._n_updates` how many updates there were."""
+        """Brings `model._n_updates` up to date."""
         model = self.model
         updates = self.base_updates + self.agent.updates
         if updates != model._n_updates:
