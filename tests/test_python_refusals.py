@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import stac_bench
 import torch as th
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
-from stac_bench import AC, DDPG, SAC, STAC, STDDPG, STSAC
+from stac_bench import AC, DDPG, SAC, STAC, STDDPG, STSAC, DivergedError
 from test_python import QUICK, Short
 
 
@@ -21,6 +22,18 @@ def test_nan_rewards_raise_value_error_and_leave_the_model_usable():
     with pytest.raises(ValueError, match=r"reward of NaN at step 60"):
         model.learn(100)
     assert np.isfinite(model.predict(np.zeros((1, 2), np.float32))[0]).all()
+
+
+@pytest.mark.parametrize("kind", [DDPG, STSAC, AC])
+def test_a_divergence_has_an_exception_of_its_own(kind):
+    model = kind("MlpPolicy", Short(), learning_rate=1e30, seed=0)
+    with pytest.raises(
+        DivergedError, match=r"non-finite at update .*lower `learning_rate`"
+    ) as info:
+        model.learn(300)
+    assert isinstance(info.value, RuntimeError) and not isinstance(info.value, ValueError)
+    again = pickle.loads(pickle.dumps(info.value))
+    assert type(again) is stac_bench.DivergedError and again.args == info.value.args
 
 
 def test_an_environments_exception_comes_through_as_it_is():

@@ -4,6 +4,13 @@ use agents::Error;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+pyo3::create_exception!(
+    stac_bench,
+    DivergedError,
+    PyRuntimeError,
+    "Weights, gradients or losses are no longer finite: training cannot go on."
+);
+
 /// Translates an exception raised while `during` was going on.
 pub(crate) fn translate(py: Python<'_>, error: &PyErr, during: &'static str) -> Error {
     if error.is_instance_of::<PyKeyboardInterrupt>(py) {
@@ -28,11 +35,12 @@ pub(crate) fn passing<T>(f: impl FnOnce(Python<'_>) -> PyResult<T>) -> agents::R
     Python::attach(f).map_err(|error| Error::Observer(Box::new(error)))
 }
 
-/// What Python raises for `error`: the exception it was, `ValueError` for what the user gave or the
-/// environment returned, `RuntimeError` otherwise.
+/// What Python raises for `error`: the exception it was, `DivergedError` where training diverged,
+/// `ValueError` for what the user gave or the environment returned, `RuntimeError` otherwise.
 pub fn exception(error: Error) -> PyErr {
     match error {
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
+        Error::Diverged { .. } => DivergedError::new_err(error.to_string()),
         Error::Torch(_) | Error::Env { .. } => PyRuntimeError::new_err(error.to_string()),
         Error::Observer(inner) => match inner.downcast::<PyErr>() {
             Ok(error) => *error,

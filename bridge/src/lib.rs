@@ -12,7 +12,7 @@ mod vec_env;
 
 pub use agent::PyAgent;
 pub use env::{EnvOptions, GymEnv, Video};
-pub use error::exception;
+pub use error::{DivergedError, exception};
 pub use interpreter::{
     Signals, check_signals, executable, handle_interrupts, host, initialize, site_packages,
     versions,

@@ -44,6 +44,7 @@ fn main(py: Python<'_>, arguments: Vec<String>) -> u8 {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     bridge::host();
     module.add_class::<bridge::PyAgent>()?;
+    module.add("DivergedError", module.py().get_type::<bridge::DivergedError>())?;
     module.add_function(wrap_pyfunction!(libtorch, module)?)?;
     module.add_function(wrap_pyfunction!(algorithms, module)?)?;
     module.add_function(wrap_pyfunction!(environments, module)?)?;

@@ -16,6 +16,9 @@ def environments(algo: str) -> list[str]: ...
 def settings(algo: str, env: str) -> str: ...
 def main(arguments: Sequence[str]) -> int: ...
 
+class DivergedError(RuntimeError):
+    """Weights, gradients or losses are no longer finite: training cannot go on."""
+
 class Agent:
     def __new__(
         cls,
