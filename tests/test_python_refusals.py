@@ -61,7 +61,8 @@ def test_a_callbacks_exception_comes_through_as_it_is():
         (DDPG, {"replay_buffer_kwargs": {"handle_timeout_termination": False}}, "handle_timeout"),
         (DDPG, {"policy_kwargs": {"net_arch": {"pi": [8], "qf": [9]}}}, "net_arch"),
         (DDPG, {"policy_kwargs": {"activation_fn": "gelu"}}, "gelu"),
-        (STDDPG, {"leader": "referee"}, "referee"),
+        (STDDPG, {"leader": "referee"}, "referee.*actor or critic"),
+        (STDDPG, {"leader": None}, "leader"),
         (STDDPG, {"solver": "magic"}, "magic"),
         (STDDPG, {"leader": "critic", "solver": "woodbury"}, "woodbury"),
         (STDDPG, {"target_policy": "target"}, "target_policy"),
@@ -101,6 +102,9 @@ def test_policy_keywords_at_what_they_are_here_are_taken():
 def test_unknown_keywords_are_type_errors_that_name_them(kind):
     with pytest.raises(TypeError, match="lamda"):
         kind("MlpPolicy", "Pendulum-v1", lamda=1.0)
+    if "leader" not in kind.own_defaults:
+        with pytest.raises(TypeError, match="leader"):
+            kind("MlpPolicy", "Pendulum-v1", leader="actor")
     with pytest.raises(TypeError, match="n_actors"):
         kind("MlpPolicy", "Pendulum-v1", policy_kwargs={"n_actors": 2})
     with pytest.raises(TypeError, match="rollout_buffer_class"):

@@ -12,6 +12,7 @@ from stac_bench import AC, SAC, STAC, STSAC, game_gradients
 QUICK = {
     "seed": 0,
     "learning_starts": 30,
+    "random_steps": 30,
     "batch_size": 16,
     "policy_kwargs": {"net_arch": [16, 16]},
     "use_sde": True,

@@ -1,20 +1,31 @@
 """The mixin that puts a Rust agent behind Stable-Baselines3's interface."""
 
+import inspect
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from typing_extensions import Self
 
 from stac_bench import _native
-from stac_bench.keywords import AgentSettings
+from stac_bench.keywords import AgentSettings, Role, SolverSettings
 from stac_bench.observations import ObservationCodec
 from stac_bench.policies import check_policy
 from stac_bench.rollouts import Rollouts
+from stac_bench.settings import (
+    algorithm_settings,
+    describe,
+    environment_id,
+    led_algorithms,
+    sb3_parameters,
+    signature,
+)
 
 ACTIVATIONS = {"relu": th.nn.ReLU, "tanh": th.nn.Tanh}
 
@@ -31,7 +42,10 @@ def as_json(settings: dict[str, Any]) -> str:
 
 
 def synced_property(name: str) -> Any:
-    """An attribute that is synchronised with the Rust agent when it is read."""
+    """An attribute that is synchronised with the Rust agent when it is read.
+
+    Typed as `Any`, like `policy_attr`: Stable-Baselines3 declares plain attributes.
+    """
 
     def get(self: "RustAgent") -> Any:
         self._sync()
@@ -63,8 +77,20 @@ class RustAgent(AgentSettings, BaseAlgorithm):
     Stable-Baselines3.
     """
 
-    #: Keywords that Stable-Baselines3's class does not have, with their defaults.
+    #: The Rust algorithm, of a Stackelberg class that of its baseline. Mixins have none.
+    algorithm: ClassVar[str] = ""
+    #: The Rust algorithms by leader, None for a baseline.
+    forms: ClassVar[dict[str | None, str]] = {}
+    #: Keywords that Stable-Baselines3's class does not have, with their defaults. `STDDPG` and
+    #: `STSAC` have others where the critic leads: `defaults("critic")`.
     own_defaults: ClassVar[dict[str, Any]] = {}
+    #: Defaults of our own keywords that are not Rust's.
+    changed_defaults: ClassVar[dict[str, Any]] = {}
+    #: Keywords of Stable-Baselines3's class that are always passed, and those that are refused.
+    fixed: ClassVar[dict[str, Any]] = {}
+    foreign: ClassVar[tuple[str, ...]] = ()
+    __signature__: ClassVar[inspect.Signature]
+    rollouts_class: ClassVar[type[Rollouts[Any]]]
     #: Attributes of Stable-Baselines3 that are settings of the Rust agent, too.
     setting_attributes: ClassVar[tuple[str, ...]] = ()
     _agent: "_native.Agent | None" = None
@@ -82,10 +108,53 @@ class RustAgent(AgentSettings, BaseAlgorithm):
     _damping = 1.0
 
     policy = synced_property("policy")
+    preset = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not cls.algorithm:
+            return
+        cls.forms = cls._forms()
+        cls.own_defaults = cls.defaults()
+        own = {**cls.own_defaults, "preset": None}
+        if cls.__module__.startswith("stac_bench."):
+            cls.__doc__ = describe(cls, own)
+        # For `help` and `inspect`. A user's subclass may have a constructor of its own.
+        if cls.__init__ is RustAgent.__init__:
+            cls.__signature__ = signature(cls, own)
+        else:
+            theirs = inspect.signature(cls.__init__)
+            cls.__signature__ = theirs.replace(parameters=[*theirs.parameters.values()][1:])
+
+    @classmethod
+    def _forms(cls) -> dict[str | None, str]:
+        return {None: cls.algorithm}
+
+    @classmethod
+    def defaults(
+        cls, leader: str | None = None, preset: str | None = None, env: str = "default"
+    ) -> dict[str, Any]:
+        """Defaults of our own keywords.
+
+        :param leader: who leads, where there is a choice; None for the actor
+        :param preset: `paper` for the paper's settings
+        :param env: Gymnasium id, since some settings of a preset depend on it
+        """
+        theirs = sb3_parameters(cls)
+        settings = algorithm_settings(cls._form(leader or next(iter(cls.forms))), env, preset)
+        own = {key: value for key, value in settings.items() if key not in theirs}
+        return {**own, **cls.changed_defaults, "threads": 1}
+
+    @classmethod
+    def _form(cls, leader: str | None) -> str:
+        """The name of the Rust algorithm where `leader` leads."""
+        if leader not in cls.forms:
+            raise ValueError(f"leader={leader!r}: it must be {' or '.join(map(str, cls.forms))}")
+        return cls.forms[leader]
 
     def _algorithm(self) -> str:
         """The name of the Rust algorithm."""
-        raise NotImplementedError
+        return self._form(None)
 
     def _settings(self) -> dict[str, Any]:
         """The Rust algorithm's settings."""
@@ -103,8 +172,29 @@ class RustAgent(AgentSettings, BaseAlgorithm):
 
     # -- construction ------------------------------------------------------------------------
 
-    def _pop_own_keywords(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        _init_setup_model: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if foreign := [key for key in self.foreign if key in kwargs]:
+            raise TypeError(f"{type(self).__name__} has no {', '.join(foreign)}")
+        own = self._pop_own_keywords(env, kwargs)
+        create: Any = super().__init__  # of the class that this is mixed into
+        create(policy, env, *args, _init_setup_model=False, **self.fixed, **kwargs)
+        self.__dict__.update(own)
+        if _init_setup_model:
+            self._setup_model()
+
+    def _pop_own_keywords(self, env: GymEnv | str | None, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Removes our own keywords from `kwargs` and returns them, defaults included."""
+        preset = kwargs.pop("preset", None)
+        of_env = environment_id(env) if preset is not None else "default"
+        leader = kwargs.get("leader") if "leader" in self.own_defaults else None
+        defaults = self.defaults(leader, preset, of_env)
         if kwargs.get("policy_kwargs") is not None:
             # A copy: Stable-Baselines3 writes into it.
             policy_kwargs = kwargs["policy_kwargs"] = dict(kwargs["policy_kwargs"])
@@ -116,11 +206,15 @@ class RustAgent(AgentSettings, BaseAlgorithm):
         if kwargs.get("device", "auto") == "auto":
             # Stable-Baselines3 would take a GPU if there is one; the fused engine needs the CPU.
             kwargs["device"] = "cpu"
-        return {name: kwargs.pop(name, value) for name, value in self.own_defaults.items()}
+        own = {name: kwargs.pop(name, value) for name, value in defaults.items()}
+        return {**own, "preset": preset}
 
     def _own_settings(self) -> dict[str, Any]:
         """Settings of the Rust agent that come from our own keywords."""
-        return {name: getattr(self, name) for name in self.own_defaults if name != "threads"}
+        own = {name: getattr(self, name) for name in self.own_defaults if name != "threads"}
+        if own.get("solver", "") is None:
+            own["solver"] = self.defaults(own.get("leader"))["solver"]
+        return own
 
     def _setup_model(self) -> None:
         check_policy(self.policy_class, self.policy_kwargs)
@@ -321,15 +415,38 @@ class RustAgent(AgentSettings, BaseAlgorithm):
 
     # -- learning ----------------------------------------------------------------------------
 
-    def _train_in_rust(
+    def train(self, *args: Any, **kwargs: Any) -> None:
+        """Raises: the Rust loop makes the updates, inside `learn`."""
+        raise NotImplementedError("call learn(): updates happen in Rust, between its steps")
+
+    def _learn(
         self,
-        rollouts: Rollouts[Any],
-        noise: Callable[[], np.ndarray | None] | None = None,
-        normalizer: VecNormalize | None = None,
-    ) -> None:
+        total_timesteps: int,
+        callback: MaybeCallback,
+        log_interval: int | None,
+        tb_log_name: str | None,
+        reset_num_timesteps: bool,
+        progress_bar: bool,
+    ) -> Self:
+        """`learn`, whose defaults differ from class to class."""
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps,
+            callback,
+            reset_num_timesteps,
+            tb_log_name or type(self).__name__,
+            progress_bar,
+        )
+        callback.on_training_start(locals(), globals())
+        if self.num_timesteps < total_timesteps:
+            self._build()
+            self._train_in_rust(self.rollouts_class(self, callback, total_timesteps, log_interval))
+        callback.on_training_end()
+        return self
+
+    def _train_in_rust(self, rollouts: Rollouts[Any]) -> None:
         """Runs the Rust training loop until `rollouts` ends it."""
         assert self.env is not None
-        agent = self._build()
+        agent, normalizer = self._build(), rollouts.normalizer
         self._may_have_changed = self._learning = True
         self._push_changes()
         threads = th.get_num_threads()
@@ -343,7 +460,7 @@ class RustAgent(AgentSettings, BaseAlgorithm):
                 self.threads,
                 encode=None if self._codec.plain else self._codec.rows,
                 normalizer=normalizer,
-                noise=noise,
+                noise=rollouts.noise,
             )
         finally:
             th.set_num_threads(threads)
@@ -368,3 +485,19 @@ class RustAgent(AgentSettings, BaseAlgorithm):
         """Writes Stable-Baselines3's metrics, and ours, averaged since the last call."""
         self._record_metrics()
         super().dump_logs(*args)
+
+
+class LeaderMixin(SolverSettings, RustAgent):
+    """Mixin for a baseline: gives it a leader (Zheng et al., 2022)."""
+
+    leader: Role
+    #: The leader, in a class that has no choice.
+    only_leader: ClassVar[str | None] = None
+
+    @classmethod
+    def _forms(cls) -> dict[str | None, str]:
+        forms, only = led_algorithms(cls.algorithm), cls.only_leader
+        return forms if only is None else {only: forms[only]}
+
+    def _algorithm(self) -> str:
+        return self._form(self.leader)

@@ -1,6 +1,7 @@
 """DDPG, SAC and their Stackelberg forms."""
 
-from typing import Any, ClassVar, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import stable_baselines3 as sb3
@@ -11,46 +12,20 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, TrainFreq
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit as Unit
+from stable_baselines3.common.vec_env import VecNormalize
 from typing_extensions import Self, Unpack
 
-from stac_bench.agent import RustAgent, policy_attr, synced_property
+from stac_bench.agent import LeaderMixin, RustAgent, policy_attr, synced_property
 from stac_bench.keywords import (
     DDPGKeywords,
     OffPolicySettings,
-    Role,
     SACKeywords,
-    SolverSettings,
     STDDPGKeywords,
     STSACKeywords,
     TargetPolicy,
 )
 from stac_bench.replay import SyncedReplay, attach
 from stac_bench.rollouts import Result, Rollouts
-
-#: Keys of the leader's update, and of every off-policy agent, with their defaults.
-LEADER = {
-    "leader": "actor",
-    "solver": None,
-    "curvature": "hessian",
-    "lam": None,
-    "lam_decay": "none",
-    "cg_iterations": 10,
-    "cg_tolerance": 1e-6,
-    "solver_rank": 10,
-    "curvature_stop": True,
-    "warm_start": False,
-    "norm_ratio_clamp": None,
-    "independent_minibatches": False,
-}
-COMMON = {
-    "critic_learning_rate": None,
-    "random_steps": None,
-    "optimizer": "adam",
-    "update_order": "sequential",
-    "unroll": 1,
-    "engine": "auto",
-    "threads": 1,
-}
 
 
 class OffPolicyRollouts(Rollouts["RustOffPolicy"]):
@@ -71,8 +46,16 @@ class OffPolicyRollouts(Rollouts["RustOffPolicy"]):
             "replay_buffer": model.replay_buffer,
         }
 
-    def noise(self) -> np.ndarray | None:
-        """Added to the actions of one step, in units of half their ranges; None for nothing."""
+    @property
+    def normalizer(self) -> VecNormalize | None:
+        return self.model._vec_normalize_env
+
+    @property
+    def noise(self) -> Callable[[], np.ndarray | None]:
+        return self.draw_noise
+
+    def draw_noise(self) -> np.ndarray | None:
+        """`action_noise` of each environment, None if there is none."""
         if self.action_noise is None:
             return None
         shape = (self.model.n_envs, *self.model.action_space.shape)
@@ -108,6 +91,7 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
     is copied from it when read, and copied back when changed.
     """
 
+    rollouts_class = OffPolicyRollouts
     action_space: spaces.Box
     actor = policy_attr("actor")
     critic = policy_attr("critic")
@@ -119,21 +103,6 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
         "learning_starts",
         "train_freq",
     )
-
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        _init_setup_model: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        own = self._pop_own_keywords(kwargs)
-        create: Any = super().__init__  # of a subclass, which takes None and `_init_setup_model`
-        create(policy, env, *args, _init_setup_model=False, **kwargs)
-        self.__dict__.update(own)
-        if _init_setup_model:
-            self._setup_model()
 
     def _settings(self) -> dict[str, Any]:
         if self.n_steps != 1:
@@ -153,8 +122,6 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
         if actor != critic:
             raise ValueError(f"net_arch: both networks must have one shape, not {actor}, {critic}")
         own = self._own_settings()
-        if own.get("solver", "") is None:
-            own["solver"] = "woodbury" if own["leader"] == "actor" else "cg"
         if own["random_steps"] is None:
             own["random_steps"] = int(self.learning_starts)
         frequency, unit = self._train_frequency()
@@ -188,10 +155,6 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
         self._convert_train_freq()
         return cast(TrainFreq, self.train_freq)  # declared with the type of the keyword
 
-    def train(self, gradient_steps: int, batch_size: int = 0) -> None:
-        """Raises: the Rust loop makes the updates, inside `learn`."""
-        raise NotImplementedError("call learn(): updates happen in Rust, between its steps")
-
     def learn(
         self,
         total_timesteps: int,
@@ -203,23 +166,17 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
     ) -> Self:
         """Trains for `total_timesteps` environment steps, as in Stable-Baselines3.
 
-        The loop runs in Rust, in the same order. Raises `ValueError` for a NaN reward or
-        observation.
+        The loop runs in Rust, in the same order. Raises `ValueError` for a reward or observation
+        that is NaN, and `DivergedError` where weights or losses are no longer finite.
         """
-        total_timesteps, callback = self._setup_learn(
+        return self._learn(
             total_timesteps,
             callback,
+            log_interval,
+            tb_log_name,
             reset_num_timesteps,
-            tb_log_name or type(self).__name__,
             progress_bar,
         )
-        callback.on_training_start(locals(), globals())
-        if self.num_timesteps < total_timesteps:
-            self._build()
-            rollouts = OffPolicyRollouts(self, callback, total_timesteps, log_interval)
-            self._train_in_rust(rollouts, rollouts.noise, self._vec_normalize_env)
-        callback.on_training_end()
-        return self
 
     # -- the replay memory -------------------------------------------------------------------
 
@@ -257,38 +214,24 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
 class DDPG(RustOffPolicy, sb3.DDPG):
     """Deep deterministic policy gradient (Lillicrap et al., 2016), learning in Rust.
 
-    Takes the keywords of `stable_baselines3.DDPG`, and these:
-
-    :param critic_learning_rate: step size of the critic, where it differs
-    :param noise_std: standard deviation of exploration noise that the Rust loop draws, in units of
-        the action's half range; `action_noise` is added besides
-    :param random_steps: steps with uniformly random actions, `learning_starts` if not given
-    :param optimizer: `adam` or `sgd`
-    :param update_order: `sequential` (the critic first) or `simultaneous`
-    :param target_policy: whose actions the critic's target has, the `target` network's or the
-        `current` ones
-    :param unroll: follower steps per leader step
-    :param engine: `auto`, `autograd` or `fused`
-    :param threads: that compute gradients; results depend on their number in the last digits
-    :param device: `cpu`, which `auto` is here, or `cuda` (with `engine="autograd"`)
+    Takes the keywords of `stable_baselines3.DDPG`, with its defaults, and those below, with the
+    defaults of `stac-bench`. `device="auto"` is the CPU; `cuda` needs `engine="autograd"`.
     """
 
-    own_defaults: ClassVar[dict[str, Any]] = {**COMMON, "noise_std": 0.0, "target_policy": "target"}
+    algorithm = "ddpg"
     actor_target = policy_attr("actor_target")
     noise_std: float
     target_policy: TargetPolicy
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        **kwargs: Unpack[DDPGKeywords],
-    ) -> None:
-        super().__init__(policy, env, *args, **kwargs)
+    if TYPE_CHECKING:
 
-    def _algorithm(self) -> str:
-        return "ddpg"
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[DDPGKeywords],
+        ) -> None: ...
 
     def _acts_alike(self, deterministic: bool) -> bool:
         return True
@@ -297,12 +240,12 @@ class DDPG(RustOffPolicy, sb3.DDPG):
 class SAC(RustOffPolicy, sb3.SAC):
     """Soft actor-critic (Haarnoja et al., 2018), learning in Rust.
 
-    Takes the keywords of `stable_baselines3.SAC`, and those of `DDPG` but for `noise_std` and
-    `target_policy`. `target_update_interval` counts all updates, not those of one round alone.
-    With `use_sde`, `engine="auto"` is `autograd`.
+    Takes the keywords of `stable_baselines3.SAC`, with its defaults, and those below, with the
+    defaults of `stac-bench`. `target_update_interval` counts all updates, not those of one round
+    alone. With `use_sde`, `engine="auto"` is `autograd`. `device` is as for `DDPG`.
     """
 
-    own_defaults: ClassVar[dict[str, Any]] = dict(COMMON)
+    algorithm = "sac"
     setting_attributes: ClassVar[tuple[str, ...]] = (
         *(
             *RustOffPolicy.setting_attributes,
@@ -314,17 +257,15 @@ class SAC(RustOffPolicy, sb3.SAC):
     )
     log_ent_coef = synced_property("log_ent_coef")
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        **kwargs: Unpack[SACKeywords],
-    ) -> None:
-        super().__init__(policy, env, *args, **kwargs)
+    if TYPE_CHECKING:
 
-    def _algorithm(self) -> str:
-        return "sac"
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[SACKeywords],
+        ) -> None: ...
 
     def _settings(self) -> dict[str, Any]:
         auto = isinstance(self.ent_coef, str) and self.ent_coef.startswith("auto")
@@ -364,68 +305,39 @@ class SAC(RustOffPolicy, sb3.SAC):
         return [*super()._excluded_save_params(), "_log_ent_coef"]
 
 
-class LeaderMixin(SolverSettings, RustOffPolicy):
-    """Mixin for a baseline: gives it a leader (Zheng et al., 2022)."""
-
-    leader: Role
-
-    def _algorithm(self) -> str:
-        if self.leader not in ("actor", "critic"):
-            raise ValueError(f"leader={self.leader!r}: it must be actor or critic")
-        return f"st{super()._algorithm()}-{self.leader[0]}l"
-
-
 class STDDPG(LeaderMixin, DDPG):
     """Stackelberg DDPG: the leader follows its total derivative.
 
-    Takes the keywords of `DDPG`, and these:
-
-    :param leader: `actor` or `critic`
-    :param solver: `woodbury` (default where the actor leads), `cg` (default where the critic
-        leads), `neumann`, `nystrom` or `dense`
-    :param curvature: `hessian` or `gauss_newton`
-    :param lam: damping; 0.1 for `woodbury` and 100 for the others if not given
-    :param lam_decay: `none`, `exponential` or `adaptive`
-    :param cg_iterations: of `cg` and `neumann`, at most
-    :param cg_tolerance: relative residual at which they stop
-    :param solver_rank: rank of `nystrom`'s approximation
-    :param curvature_stop: whether solvers stop where curvature is not positive
-    :param warm_start: whether solvers start from their last solution
-    :param norm_ratio_clamp: bound of the implicit term, in units of the individual gradient
-    :param independent_minibatches: whether each factor has a minibatch of its own
+    Takes the keywords of `stable_baselines3.DDPG`, with its defaults, and those below, with the
+    defaults of `stac-bench`. Where the critic leads, `solver` and `lam` have other defaults: `cg`
+    and 100.
     """
 
-    own_defaults: ClassVar[dict[str, Any]] = {
-        **DDPG.own_defaults,
-        **LEADER,
-        "update_order": "simultaneous",
-        "target_policy": "current",
-    }
+    if TYPE_CHECKING:
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        **kwargs: Unpack[STDDPGKeywords],
-    ) -> None:
-        super().__init__(policy, env, *args, **kwargs)  # type: ignore[misc]
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[STDDPGKeywords],
+        ) -> None: ...
 
 
 class STSAC(LeaderMixin, SAC):
-    """Stackelberg SAC. Takes the keywords of `SAC`, and those of a leader as `STDDPG` does."""
+    """Stackelberg SAC: the leader follows its total derivative.
 
-    own_defaults: ClassVar[dict[str, Any]] = {
-        **SAC.own_defaults,
-        **LEADER,
-        "update_order": "simultaneous",
-    }
+    Takes the keywords of `stable_baselines3.SAC`, with its defaults, and those below, with the
+    defaults of `stac-bench`. Where the critic leads, `solver` and `lam` have other defaults: `cg`
+    and 100.
+    """
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        **kwargs: Unpack[STSACKeywords],
-    ) -> None:
-        super().__init__(policy, env, *args, **kwargs)  # type: ignore[misc]
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[STSACKeywords],
+        ) -> None: ...

@@ -1,7 +1,7 @@
 """Actor-critic on trajectories, and STAC."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 import stable_baselines3 as sb3
@@ -12,16 +12,14 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from typing_extensions import Self, Unpack
 
-from stac_bench.agent import RustAgent
+from stac_bench.agent import LeaderMixin, RustAgent
 from stac_bench.keywords import (
     ACKeywords,
-    CriticKind,
+    OnPolicySettings,
     SolverSettings,
     STACKeywords,
-    Surrogate,
 )
 from stac_bench.observations import Observations, concatenate
-from stac_bench.off_policy import LEADER
 from stac_bench.rollouts import Result, Rollouts
 from stac_bench.synced import SyncedBuffer, synced_class
 
@@ -29,11 +27,6 @@ from stac_bench.synced import SyncedBuffer, synced_class
 COLUMNS = (
     *("observations", "actions", "rewards", "episode_starts", "values", "log_probs"),
     *("advantages", "returns", "pos", "full"),
-)
-#: Keywords of `stable_baselines3.A2C` that have no meaning here.
-FOREIGN = (
-    *("vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop"),
-    *("rollout_buffer_class", "rollout_buffer_kwargs"),
 )
 
 
@@ -123,63 +116,36 @@ class OnPolicyRollouts(Rollouts["AC"]):
         buffer.compute_returns_and_advantage(last_values, last_starts)
 
 
-class AC(SolverSettings, RustAgent, sb3.A2C):
+class AC(OnPolicySettings, SolverSettings, RustAgent, sb3.A2C):
     """Actor-critic on batches of trajectories (Spinning Up's), learning in Rust.
 
-    Takes the keywords of `stable_baselines3.A2C` but for `vf_coef`, `max_grad_norm` and those of
-    RMSprop and of the rollout buffer, and these:
-
-    :param critic_learning_rate: step size of the critic, where it differs
-    :param critic_steps: critic steps per actor step
-    :param critic: `v` (V(s)); `q` is for `stac-bench`, since policies here hold V(s) alone
-    :param surrogate: `proposition1`, or `reference` for the authors' form
-    :param step_match: whether the gradient takes the length of STAC's total derivative
-    :param optimizer: `adam` or `sgd`
-    :param engine: `auto` or `autograd`
-    :param threads: of libtorch, while the model learns
-    :param device: `cpu`, which `auto` is here, or `cuda`
-
-    and those of a leader as `STDDPG` does.
+    Takes the keywords of `stable_baselines3.A2C`, with its defaults, except `vf_coef`,
+    `max_grad_norm` and those of RMSprop and of the rollout buffer; and those below, with the
+    defaults of `stac-bench`. Of these, `optimizer` and `critic_learning_rate` differ from
+    `stac-bench`, since they go with the `learning_rate`, which is Stable-Baselines3's. `device` is
+    as for `DDPG`, `threads` are those of libtorch.
     """
 
-    own_defaults: ClassVar[dict[str, Any]] = {
-        **{key: value for key, value in LEADER.items() if key != "leader"},
-        "critic_learning_rate": None,
-        "critic_steps": 1,
-        "critic": "v",
-        "surrogate": "proposition1",
-        "step_match": False,
-        "optimizer": "adam",
-        "engine": "auto",
-        "threads": 1,
-    }
-    critic_steps: int
-    critic: CriticKind
-    surrogate: Surrogate
-    step_match: bool
+    algorithm = "ac"
+    rollouts_class = OnPolicyRollouts
+    changed_defaults: ClassVar[dict[str, Any]] = {"optimizer": "adam", "critic_learning_rate": None}
+    fixed: ClassVar[dict[str, Any]] = {"use_rms_prop": False}
+    foreign = (
+        *("vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop"),
+        *("rollout_buffer_class", "rollout_buffer_kwargs"),
+    )
     setting_attributes = ("gamma", "gae_lambda", "normalize_advantage", "ent_coef")
+    step_match: bool
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        **kwargs: Unpack[ACKeywords],
-    ) -> None:
-        foreign = [key for key in FOREIGN if key in kwargs]
-        if foreign:
-            raise TypeError(f"{type(self).__name__} has no {', '.join(foreign)}")
-        keywords: dict[str, Any] = {"use_rms_prop": False, **kwargs}
-        set_up = keywords.pop("_init_setup_model", True)
-        own = self._pop_own_keywords(keywords)
-        create: Any = super().__init__  # takes None and any policy
-        create(policy, env, *args, _init_setup_model=False, **keywords)
-        self.__dict__.update(own)
-        if set_up:
-            self._setup_model()
+    if TYPE_CHECKING:
 
-    def _algorithm(self) -> str:
-        return "ac"
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[ACKeywords],
+        ) -> None: ...
 
     def _settings(self) -> dict[str, Any]:
         if self.critic != "v":
@@ -193,11 +159,8 @@ class AC(SolverSettings, RustAgent, sb3.A2C):
             if pi != vf:
                 raise ValueError(f"net_arch: both networks must have one shape, not {pi}, {vf}")
             net_arch = pi
-        own = self._own_settings()
-        if own["solver"] is None:
-            own["solver"] = "cg"
         return {
-            **own,
+            **self._own_settings(),
             "gamma": self.gamma,
             "gae_lambda": self.gae_lambda,
             "normalize_advantage": self.normalize_advantage,
@@ -215,10 +178,6 @@ class AC(SolverSettings, RustAgent, sb3.A2C):
     def _optimizers(self) -> list[th.optim.Optimizer]:
         return [self.__dict__["_policy"].optimizer]
 
-    def train(self) -> None:
-        """Raises: the Rust loop makes the updates, inside `learn`."""
-        raise NotImplementedError("call learn(): updates happen in Rust, between its steps")
-
     def learn(
         self,
         total_timesteps: int,
@@ -231,39 +190,34 @@ class AC(SolverSettings, RustAgent, sb3.A2C):
         """Trains for `total_timesteps` environment steps, as in Stable-Baselines3.
 
         The loop runs in Rust, in the same order. `rollout_buffer` is filled when a rollout ends.
-        Raises `ValueError` for a NaN reward or observation.
+        Raises `ValueError` for a reward or observation that is NaN, and `DivergedError` where
+        weights or losses are no longer finite.
         """
-        total_timesteps, callback = self._setup_learn(
+        return self._learn(
             total_timesteps,
             callback,
+            log_interval,
+            tb_log_name,
             reset_num_timesteps,
-            tb_log_name or type(self).__name__,
             progress_bar,
         )
-        callback.on_training_start(locals(), globals())
-        if self.num_timesteps < total_timesteps:
-            self._build()
-            self._train_in_rust(OnPolicyRollouts(self, callback, total_timesteps, log_interval))
-        callback.on_training_end()
-        return self
 
 
-class STAC(AC):
-    """Stackelberg actor-critic, the actor leads. Takes the keywords of `AC`."""
+class STAC(LeaderMixin, AC):
+    """Stackelberg actor-critic: the actor leads and follows its total derivative.
 
-    own_defaults: ClassVar[dict[str, Any]] = {**AC.own_defaults, "leader": "actor"}
+    Takes the keywords of `stable_baselines3.A2C` as `AC` does, and those below. With the defaults
+    of `stac-bench` but for `optimizer` and `critic_learning_rate`, as for `AC`.
+    """
+
     leader: Literal["actor"]
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        **kwargs: Unpack[STACKeywords],
-    ) -> None:
-        super().__init__(policy, env, *args, **kwargs)  # type: ignore[misc]
+    if TYPE_CHECKING:
 
-    def _algorithm(self) -> str:
-        if self.leader != "actor":
-            raise ValueError(f"leader={self.leader!r}: in STAC the actor leads")
-        return "stac"
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[STACKeywords],
+        ) -> None: ...

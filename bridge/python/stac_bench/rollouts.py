@@ -1,10 +1,11 @@
 """The bookkeeping and callbacks of Stable-Baselines3's `collect_rollouts`, for the Rust loop."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from typing_extensions import Unpack
 
 from stac_bench.observations import Observations
@@ -42,6 +43,16 @@ class Rollouts(Generic[Model]):
         }
         self.base_updates = model._n_updates - self.agent.updates
         self.start()
+
+    @property
+    def normalizer(self) -> VecNormalize | None:
+        """Whose statistics the Rust agent applies to observations and rewards as they were."""
+        return None
+
+    @property
+    def noise(self) -> Callable[[], np.ndarray | None] | None:
+        """Draws what is added to the actions of one step, in units of half their ranges."""
+        return None
 
     def read_settings(self) -> None:
         """Reads the settings for the next rollout."""
