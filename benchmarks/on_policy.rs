@@ -6,9 +6,10 @@
 //! two environments are stepped in turns by a fresh policy, without an update. Prints one line of JSON: medians of
 //! milliseconds per epoch and of the update within, of steps per second, and of both ratios, pair by pair.
 
-use agents::algo::{self, Settings};
+use agents::registry;
+use agents::settings::Settings;
 use agents::{Agent, Env, Mode, Step};
-use bridge::{EnvOptions, GymEnvs};
+use bridge::{EnvOptions, ForkedVecEnv};
 use serde_json::json;
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// An agent in its environments, somewhere within an episode.
 struct Run {
     agent: Box<dyn Agent>,
-    env: GymEnvs,
+    env: ForkedVecEnv,
     obs: Vec<f32>,
     actions: Vec<f32>,
     step: Step,
@@ -29,14 +30,14 @@ struct Run {
 impl Run {
     fn new(algo: &str, id: &str, n_envs: usize, n_steps: usize) -> Result<Self> {
         let options = EnvOptions { id: id.to_owned(), ..EnvOptions::default() };
-        let mut env = GymEnvs::make(&options, n_envs)?;
+        let mut env = ForkedVecEnv::make(&options, n_envs)?;
         let lam = if id == "CartPole-v1" { 0.0 } else { 500.0 };
         let settings = json!({
             "n_steps": n_steps, "curvature": "gauss_newton", "cg_tolerance": 0.01, "lam": lam,
         });
         let settings: Settings = serde_json::from_value(settings)?;
         let spaces = env.spaces().clone();
-        let agent = algo::find(algo)?.build(&settings, &spaces, 0)?;
+        let agent = registry::find(algo)?.build(&settings, &spaces, 0)?;
         let mut obs = vec![0.0; n_envs * spaces.obs_dim];
         env.reset(Some(0), &mut obs)?;
         let actions = vec![0.0; n_envs * spaces.action.dim()];

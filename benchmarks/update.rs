@@ -2,15 +2,17 @@
 //! Walker2d-v4: `cargo bench -p stac-agents --bench update [-- FILTER]`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use agents::algo::OffPolicyConfig;
 use agents::algo::ddpg::Ddpg;
 use agents::algo::off_policy::Family as _;
-use agents::algo::{self, OffPolicyConfig, Settings};
 use agents::engine::fused::Fused;
 use agents::engine::{Engine as _, Point, Role};
 use agents::game::solvers::SolverKind;
 use agents::game::{LeaderGradient, Solver, SolverConfig, total_derivative};
 use agents::memory::{Batch, Replay};
+use agents::registry;
 use agents::rng::{Purpose, Rng};
+use agents::settings::Settings;
 use agents::{ActionSpace, Agent, Spaces, Step};
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::json;
@@ -52,7 +54,7 @@ fn agent(algo: &str, settings: serde_json::Value, filled: u64) -> (Box<dyn Agent
     let mut all = json!({"train_freq": 1, "gradient_steps": 1, "learning_starts": filled});
     all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
     let settings: Settings = all.as_object().unwrap().clone();
-    let mut agent = algo::find(algo).unwrap().build(&settings, &spaces(), 0).unwrap();
+    let mut agent = registry::find(algo).unwrap().build(&settings, &spaces(), 0).unwrap();
     let mut feed = Feed::new();
     for _ in 0..filled + 20 {
         feed.observe(&mut *agent);

@@ -1,11 +1,8 @@
-//! The options, as clap reads them.
+//! The command-line options, as clap parses them.
 
 use crate::config::Overrides;
 use clap::{Args, Parser, Subcommand};
-use std::ffi::OsString;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use tracing_subscriber::EnvFilter;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -183,43 +180,4 @@ pub enum Which {
     Best,
     /// The one at the end of training
     Final,
-}
-
-/// Parses `arguments` (the program's name first), runs, reports. Returns the exit status.
-pub fn main(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        // Help is no error: it goes to standard output and exits with 0.
-        Err(message) => {
-            let _ = message.print();
-            return u8::try_from(message.exit_code()).unwrap_or(2);
-        }
-    };
-    start_logging(cli.verbose);
-    match crate::commands::run(&cli) {
-        Ok(()) => 0,
-        Err(failure) => {
-            complain!("error: {failure}");
-            if cli.verbose > 0
-                && let Some(traceback) = failure.traceback()
-            {
-                complain!("{traceback}");
-            }
-            failure.exit_status()
-        }
-    }
-}
-
-/// Log messages go to standard error, at `RUST_LOG`'s level or that of `-v`.
-pub fn start_logging(verbose: u8) {
-    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .without_time()
-        .with_target(false)
-        .init();
 }

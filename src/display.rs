@@ -1,8 +1,9 @@
-//! Progress of a run on the terminal.
+//! What a run shows on the terminal.
 
-use crate::observer::Score;
+use crate::score::Score;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How a run shows its progress.
@@ -11,7 +12,7 @@ pub enum Display {
     Bar(ProgressBar),
     /// One line per evaluation, elsewhere.
     Lines,
-    /// `steps return` on standard output a few times a second, for the process that started this one.
+    /// Lines `steps return` on standard output, a few times a second, for the parent process.
     Report {
         /// When the last line was written.
         last: Instant,
@@ -41,7 +42,7 @@ pub fn message(last_return: f64) -> String {
 }
 
 impl Display {
-    /// What suits the terminal, or its absence.
+    /// A bar on a terminal, lines elsewhere, unless `quiet` or `report` is set.
     pub fn new(steps: u64, quiet: bool, report: bool) -> Self {
         if report {
             Self::Report { last: Instant::now(), last_return: f64::NAN }
@@ -93,4 +94,21 @@ impl Display {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Prints the command that shows the runs in `out` in TensorBoard.
+pub fn say_where_to_look(out: &Path) {
+    say!("{} --logdir {}", tensorboard().display(), out.display());
+}
+
+/// The name of TensorBoard if it is on the PATH, else its path in the environment that set-up made.
+fn tensorboard() -> PathBuf {
+    let name = PathBuf::from("tensorboard");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| folder.join(&name).is_file()) {
+        return name;
+    }
+    let environment =
+        bridge::site_packages().and_then(|folder| Some(folder.ancestors().nth(3)?.join("bin")));
+    environment.map(|bin| bin.join(&name)).filter(|path| path.is_file()).unwrap_or(name)
 }

@@ -58,7 +58,7 @@ impl Failure {
         use agents::Error as E;
         match self {
             Self::Config(_) | Self::Usage(_) | Self::RunExists(_) | Self::NoRun { .. } => 2,
-            Self::Agents(E::Observer(inner)) => {
+            Self::Agents(E::External(inner)) => {
                 inner.downcast_ref::<Self>().map_or(1, Self::exit_status)
             }
             Self::Agents(E::Interrupted) => 130,
@@ -82,12 +82,12 @@ impl Failure {
     }
 }
 
-/// A failure inside the training loop keeps its type on the way through it.
+/// A failure inside the training loop keeps its type on the way through `agents`.
 impl From<Failure> for agents::Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Agents(error) => error,
-            other => Self::Observer(Box::new(other)),
+            other => Self::External(Box::new(other)),
         }
     }
 }

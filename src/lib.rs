@@ -11,7 +11,9 @@ pub mod failure;
 pub mod model;
 pub mod observer;
 pub mod picture;
+pub mod run;
 pub mod run_dir;
+pub mod score;
 pub mod sinks;
 
 /// The version of the libtorch that this was linked with.

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(stac_bench::cli::main(std::env::args_os()))
+    ExitCode::from(stac_bench::run::main(std::env::args_os()))
 }

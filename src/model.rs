@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::run_dir::write_whole;
-use agents::algo::Settings;
+use agents::settings::Settings;
 use agents::{Agent, Parameter};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};

@@ -4,6 +4,7 @@ use crate::config::RunSettings;
 use crate::display::Display;
 use crate::failure::Failure;
 use crate::model::{self, ModelCard};
+use crate::score::Score;
 use crate::sinks::{Evaluations, Monitor, Progress as ProgressCsv, TensorBoard};
 use agents::train::{self, Episode, Flow, Progress};
 use agents::{Agent, Env, Sink};
@@ -13,17 +14,6 @@ use std::time::Instant;
 
 /// Episodes that `rollout/*` averages over, as in Stable-Baselines3.
 const WINDOW: usize = 100;
-
-/// Mean and deviation of an evaluation, and when it was.
-#[derive(Clone, Copy, Debug)]
-pub struct Score {
-    /// Environment steps before it.
-    pub steps: u64,
-    /// Mean return.
-    pub mean: f64,
-    /// Standard deviation of the returns.
-    pub std: f64,
-}
 
 /// The observer of one run.
 pub struct RunObserver {

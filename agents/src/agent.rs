@@ -1,10 +1,11 @@
 //! What the training loop, evaluation and checkpoints need of an agent.
 
-use crate::algo::StackelbergConfig;
 use crate::env::{Spaces, Step};
 use crate::error::{Error, Result};
-use crate::game::Solve;
+use crate::game::{Solve, StackelbergConfig};
 use crate::memory::{Batch, Normalizer, Replay, Rollout};
+use crate::metrics::Metrics;
+use crate::params::{Moments, Parameter};
 use std::any::Any;
 
 /// How actions are chosen.
@@ -14,30 +15,6 @@ pub enum Mode {
     Explore,
     /// The policy's mean, or its most likely action; no noise.
     Deterministic,
-}
-
-/// One named tensor of an agent, named and shaped as in Stable-Baselines3's `state_dict`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parameter {
-    /// For instance `actor.mu.0.weight`.
-    pub name: String,
-    /// For instance `[256, 17]`.
-    pub shape: Vec<usize>,
-    /// Row-major values.
-    pub values: Vec<f32>,
-}
-
-/// Adam's state for one named tensor.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Moments {
-    /// The [`Parameter`]'s name.
-    pub name: String,
-    /// Steps taken.
-    pub step: i32,
-    /// Exponential mean of gradients.
-    pub mean: Vec<f32>,
-    /// Exponential mean of squared gradients.
-    pub square: Vec<f32>,
 }
 
 /// Both players' gradients at one point, by parameter; both objectives are losses.
@@ -54,9 +31,6 @@ pub struct GameGradients {
     /// How the implicit term's solve went.
     pub solve: Solve,
 }
-
-/// Means of an agent's measures since they were last asked for, by TensorBoard tag.
-pub type Metrics = Vec<(&'static str, f64)>;
 
 /// A learner that acts. Object-safe: the registry builds it, everybody else drives it.
 pub trait Agent: Any + Send {

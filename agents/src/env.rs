@@ -1,55 +1,10 @@
-//! What an agent sees of the world: a batch of environments that reset themselves.
+//! What an agent sees: a batch of environments that reset themselves.
 
 use crate::error::Result;
-use std::fmt;
 
-/// The actions an environment takes. Actions travel as `f32` rows; a discrete action is one number.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ActionSpace {
-    /// A box with finite bounds of its own per dimension.
-    Box {
-        /// Lower bounds, length = action dimension.
-        low: Vec<f32>,
-        /// Upper bounds, length = action dimension.
-        high: Vec<f32>,
-    },
-    /// `n` choices, numbered from 0.
-    Discrete {
-        /// How many.
-        n: usize,
-    },
-}
+pub use crate::spaces::{ActionSpace, Spaces};
 
-impl ActionSpace {
-    /// Numbers per action: the box's dimension, 1 for a discrete space.
-    pub fn dim(&self) -> usize {
-        match self {
-            Self::Box { low, .. } => low.len(),
-            Self::Discrete { .. } => 1,
-        }
-    }
-}
-
-/// Observation and action space of an environment.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Spaces {
-    /// Numbers per observation (a box of any shape, flattened).
-    pub obs_dim: usize,
-    /// The action space.
-    pub action: ActionSpace,
-}
-
-impl fmt::Display for Spaces {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} observations and ", self.obs_dim)?;
-        match &self.action {
-            ActionSpace::Box { low, .. } => write!(f, "Box actions of dimension {}", low.len()),
-            ActionSpace::Discrete { n } => write!(f, "Discrete({n}) actions"),
-        }
-    }
-}
-
-/// What one step of `n` environments brought. Rows are environments.
+/// The result of one step of `n` environments; row `i` is environment `i`.
 #[derive(Clone, Debug, Default)]
 pub struct Step {
     /// Observations to act on next, `n x obs_dim`: of a new episode where the last one ended.
@@ -76,7 +31,7 @@ impl Step {
         }
     }
 
-    /// Takes the rows of `from`, the first of them as row `first`.
+    /// Copies the rows of `from` to the rows from `first` on.
     pub fn copy_rows(&mut self, first: usize, from: &Self) {
         let n = from.rewards.len();
         let obs_dim = from.obs.len() / n.max(1);
@@ -88,7 +43,7 @@ impl Step {
         self.truncated[rows].copy_from_slice(&from.truncated);
     }
 
-    /// Whether environment `i`'s episode ended, for whichever reason.
+    /// Whether environment `i`'s episode ended, for either reason.
     pub fn ended(&self, i: usize) -> bool {
         self.terminated[i] || self.truncated[i]
     }

@@ -1,6 +1,6 @@
 //! The one error type of this crate.
 
-use crate::env::Spaces;
+use crate::spaces::Spaces;
 
 /// What can go wrong in an agent, its engine or its training loop.
 ///
@@ -27,7 +27,7 @@ pub enum Error {
         /// The registered name closest to it.
         nearest: &'static str,
     },
-    /// The environment's spaces are not those that the algorithm needs.
+    /// The algorithm needs other spaces than the environment has.
     #[error("`{algo}` needs {needs}, but the environment has {has}")]
     Spaces {
         /// The algorithm.
@@ -64,7 +64,7 @@ pub enum Error {
     Diverged {
         /// The quantity that is no longer finite.
         what: &'static str,
-        /// Gradient update at which it was seen.
+        /// Gradient update at which it was found.
         update: u64,
         /// The learning rate in force.
         learning_rate: f64,
@@ -86,9 +86,9 @@ pub enum Error {
     /// libtorch reported an error.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
-    /// A sink or observer failed; the message is its own.
+    /// Code outside this crate failed, a sink or an observer; the message is its own.
     #[error("{0}")]
-    Observer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    External(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Shorthand for results of this crate.

@@ -47,17 +47,17 @@ impl<T: Scalar> Optimizer<T> {
 
     /// Descends along `gradient` with step size `learning_rate`.
     pub fn step(&mut self, learning_rate: f64, gradient: &[T], params: &mut [T]) {
-        self.sweep(learning_rate, gradient, params, None).run(1);
+        self.step_and_average(learning_rate, gradient, params, None).run(1);
     }
 
-    /// The same as a [`Sweep`] to be run, in which `(tau, target)` follows.
-    pub fn sweep<'a>(
+    /// The same step, still to be run, followed by the Polyak average `(tau, target)` of the parameters.
+    pub fn step_and_average<'a>(
         &'a mut self,
         learning_rate: f64,
         gradient: &'a [T],
         params: &'a mut [T],
         average: Option<(T, &'a mut [T])>,
-    ) -> Sweep<'a, T> {
+    ) -> StepAndAverage<'a, T> {
         let (rule, moments) = match self {
             // x <- x - alpha g
             Self::Sgd => (Rule::Sgd { alpha: T::of(learning_rate) }, [&mut [][..], &mut []]),
@@ -69,7 +69,7 @@ impl<T: Scalar> Optimizer<T> {
                 (Rule::Adam { alpha, scale }, [&mut m[..], v])
             }
         };
-        Sweep { rule, gradient, params, moments, average }
+        StepAndAverage { rule, gradient, params, moments, average }
     }
 }
 
@@ -80,8 +80,8 @@ enum Rule<T> {
     Sgd { alpha: T },
 }
 
-/// A step of some parameters, and then of their Polyak average.
-pub struct Sweep<'a, T> {
+/// An optimiser step of some parameters, then an update of their Polyak average.
+pub struct StepAndAverage<'a, T> {
     rule: Rule<T>,
     gradient: &'a [T],
     params: &'a mut [T],
@@ -90,11 +90,11 @@ pub struct Sweep<'a, T> {
     average: Option<(T, &'a mut [T])>,
 }
 
-/// Fewer parameters are not shared among threads.
+/// With fewer parameters than this, one thread does everything.
 const SHARED: usize = 8192;
 
-impl<T: Scalar> Sweep<'_, T> {
-    /// Runs it on `threads` threads. What it computes does not depend on their number.
+impl<T: Scalar> StepAndAverage<'_, T> {
+    /// Runs it on `threads` threads. The result does not depend on their number.
     pub fn run(mut self, threads: usize) {
         if threads <= 1 || self.params.len() < SHARED {
             return self.run_here();
@@ -104,7 +104,7 @@ impl<T: Scalar> Sweep<'_, T> {
         threads::join(threads, || first.run(threads / 2), || second.run(threads.div_ceil(2)));
     }
 
-    fn split_at(&mut self, middle: usize) -> [Sweep<'_, T>; 2] {
+    fn split_at(&mut self, middle: usize) -> [StepAndAverage<'_, T>; 2] {
         let Self { rule, gradient, params, moments: [m, v], average } = self;
         let (m, v) = (m.split_at_mut(middle.min(m.len())), v.split_at_mut(middle.min(v.len())));
         let (gradient, params) = (gradient.split_at(middle), params.split_at_mut(middle));
@@ -117,14 +117,14 @@ impl<T: Scalar> Sweep<'_, T> {
         };
         let rule = *rule;
         [
-            Sweep {
+            StepAndAverage {
                 rule,
                 gradient: gradient.0,
                 params: params.0,
                 moments: [m.0, v.0],
                 average: average.0,
             },
-            Sweep {
+            StepAndAverage {
                 rule,
                 gradient: gradient.1,
                 params: params.1,
@@ -146,7 +146,7 @@ impl<T: Scalar> Sweep<'_, T> {
     }
 }
 
-/// Adam's step of all of `x`.
+/// One step of Adam for all of `x`.
 fn adam<T: Scalar>(alpha: T, scale: T, gradient: &[T], [x, m, v]: [&mut [T]; 3]) {
     let (b1, b2, epsilon) = (T::of(BETA1), T::of(BETA2), T::of(EPSILON));
     let (c1, c2) = (T::one() - b1, T::one() - b2);
@@ -166,9 +166,9 @@ mod tests {
     use super::*;
     use crate::rng::{Purpose, Rng};
 
-    /// Whatever the threads and the pieces: the step of each parameter alone, then that of its average.
+    /// For any number of threads, each parameter takes the same step as alone, and then its average does.
     #[test]
-    fn a_sweep_is_a_step_and_an_average_of_each_parameter() {
+    fn each_parameter_takes_its_step_and_then_its_average() {
         let mut rng = Rng::new(0, Purpose::Diagnostics);
         let dim = 2 * SHARED + 7;
         for (kind, threads) in
@@ -180,7 +180,9 @@ mod tests {
             let mut optimizer = Optimizer::new(kind, dim);
             let mut of_one = vec![Optimizer::new(kind, 1); dim];
             for gradient in [normals(), normals()] {
-                optimizer.sweep(0.1, &gradient, &mut params, Some((0.3, &mut target))).run(threads);
+                optimizer
+                    .step_and_average(0.1, &gradient, &mut params, Some((0.3, &mut target)))
+                    .run(threads);
                 for (i, one) in of_one.iter_mut().enumerate() {
                     one.step(0.1, &gradient[i..=i], &mut alone[i..=i]);
                     average[i] += 0.3 * (alone[i] - average[i]);

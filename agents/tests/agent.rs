@@ -1,7 +1,8 @@
 //! The off-policy agent as its users see it: schedule, memory, determinism, update rules.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use agents::algo::{self, Settings};
+use agents::registry;
+use agents::settings::Settings;
 use agents::train::{Flow, Observer, Progress, evaluate, train};
 use agents::{ActionSpace, Agent, Env, Error, Mode, Parameter, Result, Spaces, Step};
 use serde_json::json;
@@ -71,7 +72,7 @@ fn settings(extra: serde_json::Value) -> Settings {
 }
 
 fn agent(algo: &str, seed: u64, extra: serde_json::Value) -> Box<dyn Agent> {
-    algo::find(algo).unwrap().build(&settings(extra), Point::new().spaces(), seed).unwrap()
+    registry::find(algo).unwrap().build(&settings(extra), Point::new().spaces(), seed).unwrap()
 }
 
 fn trained(algo: &str, seed: u64, steps: u64, extra: serde_json::Value) -> Box<dyn Agent> {
@@ -488,29 +489,33 @@ fn values_out_of_range_are_refused_by_name() {
     ] {
         let mut settings = settings(json!({}));
         settings.insert(key.into(), value.clone());
-        match algo::find("stddpg-al").unwrap().check(&settings) {
+        match registry::find("stddpg-al").unwrap().check(&settings) {
             Err(Error::Config { key: named, .. }) => assert_eq!(named, key, "{value}"),
             other => panic!("{key}: {value} gave {other:?}"),
         }
     }
     let undamped = settings(json!({"solver": "nystrom", "lam": 0.0}));
-    let error = algo::find("stddpg-cl").unwrap().check(&undamped).unwrap_err().to_string();
+    let error = registry::find("stddpg-cl").unwrap().check(&undamped).unwrap_err().to_string();
     assert!(error.contains("`lam` is 0") && error.contains("nystrom"), "{error}");
     let shared = settings(json!({"independent_minibatches": true, "solver": "woodbury"}));
-    let error = algo::find("stsac-al").unwrap().check(&shared).unwrap_err().to_string();
+    let error = registry::find("stsac-al").unwrap().check(&shared).unwrap_err().to_string();
     assert!(error.contains("independent_minibatches") && error.contains("woodbury"), "{error}");
     for (key, value) in [("solver", "woodbury"), ("curvature", "gauss_newton")] {
         let settings = settings(json!({key: value}));
-        assert!(algo::find("stddpg-cl").unwrap().check(&settings).is_err(), "{key}");
+        assert!(registry::find("stddpg-cl").unwrap().check(&settings).is_err(), "{key}");
     }
 }
 
 #[test]
 fn unknown_algorithms_and_discrete_actions_are_named() {
-    let error = algo::find("stdpg-al").unwrap_err().to_string();
+    let error = registry::find("stdpg-al").unwrap_err().to_string();
     assert!(error.contains("stdpg-al") && error.contains("`stddpg-al`"), "{error}");
     let spaces = Spaces { obs_dim: 4, action: ActionSpace::Discrete { n: 2 } };
-    let error =
-        algo::find("ddpg").unwrap().build(&Settings::new(), &spaces, 0).err().unwrap().to_string();
+    let error = registry::find("ddpg")
+        .unwrap()
+        .build(&Settings::new(), &spaces, 0)
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("Box") && error.contains("Discrete(2)"), "{error}");
 }

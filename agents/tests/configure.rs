@@ -1,8 +1,9 @@
 //! Settings that change while an agent learns: what was learnt, drawn and counted goes on.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use agents::algo::{self, Settings};
+use agents::registry;
 use agents::rng::{Purpose, Rng};
+use agents::settings::Settings;
 use agents::{ActionSpace, Agent, Error, Mode, Spaces, Step};
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ fn build(algo: &str, settings: &Value, seed: u64) -> Box<dyn Agent> {
     }
     let settings: Settings = all.as_object().unwrap().clone();
     let action = ActionSpace::Box { low: vec![-1.0], high: vec![1.0] };
-    algo::find(algo).unwrap().build(&settings, &Spaces { obs_dim: OBS, action }, seed).unwrap()
+    registry::find(algo).unwrap().build(&settings, &Spaces { obs_dim: OBS, action }, seed).unwrap()
 }
 
 /// Lets the agent act and observe `steps` times, with a world that `rng` makes up.

@@ -2,8 +2,9 @@
 //! operations in matrix products as the formula says.
 #![allow(clippy::unwrap_used)]
 
-use agents::algo::{self, Settings};
 use agents::engine::fused::products;
+use agents::registry;
+use agents::settings::Settings;
 use agents::{ActionSpace, Agent, Spaces, Step};
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ fn warm(algo: &str, settings: Value) -> (Box<dyn Agent>, impl FnMut(&mut dyn Age
     let settings: Settings = all.as_object().unwrap().clone();
     let action = ActionSpace::Box { low: vec![-1.0; ACT], high: vec![1.0; ACT] };
     let spaces = Spaces { obs_dim: OBS, action };
-    let mut agent = algo::find(algo).unwrap().build(&settings, &spaces, 0).unwrap();
+    let mut agent = registry::find(algo).unwrap().build(&settings, &spaces, 0).unwrap();
 
     let mut step = Step::new(1, OBS);
     let mut t = 0_u32;

@@ -4,7 +4,7 @@
 use agents::algo::ddpg::Ddpg;
 use agents::algo::off_policy::Family;
 use agents::algo::sac::Sac;
-use agents::algo::{self, EngineKind, OffPolicyConfig, PolicyKwargs, Settings, TargetPolicy};
+use agents::algo::{EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy};
 use agents::engine::autograd::{Autograd, Objectives};
 use agents::engine::fused::Fused;
 use agents::engine::{Engine, FrozenGame, Point, Role};
@@ -15,7 +15,9 @@ use agents::game::{
 };
 use agents::memory::Batch;
 use agents::nn::Activation;
+use agents::registry;
 use agents::rng::{Purpose, Rng};
+use agents::settings::Settings;
 use agents::{ActionSpace, Agent, Spaces, Step};
 use serde_json::{Value, json};
 use tch::Device;
@@ -385,7 +387,7 @@ fn updated(algo: &str, engine: &str, settings: &Value) -> Box<dyn Agent> {
     let settings: Settings = all.as_object().unwrap().clone();
     let action = ActionSpace::Box { low: vec![-1.0; ACT], high: vec![1.0; ACT] };
     let spaces = Spaces { obs_dim: OBS, action };
-    let mut agent = algo::find(algo).unwrap().build(&settings, &spaces, 5).unwrap();
+    let mut agent = registry::find(algo).unwrap().build(&settings, &spaces, 5).unwrap();
     let random = &mut Random(Rng::new(5, Purpose::Diagnostics));
     let mut step = Step::new(1, OBS);
     for t in 0..33 {
@@ -461,7 +463,7 @@ fn the_same_number_of_threads_gives_identical_results() {
 
 #[test]
 fn auto_takes_fused_on_the_cpu_and_fused_runs_nowhere_else() {
-    for algorithm in algo::ALGORITHMS {
+    for algorithm in registry::ALGORITHMS {
         let engine = |settings: Value| algorithm.engine(settings.as_object().unwrap());
         let covered = !algorithm.name.contains("ac") || algorithm.name.contains("sac");
         if !covered {

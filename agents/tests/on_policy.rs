@@ -1,9 +1,10 @@
 //! The on-policy agent as its users see it: batches, determinism, update rules, environments at once.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use agents::algo::{self, Settings};
+use agents::registry;
 use agents::rng::{Purpose, Rng};
-use agents::several::Several;
+use agents::settings::Settings;
+use agents::sync_vec_env::SyncVecEnv;
 use agents::train::{Flow, Observer, Progress, evaluate, train};
 use agents::{ActionSpace, Agent, Env, Error, Mode, Parameter, Result, Spaces, Step};
 use serde_json::json;
@@ -90,7 +91,7 @@ fn settings(extra: serde_json::Value) -> Settings {
 }
 
 fn agent(algo: &str, env: &dyn Env, seed: u64, extra: serde_json::Value) -> Box<dyn Agent> {
-    algo::find(algo).unwrap().build(&settings(extra), env.spaces(), seed).unwrap()
+    registry::find(algo).unwrap().build(&settings(extra), env.spaces(), seed).unwrap()
 }
 
 fn trained_on(
@@ -122,8 +123,8 @@ fn actor(agent: &dyn Agent) -> Vec<f32> {
     agent.parameters().into_iter().filter(policy).flat_map(|p| p.values).collect()
 }
 
-fn several(n: usize) -> Several<Line> {
-    Several::new((0..n).map(|_| Line::choices()).collect()).unwrap()
+fn several(n: usize) -> SyncVecEnv<Line> {
+    SyncVecEnv::new((0..n).map(|_| Line::choices()).collect()).unwrap()
 }
 
 const FORMS: [&str; 2] = ["ac", "stac"];
@@ -401,7 +402,7 @@ fn values_out_of_range_are_refused_by_name() {
         ("policy_kwargs", json!({"net_arch": [0]})),
     ] {
         let settings = settings(json!({key: value.clone()}));
-        match algo::find("stac").unwrap().check(&settings) {
+        match registry::find("stac").unwrap().check(&settings) {
             Err(Error::Config { key: named, .. }) => {
                 assert_eq!(named.split('.').next().unwrap(), key, "{value}");
             }
@@ -409,6 +410,6 @@ fn values_out_of_range_are_refused_by_name() {
         }
     }
     let both = settings(json!({"critic": "q", "surrogate": "reference"}));
-    let error = algo::find("stac").unwrap().check(&both).unwrap_err().to_string();
+    let error = registry::find("stac").unwrap().check(&both).unwrap_err().to_string();
     assert!(error.contains("`surrogate` is reference") && error.contains("critic: v"), "{error}");
 }

@@ -5,9 +5,11 @@
 mod common;
 
 use agents::algo::sac::Sac;
-use agents::algo::{self, EngineKind, OffPolicyConfig, PolicyKwargs, Settings};
+use agents::algo::{EngineKind, OffPolicyConfig, PolicyKwargs};
 use agents::engine::autograd::Autograd;
 use agents::engine::{Engine as _, FrozenGame as _, Role};
+use agents::registry;
+use agents::settings::Settings;
 use agents::{ActionSpace, Agent, Error, Mode, Parameter, Spaces, Step};
 use common::*;
 use serde_json::{Value, json};
@@ -72,7 +74,7 @@ fn spaces(algo: &str, obs_dim: usize) -> Spaces {
 }
 
 fn agent(algo: &str, obs_dim: usize, extra: &Value) -> Box<dyn Agent> {
-    algo::find(algo).unwrap().build(&settings(extra), &spaces(algo, obs_dim), 3).unwrap()
+    registry::find(algo).unwrap().build(&settings(extra), &spaces(algo, obs_dim), 3).unwrap()
 }
 
 /// The noise of `envs` environments at one observation, of SAC before the squashing.
@@ -244,7 +246,7 @@ fn the_mean_has_the_name_that_its_bound_gives_it() {
 #[test]
 fn autograd_runs_it_and_fused_says_why_not() {
     for algo in ["sac", "stsac-al", "stsac-cl"] {
-        let engine = |extra| algo::find(algo).unwrap().engine(&settings(&extra));
+        let engine = |extra| registry::find(algo).unwrap().engine(&settings(&extra));
         assert_eq!(engine(json!({})).unwrap(), EngineKind::Autograd);
         match engine(json!({"engine": "fused"})) {
             Err(Error::Config { key, reason, .. }) => {
@@ -265,13 +267,13 @@ fn what_makes_no_sense_is_refused_by_name() {
         ("sac", "policy_kwargs.log_std_init", json!({"log_std_init": 30.0})),
     ] {
         let name = key.split('.').next().unwrap();
-        match algo::find(algo).unwrap().check(&settings(&json!({name: value}))) {
+        match registry::find(algo).unwrap().check(&settings(&json!({name: value}))) {
             Err(Error::Config { key: named, .. }) => assert_eq!(named, key),
             other => panic!("{algo} {key}: {other:?}"),
         }
     }
     let spaces = Spaces { obs_dim: 2, action: ActionSpace::Discrete { n: 3 } };
-    let built = algo::find("ac").unwrap().build(&settings(&json!({})), &spaces, 0);
+    let built = registry::find("ac").unwrap().build(&settings(&json!({})), &spaces, 0);
     let error = built.err().unwrap().to_string();
     assert!(error.contains("`use_sde`") && error.contains("Box"), "{error}");
 }

@@ -1,24 +1,19 @@
-//! A Rust agent as a Python object, on which the classes of the Python package are built.
+//! A Rust agent as a Python object. The classes of the Python package are built on it.
 
 use crate::error::exception;
 use crate::learn;
+use crate::shared::{SharedAgent, lock};
 use crate::spaces::action_space;
-use agents::algo::{self, Settings, StackelbergConfig};
+use agents::game::StackelbergConfig;
 use agents::memory::Batch;
-use agents::{Agent, Mode, Moments, Parameter, Spaces};
+use agents::registry;
+use agents::settings::Settings;
+use agents::{Mode, Moments, Parameter, Spaces};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// An agent that its training loop and Python callbacks take turns with. Nobody who holds it waits
-/// for the interpreter, so that nobody waits for both.
-pub(crate) type SharedAgent = Arc<Mutex<Box<dyn Agent>>>;
-
-pub(crate) fn lock(agent: &SharedAgent) -> MutexGuard<'_, Box<dyn Agent>> {
-    agent.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use std::sync::{Arc, Mutex};
 
 /// `stac_bench._native.Agent`
 #[pyclass(name = "Agent", module = "stac_bench._native", frozen)]
@@ -31,8 +26,8 @@ type Rows<'py> = Bound<'py, PyAny>;
 
 #[pymethods]
 impl PyAgent {
-    /// The algorithm called `algo` with `settings` (JSON), for rows of `obs_dim` numbers, with `threads`
-    /// for its gradients.
+    /// The algorithm `algo` with `settings` (JSON), for observations of `obs_dim` numbers; `threads` threads compute its
+    /// gradients.
     #[new]
     fn new(
         algo: &str,
@@ -44,12 +39,12 @@ impl PyAgent {
     ) -> PyResult<Self> {
         agents::threads::share(threads).map_err(exception)?;
         let spaces = Spaces { obs_dim, action: action_space(actions)? };
-        let agent = algo::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
+        let agent = registry::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
         Ok(Self { agent: Arc::new(Mutex::new(agent.map_err(exception)?)), spaces })
     }
 
-    /// Goes on with other settings (JSON), also where a training loop has this agent: with the same
-    /// networks, everything learnt, drawn or counted stays.
+    /// Changes the settings (JSON), also while a training loop runs. If the networks stay the same, so do weights,
+    /// optimisers, generators and counters.
     fn configure(
         &self,
         algo: &str,
@@ -60,16 +55,16 @@ impl PyAgent {
     ) -> PyResult<()> {
         agents::threads::share(threads).map_err(exception)?;
         let spaces = Spaces { obs_dim: self.spaces.obs_dim, action: action_space(actions)? };
-        let new = algo::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
+        let new = registry::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
         lock(&self.agent).configure(new.map_err(exception)?).map_err(exception)
     }
 
-    /// New generators, as those of a new agent of `seed`.
+    /// Seeds all generators, as in a new agent of `seed`.
     fn reseed(&self, seed: u64) {
         lock(&self.agent).reseed(seed);
     }
 
-    /// What an adaptive damping has come to, in units of its start.
+    /// The factor of an adaptive damping: its current value divided by its first.
     #[getter]
     fn damping(&self) -> f64 {
         lock(&self.agent).damping()
@@ -86,7 +81,7 @@ impl PyAgent {
         lock(&self.agent).updates()
     }
 
-    /// Arrays by name, all of Stable-Baselines3's names.
+    /// All parameters as arrays by name, with Stable-Baselines3's names.
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         by_name(py, &lock(&self.agent).parameters())
     }
@@ -115,7 +110,7 @@ impl PyAgent {
         Ok(dict)
     }
 
-    /// Replaces Adam's state; a name that is missing starts afresh.
+    /// Replaces Adam's state; a name that is missing is reset to zero.
     fn set_moments(&self, moments: &Bound<'_, PyDict>) -> PyResult<()> {
         let moments = moments.iter().map(|(name, value)| {
             let value = value.cast::<PyTuple>()?;
@@ -130,7 +125,7 @@ impl PyAgent {
         lock(&self.agent).set_moments(&moments).map_err(exception)
     }
 
-    /// Means of the measures since the last call, by TensorBoard tag.
+    /// Means of the metrics since the last call, by TensorBoard tag.
     fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
         for (tag, value) in lock(&self.agent).metrics() {
@@ -139,12 +134,12 @@ impl PyAgent {
         Ok(dict)
     }
 
-    /// Step size from now on.
+    /// Sets the step size.
     fn set_learning_rate(&self, learning_rate: f64) {
         lock(&self.agent).set_learning_rate(learning_rate);
     }
 
-    /// Actions without exploration for rows of observations that need no standardisation.
+    /// Actions without exploration, for rows of observations that are normalised already.
     fn act<'py>(
         &self,
         py: Python<'py>,
@@ -165,7 +160,7 @@ impl PyAgent {
         Ok(PyArray1::from_vec(py, actions))
     }
 
-    /// Transitions ever added to the memory.
+    /// How many transitions were ever added to the replay memory.
     #[getter]
     fn remembered(&self) -> u64 {
         lock(&self.agent).replay().map_or(0, |replay| replay.pushed())
@@ -181,8 +176,8 @@ impl PyAgent {
         PyTuple::new(py, columns.map(|column| PyArray1::from_vec(py, column)))
     }
 
-    /// Adds these transitions to the memory; with `next`, in place of all there are, in the order of
-    /// the ring, where `next` is the place of the oldest.
+    /// Adds transitions to the replay memory. With `next` they replace all that it holds, in the order of the ring
+    /// buffer, and `next` is the index of the oldest.
     #[pyo3(signature = (obs, actions, rewards, next_obs, dones, timeouts, next=None))]
     #[allow(clippy::too_many_arguments)]
     fn remember(
@@ -217,14 +212,14 @@ impl PyAgent {
         Ok(())
     }
 
-    /// Actions of the current rollout as the policy drew them, environment after environment, flat.
+    /// Actions of the current rollout before clipping, environment after environment, flat.
     fn drawn<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
         let actions = lock(&self.agent).rollout().map(|rollout| rollout.actions());
         PyArray1::from_vec(py, actions.unwrap_or_default())
     }
 
-    /// `leader_gradient`, `implicit_term`, `total_derivative`, `follower_gradient` on `batch`; and how the
-    /// solve went.
+    /// `leader_gradient`, `implicit_term`, `total_derivative`, `follower_gradient` on `batch`, and the outcome of the
+    /// linear solve.
     fn game_gradients<'py>(
         &self,
         py: Python<'py>,
@@ -262,11 +257,11 @@ impl PyAgent {
         Ok((dict, solve))
     }
 
-    /// Trains on `env`, a `VecEnv` that waits with the observations `first`, with steps counted on from
-    /// `start`, on `threads` threads. `rollouts` says what happens when: `step(actions, new_obs, rewards, dones, infos)`
-    /// after each step, before it is stored, returns none to stop, else whether the rollout is complete;
-    /// then `end()` returns how many updates to make, and `start()` whether another rollout begins. The
-    /// interpreter is free while the agent learns.
+    /// Trains on `env`, a `VecEnv` whose last observations are `first`, on `threads` threads; steps count from `start`.
+    /// `rollouts` is called back: `step(actions, new_obs, rewards, dones, infos)` after each step, before it is stored,
+    /// returns `None` to stop, otherwise whether the rollout is complete. At the end of a rollout `end()` returns the
+    /// number of updates, and after them `start()` whether another rollout begins. The GIL is released while the agent
+    /// learns.
     #[pyo3(signature = (env, first, rollouts, start, threads, *, encode=None, normalizer=None, noise=None))]
     #[allow(clippy::too_many_arguments)]
     fn learn(
@@ -286,17 +281,21 @@ impl PyAgent {
         if normalizer.is_none() {
             lock(&self.agent).set_normalizer(None);
         }
-        let mut env = crate::vec_env::VecEnv::new(
+        let mut env = crate::sb3_vec_env::Sb3VecEnv::new(
             env,
             first,
             encode,
             normalizer.as_ref().map(|n| n.clone_ref(py)),
             &self.spaces,
         )?;
-        let mut student =
-            learn::Student::new(Arc::clone(&self.agent), self.spaces.clone(), normalizer, noise);
-        let mut observer = learn::Watcher::new(rollouts, env.seen());
-        py.detach(|| agents::train::train(&mut student, &mut env, u64::MAX, 0, &mut observer))
+        let mut proxy = learn::SharedAgentProxy::new(
+            Arc::clone(&self.agent),
+            self.spaces.clone(),
+            normalizer,
+            noise,
+        );
+        let mut observer = learn::CallbackObserver::new(rollouts, env.last_step());
+        py.detach(|| agents::train::train(&mut proxy, &mut env, u64::MAX, 0, &mut observer))
             .map_err(exception)
     }
 }

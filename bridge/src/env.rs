@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyTuple};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
-/// What to make.
+/// Which environment to make.
 #[derive(Clone, Debug, Default)]
 pub struct EnvOptions {
     /// Gymnasium id, for instance `Walker2d-v4`.
@@ -23,17 +23,17 @@ pub struct EnvOptions {
     pub video: Option<Video>,
 }
 
-/// Where videos go, one file an episode.
+/// Where videos are written, one file per episode.
 #[derive(Clone, Debug)]
 pub struct Video {
     /// The folder.
     pub folder: PathBuf,
-    /// How many episodes, from the first on.
+    /// How many episodes are recorded, from the first on.
     pub episodes: usize,
 }
 
 impl Video {
-    /// The files.
+    /// The video files.
     pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
         (0..self.episodes).map(|i| self.folder.join(format!("rl-video-episode-{i}.mp4")))
     }
@@ -51,7 +51,7 @@ impl GymEnv {
     ///
     /// # Errors
     /// [`agents::Error::Env`] during `make` with Gymnasium's own message: an unknown id (with the
-    /// nearest ones), a missing package, a space that no agent takes.
+    /// nearest ones), a missing package, a space that no agent can use.
     pub fn make(options: &EnvOptions) -> Result<Self> {
         initialize()?;
         attached("make", |py| {
@@ -70,7 +70,7 @@ impl GymEnv {
             let mut env = gymnasium.call_method("make", (&options.id,), Some(&kwargs))?;
             if let Some(Video { folder, episodes }) = &options.video {
                 let kwargs = PyDict::new(py);
-                // As a bound method: whether `range(episodes)` holds the number of an episode.
+                // The trigger is the bound method `range(episodes).__contains__`.
                 let wanted = py.eval(c"range", None, None)?.call1((*episodes,))?;
                 kwargs.set_item("episode_trigger", wanted.getattr("__contains__")?)?;
                 let wrappers = py.import("gymnasium.wrappers")?;
@@ -124,7 +124,7 @@ impl Env for GymEnv {
 }
 
 impl Drop for GymEnv {
-    /// Closes the environment, which finishes a video.
+    /// Closes the environment; that also completes a video file.
     fn drop(&mut self) {
         let closed = attached("close", |py| self.env.bind(py).call_method0("close").map(drop));
         if let Err(error) = closed {

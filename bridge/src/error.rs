@@ -11,7 +11,7 @@ pyo3::create_exception!(
     "Weights, gradients or losses are no longer finite: training cannot go on."
 );
 
-/// Translates an exception raised while `during` was going on.
+/// The [`Error`] for a Python exception that was raised during `during`.
 pub(crate) fn translate(py: Python<'_>, error: &PyErr, during: &'static str) -> Error {
     if error.is_instance_of::<PyKeyboardInterrupt>(py) {
         return Error::Interrupted;
@@ -21,7 +21,7 @@ pub(crate) fn translate(py: Python<'_>, error: &PyErr, during: &'static str) -> 
     Error::Env { during, message: error.to_string(), traceback }
 }
 
-/// Runs `f` with the interpreter attached; an exception becomes [`Error::Env`].
+/// Runs `f` with the GIL; an exception becomes [`Error::Env`].
 pub(crate) fn attached<T>(
     during: &'static str,
     f: impl FnOnce(Python<'_>) -> PyResult<T>,
@@ -29,20 +29,20 @@ pub(crate) fn attached<T>(
     Python::attach(|py| f(py).map_err(|error| translate(py, &error, during)))
 }
 
-/// Runs `f` with the interpreter attached, for callers in Python: an exception passes through Rust
-/// as it is.
+/// Runs `f` with the GIL, for callers in Python: an exception becomes [`Error::External`], and [`exception`] turns it
+/// back into the same exception.
 pub(crate) fn passing<T>(f: impl FnOnce(Python<'_>) -> PyResult<T>) -> agents::Result<T> {
-    Python::attach(f).map_err(|error| Error::Observer(Box::new(error)))
+    Python::attach(f).map_err(|error| Error::External(Box::new(error)))
 }
 
-/// What Python raises for `error`: the exception it was, `DivergedError` where training diverged,
-/// `ValueError` for what the user gave or the environment returned, `RuntimeError` otherwise.
+/// The Python exception for `error`: the original one if it came from Python, `DivergedError` where training
+/// diverged, `ValueError` for wrong input from the user or the environment, `RuntimeError` otherwise.
 pub fn exception(error: Error) -> PyErr {
     match error {
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
         Error::Diverged { .. } => DivergedError::new_err(error.to_string()),
         Error::Torch(_) | Error::Env { .. } => PyRuntimeError::new_err(error.to_string()),
-        Error::Observer(inner) => match inner.downcast::<PyErr>() {
+        Error::External(inner) => match inner.downcast::<PyErr>() {
             Ok(error) => *error,
             Err(other) => PyRuntimeError::new_err(other.to_string()),
         },

@@ -1,4 +1,4 @@
-//! The embedded interpreter: where its packages lie, and which they are.
+//! The embedded interpreter: where its packages are, and their versions.
 
 use crate::error::attached;
 use agents::Result;
@@ -9,33 +9,33 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Names the folder of Python packages, at build time and, with precedence, at run time.
+/// The variable that names the folder of Python packages. Its value at run time overrides that at build time.
 const SITE_PACKAGES: &str = "STAC_BENCH_SITE_PACKAGES";
 
-/// Whether a Python that was there before has loaded this code, with packages of its own.
+/// Whether this code was loaded by a running Python, which has its own packages.
 static HOSTED: AtomicBool = AtomicBool::new(false);
 
-/// Says that this code is an extension module: [`initialize`] then leaves the host's path alone.
+/// Declares that this code is an extension module: [`initialize`] then leaves the host's path unchanged.
 pub fn host() {
     HOSTED.store(true, Ordering::Relaxed);
 }
 
-/// What runs this program: itself, or the Python that has loaded it.
+/// The program that is running: this one, or the Python that has loaded it.
 pub fn executable() -> Result<PathBuf> {
     if !HOSTED.load(Ordering::Relaxed) {
-        return std::env::current_exe().map_err(|error| agents::Error::Observer(Box::new(error)));
+        return std::env::current_exe().map_err(|error| agents::Error::External(Box::new(error)));
     }
     attached("the start of Python", |py| py.import("sys")?.getattr("executable")?.extract())
 }
 
-/// The folder of the project's Python packages, if it has one of its own.
+/// The folder of the project's own Python packages, if there is one.
 pub fn site_packages() -> Option<PathBuf> {
     let at_run_time = std::env::var_os(SITE_PACKAGES).map(PathBuf::from);
     at_run_time.or(option_env!("STAC_BENCH_SITE_PACKAGES").map(PathBuf::from))
 }
 
-/// Adds the project's Python packages, and the current folder, to the interpreter's path. Calling it
-/// again does nothing more.
+/// Adds the project's Python packages, and the current folder, to the interpreter's path. Further calls do
+/// nothing.
 ///
 /// # Errors
 /// [`agents::Error::Env`] if Gymnasium cannot be imported.
@@ -55,7 +55,7 @@ pub fn initialize() -> Result<()> {
         if !path.contains("")? {
             path.insert(0, "")?;
         }
-        // One line per warning, without the place in somebody else's code and without its colours.
+        // One line per warning, without file name, line number and colours.
         let format = c"lambda message, category, *_: __import__('re').sub('\x1b.*?m', '', f'{category.__name__}: {message}\\n')";
         py.import("warnings")?.setattr("formatwarning", py.eval(format, None, None)?)?;
         py.import("gymnasium").map(drop)
@@ -64,8 +64,8 @@ pub fn initialize() -> Result<()> {
     Ok(())
 }
 
-/// From now on Ctrl-C, SIGTERM and the terminal's end raise `KeyboardInterrupt` in whatever Python code the main
-/// thread runs, which comes back as [`agents::Error::Interrupted`]. Call it on the main thread.
+/// From now on Ctrl-C, SIGTERM and a closed terminal raise `KeyboardInterrupt` in the Python code that the main thread
+/// runs. It becomes [`agents::Error::Interrupted`]. Call this on the main thread.
 pub fn handle_interrupts() -> Result<()> {
     attached("the start of Python", |py| {
         let signal = py.import("signal")?;
@@ -73,7 +73,7 @@ pub fn handle_interrupts() -> Result<()> {
         let ignored = signal.getattr("SIG_IGN")?;
         for name in ["SIGINT", "SIGTERM", "SIGHUP"] {
             let kind = signal.getattr(name)?;
-            // Under `nohup` a run outlives its terminal.
+            // Under `nohup` a run goes on after its terminal is closed.
             if name == "SIGHUP" && signal.call_method1("getsignal", (&kind,))?.eq(&ignored)? {
                 continue;
             }
@@ -83,13 +83,13 @@ pub fn handle_interrupts() -> Result<()> {
     })
 }
 
-/// [`agents::Error::Interrupted`] if a signal has come while no Python code was running.
+/// [`agents::Error::Interrupted`] if a signal arrived while no Python code was running.
 pub fn check_signals() -> Result<()> {
     attached("a signal", |py| py.check_signals())
 }
 
-/// When to ask for signals in the midst of updates: every tenth of a second, since asking waits for
-/// the interpreter.
+/// When to check for signals between updates: every tenth of a second, since each check waits for
+/// the GIL.
 pub struct Signals(Instant);
 
 impl Default for Signals {
@@ -101,7 +101,7 @@ impl Default for Signals {
 impl Signals {
     const INTERVAL: Duration = Duration::from_millis(100);
 
-    /// Whether it is time to ask.
+    /// Whether it is time to check.
     pub fn due(&mut self) -> bool {
         let due = self.0.elapsed() >= Self::INTERVAL;
         if due {

@@ -1,10 +1,10 @@
-//! Training driven from Python: an agent that Python may look at between steps, and an observer in
-//! Python that says where rollouts end and how many updates follow.
+//! Training driven from Python: an agent that Python can read between steps, and an observer that asks Python where
+//! rollouts end and how many updates follow.
 
-use crate::agent::{SharedAgent, lock};
 use crate::error::passing;
 use crate::interpreter::Signals;
-use crate::vec_env::Seen;
+use crate::sb3_vec_env::LastStep;
+use crate::shared::{SharedAgent, lock};
 use agents::memory::Normalizer;
 use agents::train::{Flow, Observer, Progress};
 use agents::{ActionSpace, Agent, Error, Metrics, Mode, Parameter, Result, Spaces, Step};
@@ -14,38 +14,38 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The agent as the training loop sees it. It is held for the length of one call, so that callbacks
-/// find it free; exploration noise and running statistics that live in Python are brought to it.
-pub(crate) struct Student {
+/// The shared agent, as the training loop sees it. It locks the agent for the length of one call only, so that callbacks
+/// find it unlocked. It also brings exploration noise and running statistics over from Python.
+pub(crate) struct SharedAgentProxy {
     agent: SharedAgent,
     spaces: Spaces,
     normalizer: Option<Py<PyAny>>,
     noise: Option<Py<PyAny>>,
-    /// Whether running statistics may have moved since they were brought here.
-    moved: bool,
+    /// Whether running statistics may have changed since they were last copied.
+    stale: bool,
 }
 
-impl Student {
+impl SharedAgentProxy {
     pub(crate) fn new(
         agent: SharedAgent,
         spaces: Spaces,
         normalizer: Option<Py<PyAny>>,
         noise: Option<Py<PyAny>>,
     ) -> Self {
-        Self { agent, spaces, normalizer, noise, moved: true }
+        Self { agent, spaces, normalizer, noise, stale: true }
     }
 
-    /// Brings the running statistics as they are now.
+    /// Copies the current running statistics to the agent, if they may have changed.
     fn follow_statistics(&mut self) -> Result<()> {
-        if let (Some(normalizer), true) = (&self.normalizer, self.moved) {
+        if let (Some(normalizer), true) = (&self.normalizer, self.stale) {
             let statistics = passing(|py| statistics(normalizer.bind(py)))?;
             lock(&self.agent).set_normalizer(Some(statistics));
-            self.moved = false;
+            self.stale = false;
         }
         Ok(())
     }
 
-    /// Adds `noise()`, if it is not none, in units of the action's half range, and clips to the bounds.
+    /// Adds `noise()`, unless that is `None`, in units of half the action's range, and clips to the bounds.
     fn add_noise(&self, noise: &Py<PyAny>, actions: &mut [f32]) -> Result<()> {
         let ActionSpace::Box { low, high } = &self.spaces.action else { return Ok(()) };
         let epsilon: Vec<f64> = passing(|py| {
@@ -60,7 +60,7 @@ impl Student {
     }
 }
 
-impl Agent for Student {
+impl Agent for SharedAgentProxy {
     fn spaces(&self) -> &Spaces {
         &self.spaces
     }
@@ -75,7 +75,7 @@ impl Agent for Student {
     }
 
     fn store(&mut self, obs: &[f32], actions: &[f32], step: &Step) -> Result<u64> {
-        self.moved = true;
+        self.stale = true;
         lock(&self.agent).store(obs, actions, step)
     }
 
@@ -109,7 +109,7 @@ impl Agent for Student {
     }
 }
 
-/// The running statistics of a `VecNormalize`.
+/// Reads the running statistics of a `VecNormalize`.
 fn statistics(normalizer: &Bound<'_, PyAny>) -> PyResult<Normalizer> {
     let py = normalizer.py();
     let number = |name| normalizer.getattr(name)?.extract::<f64>();
@@ -129,8 +129,8 @@ fn statistics(normalizer: &Bound<'_, PyAny>) -> PyResult<Normalizer> {
     Ok(Normalizer { obs, reward, clip_reward: number("clip_reward")? })
 }
 
-/// Mean, deviation and bound of every number of an observation. A dictionary's parts lie one after the
-/// other in the space's order; those that are not standardised stay as they are.
+/// Mean, deviation and bound of every number of an observation. The parts of a dictionary follow one another in the
+/// space's order; parts that are not normalised get mean 0, deviation 1 and no bound.
 fn observation_statistics(
     normalizer: &Bound<'_, PyAny>,
     epsilon: f64,
@@ -165,31 +165,32 @@ fn observation_statistics(
     Ok(whole)
 }
 
-/// Tells Python of steps and of rollouts' ends.
-pub(crate) struct Watcher {
+/// Calls Python's `rollouts` after each step and at the end of each rollout.
+pub(crate) struct CallbackObserver {
     rollouts: Py<PyAny>,
-    seen: Arc<Mutex<Option<Seen>>>,
+    last_step: Arc<Mutex<Option<LastStep>>>,
     /// Whether the last step completed a rollout.
     complete: bool,
     signals: Signals,
 }
 
-impl Watcher {
-    pub(crate) fn new(rollouts: Py<PyAny>, seen: Arc<Mutex<Option<Seen>>>) -> Self {
-        Self { rollouts, seen, complete: false, signals: Signals::default() }
+impl CallbackObserver {
+    pub(crate) fn new(rollouts: Py<PyAny>, last_step: Arc<Mutex<Option<LastStep>>>) -> Self {
+        Self { rollouts, last_step, complete: false, signals: Signals::default() }
     }
 }
 
-impl Observer for Watcher {
-    /// `rollouts.step(...)`: none to stop, else whether the rollout is complete.
+impl Observer for CallbackObserver {
+    /// Calls `rollouts.step(...)`: `None` stops, otherwise it says whether the rollout is complete.
     fn on_step(&mut self, _progress: &mut Progress<'_>) -> Result<Flow> {
-        let Some(seen) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(last_step) = self.last_step.lock().unwrap_or_else(PoisonError::into_inner).take()
+        else {
             return Err(Error::Interrupted);
         };
         passing(|py| {
             py.check_signals()?;
-            let result = seen.result.bind(py);
-            let arguments = std::iter::once(seen.actions.into_bound(py)).chain(result.iter());
+            let result = last_step.result.bind(py);
+            let arguments = std::iter::once(last_step.actions.into_bound(py)).chain(result.iter());
             let arguments = PyTuple::new(py, arguments.collect::<Vec<_>>())?;
             let complete = self.rollouts.bind(py).call_method1(intern!(py, "step"), arguments)?;
             let complete: Option<bool> = complete.extract()?;
@@ -198,7 +199,7 @@ impl Observer for Watcher {
         })
     }
 
-    /// `rollouts.end()`, the number of updates, where a rollout ends.
+    /// Calls `rollouts.end()` at the end of a rollout; it returns the number of updates.
     fn before_updates(&mut self, _due: u64) -> Result<u64> {
         if !self.complete {
             return Ok(0);
@@ -210,7 +211,7 @@ impl Observer for Watcher {
         if self.signals.due() { passing(|py| py.check_signals()) } else { Ok(()) }
     }
 
-    /// `rollouts.start()`: whether there is to be another.
+    /// Calls `rollouts.start()` after the updates; it says whether another rollout begins.
     fn after_updates(&mut self, _agent: &mut dyn Agent) -> Result<Flow> {
         if !std::mem::take(&mut self.complete) {
             return Ok(Flow::Continue);

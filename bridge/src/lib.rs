@@ -4,17 +4,18 @@
 mod agent;
 mod env;
 mod error;
+mod forked_vec_env;
 mod interpreter;
 mod learn;
-mod processes;
+mod sb3_vec_env;
+mod shared;
 mod spaces;
-mod vec_env;
 
 pub use agent::PyAgent;
 pub use env::{EnvOptions, GymEnv, Video};
 pub use error::{DivergedError, exception};
+pub use forked_vec_env::ForkedVecEnv;
 pub use interpreter::{
     Signals, check_signals, executable, handle_interrupts, host, initialize, site_packages,
     versions,
 };
-pub use processes::GymEnvs;

@@ -1,4 +1,4 @@
-//! Gymnasium's spaces as [`agents::Spaces`], and how rows of `f32` become actions and observations.
+//! Gymnasium's spaces as [`agents::Spaces`], and the conversion of actions and observations from and to rows of `f32`.
 
 use agents::{ActionSpace, Spaces};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::ops::Not as _;
 
-/// What the bridge remembers of an environment's spaces.
+/// An environment's spaces, and how to convert its actions.
 pub(crate) struct SpaceCodec {
     pub(crate) spaces: Spaces,
     action: ActionCodec,
@@ -19,8 +19,8 @@ pub(crate) enum ActionCodec {
     Discrete { start: i64 },
 }
 
-/// How float32 becomes a space's own type of number: rounded where that is an integer, and within
-/// bounds that float32 may not hold exactly.
+/// How float32 becomes a space's own number type: rounded if that is an integer type, then clipped to the bounds, which
+/// float32 may not represent exactly.
 pub(crate) struct OwnNumbers {
     dtype: Py<PyAny>,
     integer: bool,
@@ -29,7 +29,10 @@ pub(crate) struct OwnNumbers {
 }
 
 impl SpaceCodec {
-    /// Reads both spaces of `env`; a `ValueError` names a space that no agent can take.
+    /// Reads both spaces of `env`.
+    ///
+    /// # Errors
+    /// A `ValueError` that names a space which no agent can use.
     pub(crate) fn new(env: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = env.py();
         let observation = env.getattr("observation_space")?;
@@ -51,7 +54,7 @@ impl SpaceCodec {
         Ok(Self { spaces: Spaces { obs_dim, action }, action: codec })
     }
 
-    /// One action row as the environment wants it: a fresh array, since environments may keep it.
+    /// One action row in the form that the environment takes: a new array, since environments may keep it.
     pub(crate) fn action<'py>(&self, py: Python<'py>, row: &[f32]) -> PyResult<Bound<'py, PyAny>> {
         match &self.action {
             ActionCodec::Discrete { start } => {
@@ -63,7 +66,10 @@ impl SpaceCodec {
     }
 }
 
-/// `space` as agents see it; a `ValueError` names one that no agent can take.
+/// The action space that agents see.
+///
+/// # Errors
+/// A `ValueError` if no agent can use `space`.
 pub(crate) fn action_space(space: &Bound<'_, PyAny>) -> PyResult<ActionSpace> {
     let kinds = space.py().import("gymnasium.spaces")?;
     if space.is_instance(&kinds.getattr("Box")?)? {
@@ -91,7 +97,7 @@ pub(crate) fn action_space(space: &Bound<'_, PyAny>) -> PyResult<ActionSpace> {
 }
 
 impl ActionCodec {
-    /// For a space that [`action_space`] takes.
+    /// For a space that [`action_space`] accepts.
     pub(crate) fn new(space: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = space.py();
         if space.is_instance(&py.import("gymnasium.spaces")?.getattr("Discrete")?)? {

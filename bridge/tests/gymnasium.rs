@@ -3,7 +3,7 @@
 
 use agents::rng::{Purpose, Rng};
 use agents::{ActionSpace, Env, Error, Step};
-use bridge::{EnvOptions, GymEnv, GymEnvs};
+use bridge::{EnvOptions, ForkedVecEnv, GymEnv};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Once;
@@ -213,7 +213,7 @@ fn a_nan_reward_arrives_as_it_is() {
 fn several_environments_equal_the_same_ones_stepped_one_by_one() {
     for n in [1, 2, 5] {
         let make = || GymEnv::make(&options("Hopper-v4")).unwrap();
-        let mut together = GymEnvs::make(&options("Hopper-v4"), n).unwrap();
+        let mut together = ForkedVecEnv::make(&options("Hopper-v4"), n).unwrap();
         let mut alone: Vec<GymEnv> = (0..n).map(|_| make()).collect();
         let singles: Vec<f32> =
             alone.iter_mut().zip(20..).flat_map(|(env, seed)| first(env, Some(seed))).collect();
@@ -243,7 +243,7 @@ fn several_environments_equal_the_same_ones_stepped_one_by_one() {
 fn frames_larger_than_a_pipe_arrive_whole() {
     let mut options = awkward_options("plain");
     options.kwargs.insert("width".into(), 300_000.into());
-    let mut env = GymEnvs::make(&options, 4).unwrap();
+    let mut env = ForkedVecEnv::make(&options, 4).unwrap();
     first(&mut env, Some(0));
     let step = take(&mut env, &[0.0; 8]).unwrap();
     let rows: Vec<&[f32]> = step.next_obs.chunks_exact(600_000).collect();
@@ -255,7 +255,7 @@ fn frames_larger_than_a_pipe_arrive_whole() {
 
 #[test]
 fn an_error_in_one_of_several_environments_is_returned_and_the_rest_goes_on() {
-    let mut env = GymEnvs::make(&awkward_options("odd raises"), 4).unwrap();
+    let mut env = ForkedVecEnv::make(&awkward_options("odd raises"), 4).unwrap();
     first(&mut env, Some(0));
     for _ in 0..2 {
         match take(&mut env, &[0.0; 8]).unwrap_err() {
@@ -266,10 +266,10 @@ fn an_error_in_one_of_several_environments_is_returned_and_the_rest_goes_on() {
             other => panic!("{other:?}"),
         }
     }
-    let mut env = GymEnvs::make(&awkward_options("interrupts"), 2).unwrap();
+    let mut env = ForkedVecEnv::make(&awkward_options("interrupts"), 2).unwrap();
     first(&mut env, Some(0));
     assert!(matches!(take(&mut env, &[0.0; 4]), Err(Error::Interrupted)));
-    let error = GymEnvs::make(&awkward_options("dict"), 2).err().unwrap().to_string();
+    let error = ForkedVecEnv::make(&awkward_options("dict"), 2).err().unwrap().to_string();
     assert!(error.contains("agents take Box"), "{error}");
 }
 
@@ -278,7 +278,7 @@ fn a_process_that_ends_is_an_error() {
     if std::thread::available_parallelism().unwrap().get() == 1 {
         return; // it would be this one
     }
-    let mut env = GymEnvs::make(&awkward_options("odd dies"), 2).unwrap();
+    let mut env = ForkedVecEnv::make(&awkward_options("odd dies"), 2).unwrap();
     first(&mut env, Some(0));
     let error = take(&mut env, &[0.0; 4]).unwrap_err().to_string();
     assert!(error.contains("its process has ended"), "{error}");

@@ -3,7 +3,7 @@
 use crate::cli::{EvalArgs, Which};
 use crate::failure::Failure;
 use crate::model;
-use agents::{Env as _, algo, train};
+use agents::{Env as _, registry, train};
 use bridge::{EnvOptions, GymEnv, Video};
 
 /// Prints the mean, the deviation and each return.
@@ -36,7 +36,7 @@ pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
     settings.insert("device".into(), "cpu".into());
     let evaluate = || -> agents::Result<_> {
         let mut env = GymEnv::make(&options)?;
-        let mut agent = algo::find(&card.algo)?.build(&settings, env.spaces(), card.seed)?;
+        let mut agent = registry::find(&card.algo)?.build(&settings, env.spaces(), card.seed)?;
         agent.set_parameters(&parameters)?;
         train::evaluate(agent.as_mut(), &mut env, episodes, Some(arguments.seed))
     };

@@ -2,7 +2,8 @@
 
 use crate::failure::Failure;
 use crate::run_dir::write_whole;
-use agents::algo::{EngineKind, Settings};
+use agents::algo::EngineKind;
+use agents::settings::Settings;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

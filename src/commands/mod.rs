@@ -8,7 +8,7 @@ mod train;
 
 use crate::cli::{Cli, Command, TrainArgs};
 use crate::failure::Failure;
-use agents::algo::ALGORITHMS;
+use agents::registry::ALGORITHMS;
 use clap::CommandFactory as _;
 
 /// Runs the command of `cli`.

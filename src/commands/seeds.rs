@@ -1,12 +1,11 @@
-//! `stac-bench train --seeds K --jobs J`: a process per seed.
+//! `stac-bench train --seeds K --jobs J`: one process per seed.
 
-use super::train;
 use crate::cli::TrainArgs;
 use crate::config::Config;
 use crate::display;
 use crate::failure::Failure;
 use crate::run_dir;
-use agents::algo;
+use agents::registry;
 use crossbeam::channel;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Trains `seeds` seeds from `arguments.seed` on, `arguments.jobs` at a time. A seed that fails does not
 /// stop the others.
 pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
-    let algorithm = algo::find(arguments.algo())?;
+    let algorithm = registry::find(arguments.algo())?;
     let config = Config::resolve(algorithm, arguments.env(), &arguments.overrides)?;
     let Some(end) = arguments.seed.checked_add(seeds) else {
         let message =
@@ -36,31 +35,31 @@ pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
         run_dir::refuse_existing(&folder, arguments.overwrite)?;
     }
 
-    let crew = Crew::new(arguments.quiet)?;
+    let pool = SeedPool::new(arguments.quiet)?;
     let (queue, waiting) = channel::unbounded();
     let (report, reports) = channel::unbounded();
     for seed in all {
         let bar = display::bar(config.run.n_timesteps, format!("seed {seed:<4} "));
-        let _ = queue.send((seed, crew.bars.add(bar)));
+        let _ = queue.send((seed, pool.bars.add(bar)));
     }
     drop(queue);
     std::thread::scope(|scope| {
         for _ in 0..arguments.jobs.min(seeds) {
-            let (waiting, report, crew) = (waiting.clone(), report.clone(), &crew);
+            let (waiting, report, pool) = (waiting.clone(), report.clone(), &pool);
             scope.spawn(move || {
                 for (seed, bar) in waiting {
-                    let _ = report.send(crew.train(seed, &bar));
+                    let _ = report.send(pool.train(seed, &bar));
                 }
             });
         }
     });
     drop(report);
-    if crew.interrupted() {
+    if pool.interrupted() {
         return Err(agents::Error::Interrupted.into());
     }
     if !arguments.quiet {
         say!("runs: {}", arguments.out.join(algorithm.name).display());
-        train::say_where_to_look(&arguments.out);
+        display::say_where_to_look(&arguments.out);
     }
     match reports.iter().filter(|done| !done).count() as u64 {
         0 => Ok(()),
@@ -68,20 +67,20 @@ pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
     }
 }
 
-/// The processes at work, and their lines on the terminal.
-struct Crew {
-    /// What runs this command.
+/// The running processes, and their progress bars.
+struct SeedPool {
+    /// The program that the processes run.
     program: PathBuf,
     bars: MultiProgress,
     quiet: bool,
-    /// Messages so far: what every seed has to say is said once.
+    /// Messages so far: a message that several seeds have is shown once.
     said: Mutex<HashSet<String>>,
-    /// None once the user has interrupted.
+    /// `None` after an interrupt.
     running: Arc<Mutex<Option<Vec<Pid>>>>,
 }
 
-impl Crew {
-    /// From now on what would end this process ends those of the seeds, in good order.
+impl SeedPool {
+    /// From now on, signals that would end this process interrupt the processes of the seeds instead.
     fn new(quiet: bool) -> Result<Self, Failure> {
         let bars = MultiProgress::new();
         if quiet {
@@ -106,7 +105,7 @@ impl Crew {
         lock(&self.running).is_none()
     }
 
-    /// Trains one seed in a process of its own and says how it ended; true if well.
+    /// Trains one seed in a process of its own and shows how it ended. Returns whether it succeeded.
     fn train(&self, seed: u64, bar: &ProgressBar) -> bool {
         match self.watch(seed, bar) {
             Ok((status, last)) if status.success() => {
@@ -127,7 +126,7 @@ impl Crew {
         }
     }
 
-    /// Runs this very command for `seed` alone. Returns its last line.
+    /// Runs the same command for `seed` alone and shows its progress. Returns its exit status and its last line.
     fn watch(&self, seed: u64, bar: &ProgressBar) -> std::io::Result<(ExitStatus, String)> {
         let mut messages = tempfile::tempfile()?;
         let mut last = "interrupted before it began".to_owned();
@@ -159,12 +158,12 @@ impl Crew {
         if let Some(running) = lock(&self.running).as_mut() {
             running.retain(|pid| Some(*pid) != Pid::from_raw(child.id() as i32));
         }
-        self.pass_on(seed, &mut messages)?;
+        self.forward_messages(seed, &mut messages)?;
         Ok((status, last))
     }
 
-    /// Warnings and errors of a process.
-    fn pass_on(&self, seed: u64, messages: &mut File) -> std::io::Result<()> {
+    /// Shows the warnings and errors that a process wrote.
+    fn forward_messages(&self, seed: u64, messages: &mut File) -> std::io::Result<()> {
         let mut text = String::new();
         messages.rewind()?;
         messages.read_to_string(&mut text)?;
@@ -179,7 +178,7 @@ impl Crew {
     }
 }
 
-/// Whether this process ignores that its terminal is closed, as under `nohup`. Only Linux tells.
+/// Whether this process ignores SIGHUP, as under `nohup`. Known on Linux only.
 fn outlives_terminal() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -187,7 +186,7 @@ fn outlives_terminal() -> bool {
     mask.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
 }
 
-/// Nothing that holds the lock leaves what it guards half done, so a panic elsewhere is no reason to stop.
+/// Locks `mutex`, also after a panic elsewhere: no holder of these locks leaves its data half changed.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,20 +3,21 @@
 use super::manifest::Manifest;
 use crate::cli::TrainArgs;
 use crate::config::{Config, yaml};
-use crate::display::Display;
+use crate::display::{self, Display};
 use crate::failure::Failure;
 use crate::model::ModelCard;
-use crate::observer::{RunObserver, Score};
+use crate::observer::RunObserver;
 use crate::run_dir::{self, write_whole};
-use agents::{Agent, Env, algo, train};
-use bridge::{EnvOptions, GymEnv, GymEnvs};
+use crate::score::Score;
+use agents::{Agent, Env, registry, train};
+use bridge::{EnvOptions, ForkedVecEnv, GymEnv};
 use serde::Serialize;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Trains one agent with `seed` and leaves its run directory behind.
 pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
-    let algorithm = algo::find(arguments.algo())?;
+    let algorithm = registry::find(arguments.algo())?;
     let config = Config::resolve(algorithm, arguments.env(), &arguments.overrides)?;
     let folder = run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed);
     run_dir::refuse_existing(&folder, arguments.overwrite)?;
@@ -30,7 +31,7 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
         imports: arguments.env_import.clone(),
         video: None,
     };
-    let mut env = GymEnvs::make(&options, config.run.n_envs)?;
+    let mut env = ForkedVecEnv::make(&options, config.run.n_envs)?;
     let eval_env = GymEnv::make(&options)?;
     let settings = config.algorithm_settings();
     let mut agent = algorithm.build(&settings, env.spaces(), seed)?;
@@ -78,7 +79,7 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
         say!("{steps} steps in {seconds:.0} s ({speed:.0} steps/s)");
         say!("{}", scores(&observer, "\n"));
         say!("run: {}", folder.display());
-        say_where_to_look(&arguments.out);
+        display::say_where_to_look(&arguments.out);
     }
     Ok(())
 }
@@ -140,23 +141,6 @@ fn write_description(
 fn write_yaml(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
     let text = yaml::to_string(value).map_err(std::io::Error::other);
     write_whole(path, text.map_err(Failure::file("write", path))?.as_bytes())
-}
-
-/// The line to type for TensorBoard on the runs in `out`.
-pub(super) fn say_where_to_look(out: &Path) {
-    say!("{} --logdir {}", tensorboard().display(), out.display());
-}
-
-/// What to type for TensorBoard: its name where it is on the PATH, else where set-up put it.
-fn tensorboard() -> PathBuf {
-    let name = PathBuf::from("tensorboard");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&path).any(|folder| folder.join(&name).is_file()) {
-        return name;
-    }
-    let environment =
-        bridge::site_packages().and_then(|folder| Some(folder.ancestors().nth(3)?.join("bin")));
-    environment.map(|bin| bin.join(&name)).filter(|path| path.is_file()).unwrap_or(name)
 }
 
 /// The last and the best evaluation.

@@ -1,7 +1,7 @@
 //! Settings laid over one another, each remembering where it came from.
 
 use super::ConfigError;
-use agents::algo::Settings;
+use agents::settings::Settings;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt;

@@ -5,7 +5,8 @@ pub mod yaml;
 
 pub use layers::Origin;
 
-use agents::algo::{Algorithm, Settings};
+use agents::registry::Algorithm;
+use agents::settings::Settings;
 use layers::{File, Layers, nearest, parse_assignment};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

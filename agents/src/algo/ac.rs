@@ -4,7 +4,6 @@
 use super::on_policy_config::{CriticKind, OnPolicyConfig, Surrogate};
 use super::policy::Policy;
 use super::sde::Sde;
-use super::tensors::{TensorPlace, linear_tensors, sequential_tensors};
 use crate::engine::Role;
 use crate::engine::autograd::{AutogradGame, Losses, TensorMlp, copy_to};
 use crate::env::Spaces;
@@ -12,6 +11,7 @@ use crate::error::Result;
 use crate::flat::Scalar;
 use crate::memory::Trajectories;
 use crate::nn::Mlp;
+use crate::params::{TensorPlace, linear_tensors, sequential_tensors};
 use crate::rng::Rng;
 use tch::{Device, Kind, Tensor};
 

@@ -1,17 +1,15 @@
 //! Settings of the off-policy algorithms, checked.
 
-use super::Settings;
-use super::sde;
-use super::stackelberg::StackelbergConfig;
-use super::temperature::{self, NumberOrAuto};
 use crate::engine::Role;
 use crate::error::{Error, Result};
+use crate::game::StackelbergConfig;
 use crate::nn::Activation;
 use crate::optim::OptimizerKind;
-use serde::de::DeserializeOwned;
+use crate::settings::{
+    NumberOrAuto, at_least_one, at_most, hidden_layers, not_negative, positive,
+    validate_sample_freq, within,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::ops::RangeInclusive;
 
 /// Shape of both networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -124,7 +122,7 @@ pub enum EngineKind {
 
 impl EngineKind {
     /// What runs on `device`; never [`EngineKind::Auto`]. `lacking`: what `fused` does not cover.
-    pub(super) fn resolve(self, device: DeviceKind, lacking: Option<&str>) -> Result<Self> {
+    pub(crate) fn resolve(self, device: DeviceKind, lacking: Option<&str>) -> Result<Self> {
         let refused = |reason: &str| Err(Error::config("engine", "fused", reason));
         match (self, device, lacking) {
             (Self::Fused, DeviceKind::Cuda, _) => {
@@ -274,8 +272,8 @@ impl OffPolicyConfig {
             return Err(Error::config("gradient_steps", self.gradient_steps, reason));
         }
         not_negative("noise_std", self.noise_std)?;
-        sde::validate_sample_freq(self.sde_sample_freq)?;
-        temperature::validate(self)?;
+        validate_sample_freq(self.sde_sample_freq)?;
+        validate_temperature(self)?;
         self.stackelberg.validate()?;
         self.policy_kwargs.validate()?;
         if self.leader.is_some() && self.target_policy == TargetPolicy::Target {
@@ -295,7 +293,7 @@ impl OffPolicyConfig {
     }
 
     /// What the fused engine has no closed form of.
-    pub(super) fn not_fused(&self) -> Option<&'static str> {
+    pub(crate) fn not_fused(&self) -> Option<&'static str> {
         self.use_sde.then_some("noise that depends on the state (`use_sde`)")
     }
 
@@ -308,83 +306,27 @@ impl OffPolicyConfig {
     }
 }
 
-/// Reads typed settings over `defaults`, nested objects key by key; an error names the key.
-pub(super) fn parse<C: DeserializeOwned + Serialize>(
-    defaults: &C,
-    settings: &Settings,
-) -> Result<C> {
-    let unreadable = |key: String, value: String, error: &serde_json::Error| {
-        Error::config(key, value, error.to_string())
-    };
-    let mut whole = serde_json::to_value(defaults)
-        .map_err(|error| unreadable(String::new(), String::new(), &error))?;
-    merge(&mut whole, &Value::Object(settings.clone()));
-    serde_path_to_error::deserialize(whole.clone()).map_err(|error| {
-        let key = error.path().to_string();
-        let pointer = format!("/{}", key.replace('.', "/"));
-        let value = whole.pointer(&pointer).map_or_else(String::new, ToString::to_string);
-        unreadable(key, value, error.inner())
-    })
-}
-
-/// Writes `over` over `base`, key by key where both are objects.
-fn merge(base: &mut Value, over: &Value) {
-    match (base, over) {
-        (Value::Object(base), Value::Object(over)) => {
-            for (key, value) in over {
-                merge(base.entry(key).or_insert(Value::Null), value);
+/// Checks `ent_coef` and `target_entropy`.
+fn validate_temperature(config: &OffPolicyConfig) -> Result<()> {
+    match &config.ent_coef {
+        NumberOrAuto::Number(coefficient) => not_negative("ent_coef", *coefficient)?,
+        NumberOrAuto::Auto(word) => match NumberOrAuto::start(word, 1.0) {
+            Some(start) if start > 0.0 && start.is_finite() => {}
+            _ => {
+                let reason = "it must be a number, `auto`, or `auto_` and the positive number it starts from";
+                return Err(Error::config("ent_coef", word, reason));
             }
+        },
+    }
+    match &config.target_entropy {
+        NumberOrAuto::Number(entropy) if entropy.is_finite() => Ok(()),
+        NumberOrAuto::Auto(word) if word == "auto" => Ok(()),
+        NumberOrAuto::Number(entropy) => {
+            Err(Error::config("target_entropy", entropy, "it must be finite"))
         }
-        (base, over) => base.clone_from(over),
+        NumberOrAuto::Auto(word) => {
+            let reason = "it must be a number or `auto`, which is minus the action dimension";
+            Err(Error::config("target_entropy", word, reason))
+        }
     }
-}
-
-pub(super) fn not_negative(key: &str, value: f64) -> Result<()> {
-    if value >= 0.0 && value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::config(key, value, "it must be a finite number, 0 or more"))
-}
-
-pub(super) fn positive(key: &str, value: f64) -> Result<()> {
-    if value > 0.0 && value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::config(key, value, "it must be a finite number above 0"))
-}
-
-pub(super) fn within(key: &str, value: f64, range: RangeInclusive<f64>) -> Result<()> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(Error::config(
-        key,
-        value,
-        format!("it must be between {} and {}", range.start(), range.end()),
-    ))
-}
-
-/// More than any machine can hold is a slip of the keyboard.
-pub(super) fn at_most(key: &str, value: usize, limit: usize) -> Result<()> {
-    if value <= limit {
-        return Ok(());
-    }
-    Err(Error::config(key, value, format!("it must be at most {limit}")))
-}
-
-/// Checks the widths of hidden layers.
-pub(super) fn hidden_layers(net_arch: &[usize]) -> Result<()> {
-    let key = "policy_kwargs.net_arch";
-    at_most(key, net_arch.len(), 100)?;
-    net_arch.iter().try_for_each(|&width| {
-        at_least_one(key, width)?;
-        at_most(key, width, 16_384)
-    })
-}
-
-pub(super) fn at_least_one<N: PartialOrd + From<u8> + ToString>(key: &str, value: N) -> Result<()> {
-    if value >= N::from(1) {
-        return Ok(());
-    }
-    Err(Error::config(key, value, "it must be at least 1"))
 }

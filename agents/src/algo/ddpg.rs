@@ -2,10 +2,10 @@
 
 use super::config::{OffPolicyConfig, TargetPolicy};
 use super::off_policy::Family;
-use super::tensors::{TensorPlace, sequential_tensors};
 use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
 use crate::engine::fused::Spec;
 use crate::nn::Mlp;
+use crate::params::{TensorPlace, sequential_tensors};
 use tch::Tensor;
 
 /// Networks and objectives: a tanh policy `mu_theta(s)` in the unit box and a critic `Q_w(s, a)`.

@@ -1,17 +1,20 @@
 //! What DDPG, SAC and their Stackelberg forms share: replay, schedule, and the update rule.
 
 use super::config::{OffPolicyConfig, UpdateOrder};
-use super::measures::{GameMeasures, Means, Norms, spectra};
+use super::measures::{GameMeasures, spectra};
 use super::sde::Matrices;
-use super::stackelberg::{Damping, StackelbergConfig};
 use super::temperature::Temperature;
-use crate::agent::{Agent, GameGradients, Metrics, Mode, Moments, Parameter};
+use crate::agent::{Agent, GameGradients, Mode};
 use crate::engine::{Engine, FrozenGame, Role};
 use crate::env::{ActionSpace, Spaces, Step};
 use crate::error::{Error, Result};
 use crate::flat;
+use crate::game::Norms;
+use crate::game::{Damping, StackelbergConfig};
 use crate::game::{Game, Independent, LeaderGradient, Player, Solver, total_derivative};
 use crate::memory::{Batch, Normalizer, Replay};
+use crate::metrics::{Means, Metrics};
+use crate::params::{Moments, Parameter};
 use crate::rng::{Purpose, Rng};
 use crate::threads;
 

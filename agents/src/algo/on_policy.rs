@@ -1,21 +1,23 @@
 //! The on-policy agent: collects a batch, takes one leader step and `m` critic steps on it, forgets it.
 
 use super::ac::{ActorCritic, Data};
-use super::measures::{GameMeasures, Means, Norms, spectra};
-use super::moments;
+use super::measures::{GameMeasures, spectra};
 use super::on_policy_config::OnPolicyConfig;
 use super::policy::Policy;
 use super::sde::Matrices;
-use super::stackelberg::Damping;
-use super::tensors::{TensorPlace, matching};
-use crate::agent::{Agent, Metrics, Mode, Moments, Parameter};
+use crate::agent::{Agent, Mode};
 use crate::engine::{FrozenGame as _, Role};
 use crate::env::{Spaces, Step};
 use crate::error::{Error, Result};
 use crate::flat;
+use crate::game::Damping;
+use crate::game::Norms;
 use crate::game::{Game, Independent, LeaderGradient, Player, Solve, Solver, total_derivative};
 use crate::memory::{Rollout, Trajectories};
+use crate::metrics::{Means, Metrics};
 use crate::optim::Optimizer;
+use crate::params::{self, TensorPlace, matching};
+use crate::params::{Moments, Parameter};
 use crate::rng::{Purpose, Rng};
 use std::any::Any;
 use tch::Device;
@@ -376,8 +378,8 @@ impl Agent for OnPolicy {
 
     fn moments(&self) -> Vec<Moments> {
         let of = |(place, role)| match role {
-            Role::Actor => moments::read(&self.actor.optimizer, place),
-            Role::Critic => moments::read(&self.critic.optimizer, place),
+            Role::Actor => params::read_moments(&self.actor.optimizer, place),
+            Role::Critic => params::read_moments(&self.critic.optimizer, place),
         };
         self.tensors().filter_map(of).collect()
     }
@@ -391,7 +393,7 @@ impl Agent for OnPolicy {
                 Role::Actor => &mut self.actor.optimizer,
                 Role::Critic => &mut self.critic.optimizer,
             };
-            moments::write(optimizer, &place, given)?;
+            params::write_moments(optimizer, &place, given)?;
         }
         Ok(())
     }

@@ -1,14 +1,14 @@
 //! Settings of actor-critic and its Stackelberg form, checked.
 
-use super::config::{
-    DeviceKind, EngineKind, at_least_one, at_most, hidden_layers, not_negative, positive, within,
-};
-use super::sde;
-use super::stackelberg::StackelbergConfig;
+use super::config::{DeviceKind, EngineKind};
 use crate::engine::Role;
 use crate::error::{Error, Result};
+use crate::game::StackelbergConfig;
 use crate::nn::Activation;
 use crate::optim::OptimizerKind;
+use crate::settings::{
+    at_least_one, at_most, hidden_layers, not_negative, positive, validate_sample_freq, within,
+};
 use serde::{Deserialize, Serialize};
 
 /// What the critic estimates.
@@ -140,7 +140,7 @@ impl OnPolicyConfig {
         at_least_one("critic_steps", self.critic_steps)?;
         not_negative("ent_coef", self.ent_coef)?;
         at_most("n_steps", self.n_steps, 100_000_000)?;
-        sde::validate_sample_freq(self.sde_sample_freq)?;
+        validate_sample_freq(self.sde_sample_freq)?;
         hidden_layers(&self.policy_kwargs.net_arch)?;
         within("policy_kwargs.log_std_init", self.policy_kwargs.log_std_init, -20.0..=2.0)?;
         if self.critic == CriticKind::Q && self.surrogate == Surrogate::Reference {

@@ -3,11 +3,11 @@
 use super::config::OffPolicyConfig;
 use super::off_policy::Family;
 use super::sde::Sde;
-use super::tensors::{TensorPlace, linear_tensors, sequential_tensors};
 use crate::engine::LOG_STD;
 use crate::engine::autograd::{Losses, Objectives, TensorMlp, TensorPoint};
 use crate::engine::fused::Spec;
 use crate::nn::Mlp;
+use crate::params::{TensorPlace, linear_tensors, sequential_tensors};
 use std::f64::consts::{LN_2, TAU};
 use tch::Tensor;
 

@@ -5,10 +5,9 @@
 //! `log pi` is differentiated through the features too, as in Stable-Baselines3's SAC, so that scores
 //! are whole derivatives; its A2C holds features there.
 
-use super::tensors::TensorPlace;
-use crate::error::{Error, Result};
 use crate::flat::{self, Scalar};
 use crate::nn::Mlp;
+use crate::params::TensorPlace;
 use crate::rng::Rng;
 use tch::Tensor;
 
@@ -83,15 +82,6 @@ impl Sde {
     pub fn log_deviation(&self, params: &Tensor, features: &Tensor) -> Tensor {
         (features.square().matmul(&self.sigma(params).square()) + EPSILON).log() * 0.5
     }
-}
-
-/// Checks `sde_sample_freq`.
-pub(super) fn validate_sample_freq(sample_freq: i64) -> Result<()> {
-    if sample_freq == -1 || sample_freq > 0 {
-        return Ok(());
-    }
-    let reason = "it must be at least 1, or -1 for one matrix per rollout";
-    Err(Error::config("sde_sample_freq", sample_freq, reason))
 }
 
 /// The matrices `theta` that an agent explores with: one per environment, actions x features.

@@ -1,61 +1,10 @@
 //! The entropy coefficient of SAC: fixed, or learnt (Haarnoja et al., 2018, "Algorithms and
 //! Applications", Section 5).
 
-use super::config::{OffPolicyConfig, not_negative};
-use crate::error::{Error, Result};
+use super::config::OffPolicyConfig;
 use crate::optim::Optimizer;
-use serde::{Deserialize, Serialize};
+use crate::settings::NumberOrAuto;
 use std::mem::discriminant;
-
-/// A number, or a word: `auto` or, for a coefficient and its start, `auto_0.1`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum NumberOrAuto {
-    /// A number.
-    Number(f64),
-    /// `auto`, or `auto_` and a number.
-    Auto(String),
-}
-
-impl NumberOrAuto {
-    /// What stands for `auto`.
-    pub fn auto() -> Self {
-        Self::Auto("auto".into())
-    }
-
-    /// `default` for `auto`, `x` for `auto_x`; `None` for other words.
-    fn start(word: &str, default: f64) -> Option<f64> {
-        match word.strip_prefix("auto")? {
-            "" => Some(default),
-            rest => rest.strip_prefix('_')?.parse().ok(),
-        }
-    }
-}
-
-/// Checks `ent_coef` and `target_entropy`.
-pub(super) fn validate(config: &OffPolicyConfig) -> Result<()> {
-    match &config.ent_coef {
-        NumberOrAuto::Number(coefficient) => not_negative("ent_coef", *coefficient)?,
-        NumberOrAuto::Auto(word) => match NumberOrAuto::start(word, 1.0) {
-            Some(start) if start > 0.0 && start.is_finite() => {}
-            _ => {
-                let reason = "it must be a number, `auto`, or `auto_` and the positive number it starts from";
-                return Err(Error::config("ent_coef", word, reason));
-            }
-        },
-    }
-    match &config.target_entropy {
-        NumberOrAuto::Number(entropy) if entropy.is_finite() => Ok(()),
-        NumberOrAuto::Auto(word) if word == "auto" => Ok(()),
-        NumberOrAuto::Number(entropy) => {
-            Err(Error::config("target_entropy", entropy, "it must be finite"))
-        }
-        NumberOrAuto::Auto(word) => {
-            let reason = "it must be a number or `auto`, which is minus the action dimension";
-            Err(Error::config("target_entropy", word, reason))
-        }
-    }
-}
 
 /// The entropy coefficient `alpha` (the paper's eta), and how it is learnt.
 pub(super) struct Temperature {

@@ -4,13 +4,17 @@
 //! arXiv 2109.12286.
 
 mod independent;
+mod leader;
+pub mod operator;
 pub mod solvers;
 pub mod spectrum;
 mod total_derivative;
 
 pub use independent::Independent;
+pub(crate) use leader::Damping;
+pub use leader::{LambdaDecay, StackelbergConfig};
 pub use solvers::{Curvature, Solve, Solver, SolverConfig};
-pub use total_derivative::{LeaderGradient, LeaderNorms, total_derivative};
+pub use total_derivative::{LeaderGradient, LeaderNorms, Norms, total_derivative};
 
 use crate::error::Result;
 use crate::flat::Scalar;

@@ -1,7 +1,7 @@
 //! Extreme eigenvalues of a symmetric matrix that is known by its products alone: Lanczos (1950)
 //! with full reorthogonalisation, without which converged eigenvalues come back as ghosts.
 
-use super::solvers::Operator;
+use super::operator::Operator;
 use super::{Game, Player};
 use crate::error::Result;
 use crate::flat::{self, Scalar};

@@ -65,6 +65,35 @@ impl<T: Scalar> LeaderGradient<T> {
     }
 }
 
+/// Norms of an update's gradients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norms {
+    /// `|D1 f1|`
+    pub individual: f64,
+    /// Of the implicit term.
+    pub implicit: f64,
+    /// `|D f1|`
+    pub leader: f64,
+    /// `|D2 f2|`
+    pub follower: f64,
+    /// Cosine of the angle between `D1 f1` and `D f1`.
+    pub cosine: f64,
+}
+
+impl Norms {
+    /// From the leader's, and the follower's.
+    pub fn new(leader: LeaderNorms<f32>, follower: f32) -> Self {
+        let LeaderNorms { individual, implicit, total, cosine } = leader;
+        let [individual, implicit, leader] = [individual, implicit, total].map(f64::from);
+        Self { individual, implicit, leader, follower: follower.into(), cosine: cosine.into() }
+    }
+
+    /// `|implicit| / |individual|`; 0 where a saturated policy makes both vanish.
+    pub fn ratio(&self) -> f64 {
+        if self.implicit == 0.0 { 0.0 } else { self.implicit / self.individual }
+    }
+}
+
 /// Computes, with damping `lambda` as in Section 4.5,
 ///
 /// ```text

@@ -1,6 +1,6 @@
 //! `stac_bench._native`: Rust agents, and the command line.
 
-use agents::algo;
+use agents::registry;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use stac_bench::config::{self, Config, Overrides, Preset};
@@ -14,13 +14,13 @@ fn libtorch() -> &'static str {
 /// The algorithms' names.
 #[pyfunction]
 fn algorithms() -> Vec<&'static str> {
-    algo::ALGORITHMS.iter().map(|algorithm| algorithm.name).collect()
+    registry::ALGORITHMS.iter().map(|algorithm| algorithm.name).collect()
 }
 
 /// The environments that `configs/{algo}.yml` has an entry for.
 #[pyfunction]
 fn environments(algo: &str) -> PyResult<Vec<String>> {
-    let algorithm = algo::find(algo).map_err(bridge::exception)?;
+    let algorithm = registry::find(algo).map_err(bridge::exception)?;
     config::environments(algorithm).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
@@ -51,7 +51,7 @@ fn algorithm_settings(algo: &str, env: &str, preset: Option<&str>) -> PyResult<S
 }
 
 fn resolve(algo: &str, env: &str, preset: Option<&str>) -> PyResult<Config> {
-    let algorithm = algo::find(algo).map_err(bridge::exception)?;
+    let algorithm = registry::find(algo).map_err(bridge::exception)?;
     let known = |name| PRESETS.iter().find(|(known, _)| *known == name);
     let preset = match preset.map(|name| (name, known(name))) {
         None => None,
@@ -69,7 +69,7 @@ fn resolve(algo: &str, env: &str, preset: Option<&str>) -> PyResult<Config> {
 /// Runs `stac-bench` with these arguments, its name first; returns the exit status.
 #[pyfunction]
 fn main(py: Python<'_>, arguments: Vec<String>) -> u8 {
-    py.detach(|| stac_bench::cli::main(arguments))
+    py.detach(|| stac_bench::run::main(arguments))
 }
 
 /// The extension module.

@@ -2,18 +2,18 @@
 //! name, and the settings of another agent.
 
 use super::{Learner, OffPolicy, learner, point};
-use crate::agent::{Agent, GameGradients, Moments, Parameter};
-use crate::algo::config::at_least_one;
-use crate::algo::moments;
+use crate::agent::{Agent, GameGradients};
 use crate::algo::off_policy::Family;
-use crate::algo::stackelberg::{Damping, StackelbergConfig};
 use crate::algo::temperature::Temperature;
-use crate::algo::tensors::{TensorPlace, matching, sequential_tensors};
 use crate::engine::{Engine, Role};
 use crate::error::{Error, Result};
+use crate::game::{Damping, StackelbergConfig};
 use crate::game::{Game as _, LeaderGradient, Player, Solver, total_derivative};
 use crate::memory::Batch;
 use crate::optim::Optimizer;
+use crate::params::{self, TensorPlace, matching, sequential_tensors};
+use crate::params::{Moments, Parameter};
+use crate::settings::at_least_one;
 use std::any::Any;
 
 /// Name of the logarithm of a learnt entropy coefficient among the parameters.
@@ -65,11 +65,13 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
                 Role::Actor => &self.actor,
                 Role::Critic => &self.critic,
             };
-            moments::read(optimizer, place)
+            params::read_moments(optimizer, place)
         });
         let place = TensorPlace { name: LOG_ENT_COEF.into(), shape: vec![1], range: 0..1 };
         let temperature = self.temperature.as_ref().and_then(|t| t.optimizer());
-        networks.chain(temperature.and_then(|optimizer| moments::read(optimizer, place))).collect()
+        networks
+            .chain(temperature.and_then(|optimizer| params::read_moments(optimizer, place)))
+            .collect()
     }
 
     /// Fresh optimisers, then what is `given` of theirs.
@@ -81,12 +83,12 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         let trained: Vec<_> = self.trained().collect();
         for (place, role) in trained {
             let learner = learner(&mut self.actor, &mut self.critic, role);
-            moments::write(&mut learner.optimizer, &place, given)?;
+            params::write_moments(&mut learner.optimizer, &place, given)?;
         }
         if let Some(optimizer) = self.temperature.as_mut().and_then(|t| t.optimizer_mut()) {
             *optimizer = Optimizer::new(kind, 1);
             let place = TensorPlace { name: LOG_ENT_COEF.into(), shape: vec![1], range: 0..1 };
-            moments::write(optimizer, &place, given)?;
+            params::write_moments(optimizer, &place, given)?;
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! An off-policy algorithm as the agent sees it.
 
 use crate::algo::sde::Sde;
-use crate::algo::tensors::TensorPlace;
 use crate::engine::fused::Spec;
 use crate::memory::Batch;
 use crate::nn::Mlp;
+use crate::params::TensorPlace;
 use crate::rng::Rng;
 
 /// What distinguishes one off-policy algorithm from another, besides its two objectives.

@@ -30,7 +30,7 @@ impl Learner {
     pub(super) fn step(&mut self, gradient: &[f32], tau: Option<f32>) {
         let Self { params, target, optimizer, learning_rate } = self;
         let average = tau.map(|tau| (tau, &mut target[..]));
-        optimizer.sweep(*learning_rate, gradient, params, average).run(threads::count());
+        optimizer.step_and_average(*learning_rate, gradient, params, average).run(threads::count());
     }
 
     /// target <- (1 - tau) target + tau params

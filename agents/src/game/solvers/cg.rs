@@ -2,9 +2,10 @@
 //! tolerance, and a stop at the first direction of non-positive curvature (Steihaug, 1983), where
 //! the quadratic model has no minimum and further steps would run away.
 
-use super::{LinearSolver, Operator, Solve, SolverConfig, damped_product, relative, residual};
+use super::{LinearSolver, Solve, SolverConfig};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
+use crate::game::operator::{Operator, damped_product, relative, residual};
 
 pub(super) struct Cg<T> {
     iterations: usize,

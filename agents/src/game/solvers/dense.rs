@@ -1,8 +1,9 @@
 //! The oracle: the whole matrix, column by column, and an LU factorisation.
 
-use super::{LinearSolver, Operator, Solve, damped_product, relative, residual};
+use super::{LinearSolver, Solve};
 use crate::error::Result;
 use crate::flat::Scalar;
+use crate::game::operator::{Operator, damped_product, relative, residual};
 use faer::linalg::solvers::Solve as _;
 
 pub(super) struct Dense;

@@ -6,13 +6,11 @@ mod neumann;
 mod nystrom;
 mod woodbury;
 
+use super::operator::Operator;
 use super::{Game, Player};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
 use serde::{Deserialize, Serialize};
-
-/// `out = A v`
-pub type Operator<'a, T> = dyn FnMut(&[T], &mut [T]) -> Result<()> + 'a;
 
 /// How a solve went.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -172,37 +170,4 @@ fn gauss_newton_product<T: Scalar>(
     least_squares.jacobian(v, outputs)?;
     flat::scale(T::of(2.0 / samples as f64), outputs);
     least_squares.jacobian_transpose(outputs, out)
-}
-
-/// `out = (A + lambda I) v`
-fn damped_product<T: Scalar>(
-    a: &mut Operator<'_, T>,
-    lambda: T,
-    v: &[T],
-    out: &mut [T],
-) -> Result<()> {
-    a(v, out)?;
-    flat::axpy(lambda, v, out);
-    Ok(())
-}
-
-/// `r = b - (A + lambda I) x`
-fn residual<T: Scalar>(
-    a: &mut Operator<'_, T>,
-    b: &[T],
-    lambda: T,
-    x: &[T],
-    r: &mut [T],
-) -> Result<()> {
-    damped_product(a, lambda, x, r)?;
-    for (r, &b) in r.iter_mut().zip(b) {
-        *r = b - *r;
-    }
-    Ok(())
-}
-
-/// `|r| / |b|`; 0 if `b` is zero, for then so is the solution.
-fn relative<T: Scalar>(r: &[T], b: &[T]) -> f64 {
-    let b_norm = flat::norm(b);
-    if b_norm == T::zero() { 0.0 } else { (flat::norm(r) / b_norm).as_f64() }
 }

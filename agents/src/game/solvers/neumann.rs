@@ -7,9 +7,10 @@
 //! which converges for positive definite matrices if `alpha` is below 2 / (largest eigenvalue).
 //! Its partial sums are the iterates of `x += alpha r`, and in this form a start is possible.
 
-use super::{LinearSolver, Operator, Solve, SolverConfig, damped_product, relative, residual};
+use super::{LinearSolver, Solve, SolverConfig};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
+use crate::game::operator::{Operator, damped_product, relative, residual};
 use crate::game::spectrum::extremes;
 
 /// Products that go into the estimate of the largest eigenvalue.

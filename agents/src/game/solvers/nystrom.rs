@@ -10,9 +10,10 @@
 //! that does not decay: see the residual. Directions of negative curvature within the sketch are
 //! left out of the approximation, which then is positive semi-definite.
 
-use super::{LinearSolver, Operator, Solve, SolverConfig, relative, residual};
+use super::{LinearSolver, Solve, SolverConfig};
 use crate::error::Result;
 use crate::flat::Scalar;
+use crate::game::operator::{Operator, relative, residual};
 use crate::rng::{Purpose, Rng};
 use faer::linalg::solvers::Svd;
 use faer::{ColRef, Mat, Side};

@@ -1,9 +1,34 @@
-//! Named tensors within a player's flat vector.
+//! Named tensors: where they lie in a player's flat vector, and how they and their optimiser's state are
+//! handed over.
 
-use crate::agent::Parameter;
 use crate::error::{Error, Result};
 use crate::nn::Layer;
+use crate::optim::Optimizer;
 use std::ops::Range;
+
+/// One named tensor of an agent, named and shaped as in Stable-Baselines3's `state_dict`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// For instance `actor.mu.0.weight`.
+    pub name: String,
+    /// For instance `[256, 17]`.
+    pub shape: Vec<usize>,
+    /// Row-major values.
+    pub values: Vec<f32>,
+}
+
+/// Adam's state for one named tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments {
+    /// The [`Parameter`]'s name.
+    pub name: String,
+    /// Steps taken.
+    pub step: i32,
+    /// Exponential mean of gradients.
+    pub mean: Vec<f32>,
+    /// Exponential mean of squared gradients.
+    pub square: Vec<f32>,
+}
 
 /// Where a named tensor lies within a player's flat vector.
 pub struct TensorPlace {
@@ -51,7 +76,7 @@ pub fn linear_tensors(layer: &Layer, heads: &[&str], offset: usize) -> Vec<Tenso
 }
 
 /// The parameter of each place, in order. Nothing may be missing, left over or of another shape.
-pub(super) fn matching<'a, 'p>(
+pub(crate) fn matching<'a, 'p>(
     parameters: &'a [Parameter],
     places: impl Iterator<Item = &'p TensorPlace> + Clone,
 ) -> Result<Vec<&'a Parameter>> {
@@ -72,4 +97,35 @@ pub(super) fn matching<'a, 'p>(
             Ok(parameter)
         })
         .collect()
+}
+
+/// The part of `optimizer`'s state that belongs to the tensor at `place`; none before a first step.
+pub(crate) fn read_moments(optimizer: &Optimizer<f32>, place: TensorPlace) -> Option<Moments> {
+    match optimizer {
+        Optimizer::Adam { m, v, t } if *t > 0 => Some(Moments {
+            step: *t,
+            mean: m[place.range.clone()].to_vec(),
+            square: v[place.range].to_vec(),
+            name: place.name,
+        }),
+        _ => None,
+    }
+}
+
+/// Takes over what `moments` has for the tensor at `place`, if anything.
+pub(crate) fn write_moments(
+    optimizer: &mut Optimizer<f32>,
+    place: &TensorPlace,
+    moments: &[Moments],
+) -> Result<()> {
+    let Optimizer::Adam { m, v, t } = optimizer else { return Ok(()) };
+    let Some(given) = moments.iter().find(|given| given.name == place.name) else { return Ok(()) };
+    if given.mean.len() != place.range.len() || given.square.len() != place.range.len() {
+        let message = format!("the moments of `{}` have another length", place.name);
+        return Err(Error::Parameters(message));
+    }
+    *t = given.step;
+    m[place.range.clone()].copy_from_slice(&given.mean);
+    v[place.range.clone()].copy_from_slice(&given.square);
+    Ok(())
 }

@@ -9,29 +9,29 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What `VecEnv.step` took and returned last, as Python callbacks want to see it.
-pub(crate) struct Seen {
+/// Arguments and results of the last `VecEnv.step`, for Python callbacks.
+pub(crate) struct LastStep {
     pub(crate) actions: Py<PyAny>,
     /// `new_obs, rewards, dones, infos`
     pub(crate) result: Py<PyTuple>,
 }
 
-/// `n` environments behind Stable-Baselines3's interface.
-pub(crate) struct VecEnv {
+/// `n` environments behind Stable-Baselines3's `VecEnv` interface.
+pub(crate) struct Sb3VecEnv {
     step: Py<PyAny>,
-    /// Turns observations into rows of `f32`, where they are none yet.
+    /// Converts observations to rows of `f32`; none if they are arrays already.
     encode: Option<Py<PyAny>>,
-    /// The `VecNormalize` in between, where agents are to see what it saw.
+    /// The `VecNormalize` around the environments; agents get the values from before it normalised them.
     normalizer: Option<Py<PyAny>>,
     action: ActionCodec,
     spaces: Spaces,
     num_envs: usize,
     first: Vec<f32>,
-    seen: Arc<Mutex<Option<Seen>>>,
+    last_step: Arc<Mutex<Option<LastStep>>>,
 }
 
-impl VecEnv {
-    /// `first`: the observations that the environments wait with.
+impl Sb3VecEnv {
+    /// `first`: the current observations, which the first actions are for.
     pub(crate) fn new(
         env: &Bound<'_, PyAny>,
         first: &Bound<'_, PyAny>,
@@ -48,7 +48,7 @@ impl VecEnv {
             spaces: spaces.clone(),
             num_envs,
             first: vec![0.0; num_envs * spaces.obs_dim],
-            seen: Arc::default(),
+            last_step: Arc::default(),
         };
         let mut rows = std::mem::take(&mut new.first);
         new.encode_into(first, false, &mut rows)?;
@@ -56,12 +56,12 @@ impl VecEnv {
         Ok(new)
     }
 
-    /// What the last step took and returned, for one who asks after each step.
-    pub(crate) fn seen(&self) -> Arc<Mutex<Option<Seen>>> {
-        Arc::clone(&self.seen)
+    /// Where each step leaves its arguments and results.
+    pub(crate) fn last_step(&self) -> Arc<Mutex<Option<LastStep>>> {
+        Arc::clone(&self.last_step)
     }
 
-    /// `single`: one observation instead of one per environment.
+    /// `single`: `observations` is one observation, not one per environment.
     fn encode_into(
         &self,
         observations: &Bound<'_, PyAny>,
@@ -77,7 +77,7 @@ impl VecEnv {
         }
     }
 
-    /// The observation that ended an episode, before the environment reset itself.
+    /// Reads the last observation of an episode, from before the environment reset itself.
     fn terminal(&self, info: &Bound<'_, PyDict>, row: &mut [f32]) -> PyResult<()> {
         let py = info.py();
         let Some(mut observation) = info.get_item(intern!(py, "terminal_observation"))? else {
@@ -92,7 +92,7 @@ impl VecEnv {
     }
 }
 
-impl Env for VecEnv {
+impl Env for Sb3VecEnv {
     fn spaces(&self) -> &Spaces {
         &self.spaces
     }
@@ -136,8 +136,8 @@ impl Env for VecEnv {
                 *terminated = !*truncated;
                 self.terminal(&info, &mut step.next_obs[i * n..(i + 1) * n])?;
             }
-            let seen = Seen { actions: actions.unbind(), result: result.unbind() };
-            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+            let last_step = LastStep { actions: actions.unbind(), result: result.unbind() };
+            *self.last_step.lock().unwrap_or_else(PoisonError::into_inner) = Some(last_step);
             Ok(())
         })
     }

@@ -1,4 +1,4 @@
-//! What two processes say to one another: frames of a kind, a length and a body, over a pair of sockets.
+//! Messages between two processes over a pair of sockets: frames of a kind, a length and a body.
 
 use agents::{Error, Result, Step};
 use serde_json::{Value, json};
@@ -7,27 +7,27 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// For how long to look again before sleeping: waking up takes as long as a step of a small environment.
-const PATIENCE: Duration = Duration::from_micros(300);
-/// Bytes before the body: its kind and its length.
+/// How long to poll before sleeping: waking up takes as long as a step of a small environment.
+const POLL_TIME: Duration = Duration::from_micros(300);
+/// Bytes before the body: the kind and the length of the body.
 const HEAD: usize = 9;
 
-/// One end.
+/// One end of the connection.
 pub(super) struct Pipe {
     stream: UnixStream,
-    /// The frame that is read or written.
+    /// Buffer of the frame being read or written.
     frame: Vec<u8>,
 }
 
-/// What is asked of environments.
+/// What the parent asks of a child.
 pub(super) enum Request<'a> {
-    /// New episodes, seeded from this number on.
+    /// Start new episodes; with a seed, environment `i` gets `seed + i`.
     Reset(Option<u64>),
-    /// A step: an action for each.
+    /// Take a step, with one action per environment.
     Step(&'a [f32]),
 }
 
-/// What they answer.
+/// What the child answers.
 pub(super) enum Answer<'a> {
     Done,
     Observations(&'a [f32]),
@@ -42,7 +42,7 @@ const DONE: u8 = 3;
 const FAILED: u8 = 4;
 
 impl Pipe {
-    /// Both ends.
+    /// Both ends of a new connection.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (a, b) = UnixStream::pair()?;
         let end = |stream: UnixStream| -> io::Result<Self> {
@@ -52,14 +52,14 @@ impl Pipe {
         Ok((end(a)?, end(b)?))
     }
 
-    /// Lets the other end know that nothing will come.
+    /// Shuts the connection down for both ends.
     pub fn close(&self) {
-        // It may have been closed from there.
+        // The other end may have closed it already.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// Closes this end here, and leaves it open in the process that has it too.
-    pub fn let_go(&mut self) {
+    /// Closes this copy of the end. A copy of it in another process stays open.
+    pub fn detach(&mut self) {
         if let Ok((other, _)) = UnixStream::pair() {
             self.stream = other;
         }
@@ -76,7 +76,7 @@ impl Pipe {
         sent.map_err(gone)
     }
 
-    /// The next request; actions are read into `actions`.
+    /// Waits for the next request; actions are read into `actions`.
     pub fn listen<'a>(&mut self, actions: &'a mut [f32]) -> io::Result<Request<'a>> {
         let (kind, mut body) = self.read()?;
         Ok(match kind {
@@ -102,7 +102,7 @@ impl Pipe {
                 put(&step.terminated, |x| [x.into()], body);
                 put(&step.truncated, |x| [x.into()], body);
                 put(&step.next_obs, f32::to_le_bytes, body);
-                // Equal where no episode ended.
+                // `obs` equals `next_obs` where no episode ended.
                 if (0..step.rewards.len()).any(|i| step.ended(i)) {
                     put(&step.obs, f32::to_le_bytes, body);
                 }
@@ -128,19 +128,19 @@ impl Pipe {
         frame[1..HEAD].copy_from_slice(&len.to_le_bytes());
         let mut rest = &frame[..];
         while !rest.is_empty() {
-            let written = patiently(stream, |stream| stream.write(rest))?;
+            let written = poll_then_sleep(stream, |stream| stream.write(rest))?;
             rest = &rest[written..];
         }
         Ok(())
     }
 
-    /// Kind and body of the next frame. Each side speaks only when it is its turn, so that nothing follows.
+    /// Kind and body of the next frame. The two ends take turns, so no second frame can be waiting behind it.
     fn read(&mut self) -> io::Result<(u8, &[u8])> {
         let Self { stream, frame } = self;
         let (mut filled, mut wanted) = (0, HEAD);
         while filled < wanted {
             frame.resize(frame.capacity().max(wanted), 0);
-            match patiently(stream, |stream| stream.read(&mut frame[filled..]))? {
+            match poll_then_sleep(stream, |stream| stream.read(&mut frame[filled..]))? {
                 0 => return Err(ErrorKind::UnexpectedEof.into()),
                 more => filled += more,
             }
@@ -152,8 +152,8 @@ impl Pipe {
     }
 }
 
-/// Does `io` as soon as it is possible: in the beginning by trying again, then by sleeping until then.
-fn patiently(
+/// Does `io` as soon as it is possible: polls first, then sleeps until the socket is ready.
+fn poll_then_sleep(
     stream: &mut UnixStream,
     mut io: impl FnMut(&mut UnixStream) -> io::Result<usize>,
 ) -> io::Result<usize> {
@@ -161,7 +161,7 @@ fn patiently(
     loop {
         match io(stream) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                if begun.elapsed() < PATIENCE {
+                if begun.elapsed() < POLL_TIME {
                     std::thread::yield_now();
                     continue;
                 }
@@ -169,29 +169,29 @@ fn patiently(
                 let done = io(stream);
                 stream.set_nonblocking(true)?;
                 match done {
-                    Err(error) if error.kind() == ErrorKind::Interrupted => go_on()?,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => check_stop()?,
                     done => return done,
                 }
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => go_on()?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => check_stop()?,
             done => return done,
         }
     }
 }
 
-/// After a signal: an error if it asks to stop.
-fn go_on() -> io::Result<()> {
+/// After a signal: an error if the signal asks to stop.
+fn check_stop() -> io::Result<()> {
     crate::check_signals().map_err(|_| ErrorKind::Interrupted.into())
 }
 
-/// An answer as it came.
+/// An answer as it was received.
 pub(super) struct Received<'a> {
     failed: bool,
     body: &'a [u8],
 }
 
 impl Received<'_> {
-    /// Whether it went well.
+    /// The error, if the request failed.
     pub fn done(&self) -> Result<()> {
         match self.failed {
             true => Err(error(self.body)),
@@ -225,7 +225,7 @@ fn put<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N], body
     }
 }
 
-/// Reads `values` off the front of `body`, as far as it goes.
+/// Reads `values` from the front of `body`; if `body` is shorter, the rest keeps its values.
 fn get<T, const N: usize>(body: &mut &[u8], value: impl Fn([u8; N]) -> T, values: &mut [T]) {
     let (taken, rest) = body.split_at(body.len().min(N * values.len()));
     for (out, &bytes) in values.iter_mut().zip(taken.as_chunks().0) {

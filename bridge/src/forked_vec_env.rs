@@ -1,51 +1,53 @@
-//! Several Gymnasium environments at once. Threads of one interpreter wait for its lock before and after every piece of
-//! physics, and each wait costs more than the Python in between; processes do not.
+//! Several Gymnasium environments at once, in forked processes. Threads of one process would share the GIL and wait
+//! for it before and after every physics step, which takes longer than the Python code in between.
 
 mod pipe;
 
 use crate::env::{EnvOptions, GymEnv};
 use crate::error::attached;
-use agents::several::Several;
+use agents::sync_vec_env::SyncVecEnv;
 use agents::{Env, Error, Result, Spaces, Step};
 use pipe::{Answer, Pipe, Request};
 use pyo3::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// `n` Gymnasium environments as one [`Env`]. Each core has a share of them: the first is stepped here, each other in a
-/// process forked from this one. Row `i` is always environment `i`, so that results depend on seeds and `n` alone.
-pub struct GymEnvs {
-    own: Several<GymEnv>,
+/// `n` Gymnasium environments as one [`Env`]. They are split evenly among the cores: the first part is stepped in this
+/// process, each other part in a process forked from it. Row `i` is always environment `i`, so that results depend only
+/// on seeds and `n`.
+pub struct ForkedVecEnv {
+    own: SyncVecEnv<GymEnv>,
     own_step: Step,
     children: Vec<Child>,
     num_envs: usize,
 }
 
-/// A process with environments of its own.
+/// A forked process and its environments.
 struct Child {
     process: i32,
     pipe: Pipe,
-    /// Its environments among all.
+    /// Index of its first environment among all `n`.
     first: usize,
     num_envs: usize,
     step: Step,
 }
 
-impl GymEnvs {
-    /// `n` times `gymnasium.make(id, **kwargs)`. To be called before this process has threads that hold locks.
+impl ForkedVecEnv {
+    /// Calls `gymnasium.make(id, **kwargs)` `n` times. Call it before this process has threads that hold locks.
     ///
     /// # Errors
-    /// [`Error::Config`] if `n` is 0 or there is no process for each share, otherwise as [`GymEnv::make`].
+    /// [`Error::Config`] if `n` is 0 or a process cannot be started, otherwise as [`GymEnv::make`].
     pub fn make(options: &EnvOptions, n: usize) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, Into::into);
-        let share = n.div_ceil(cores);
-        // Before anything is made here that a process must not have twice; they make theirs side by side.
+        let per_process = n.div_ceil(cores);
+        // Fork before this process makes its own environments, which children must not inherit. All processes then
+        // make theirs at the same time.
         let mut children = Vec::new();
-        for first in (0..n).step_by(share.max(1)).skip(1) {
-            let child = Child::fork(options, first, share.min(n - first), &mut children)?;
+        for first in (0..n).step_by(per_process.max(1)).skip(1) {
+            let child = Child::fork(options, first, per_process.min(n - first), &mut children)?;
             children.push(child);
         }
-        let own = make_share(options, share)?;
+        let own = make_envs(options, per_process)?;
         let spaces = own.spaces().clone();
         for child in &mut children {
             child.pipe.receive()?.done()?;
@@ -55,11 +57,11 @@ impl GymEnvs {
     }
 }
 
-fn make_share(options: &EnvOptions, n: usize) -> Result<Several<GymEnv>> {
-    Several::new((0..n).map(|_| GymEnv::make(options)).collect::<Result<_>>()?)
+fn make_envs(options: &EnvOptions, n: usize) -> Result<SyncVecEnv<GymEnv>> {
+    SyncVecEnv::new((0..n).map(|_| GymEnv::make(options)).collect::<Result<_>>()?)
 }
 
-impl Env for GymEnvs {
+impl Env for ForkedVecEnv {
     fn spaces(&self) -> &Spaces {
         self.own.spaces()
     }
@@ -105,22 +107,23 @@ impl Env for GymEnvs {
 }
 
 impl Child {
-    /// Starts a process that makes `n` environments, says whether it could, and steps them. It has no end
-    /// of another's pipe, so that each process sees its own one close.
+    /// Forks a process that makes `n` environments, reports whether that worked, and then steps them. The child closes
+    /// its copies of the parent's pipes, so that each child notices when the parent closes its own pipe.
     fn fork(options: &EnvOptions, first: usize, n: usize, earlier: &mut [Self]) -> Result<Self> {
         let unable = |error| Error::config("n_envs", first + n, format!("no process: {error}"));
         let (mut ours, theirs) = Pipe::pair().map_err(unable)?;
         let process = attached("the start of a process", |py| {
-            // What is not yet written would be written twice.
+            // Otherwise both processes would write what is still buffered.
             flush(py)?;
-            // Idle threads of numpy's BLAS make Python >= 3.12 warn; they hold no lock.
+            // Python >= 3.12 warns because numpy's BLAS has threads. They are idle and hold no lock.
             let about = ("ignore", ".*multi-threaded, use of fork");
             py.import("warnings")?.call_method1("filterwarnings", about)?;
             let process = py.import("os")?.call_method0("fork")?.extract()?;
             if process == 0 {
-                earlier.iter_mut().for_each(|child| child.pipe.let_go());
-                ours.let_go();
-                // Python 3.11 cannot have its last thread leave and come back: this one stays known.
+                earlier.iter_mut().for_each(|child| child.pipe.detach());
+                ours.detach();
+                // Python 3.11 fails if its last thread detaches completely and attaches again, so this thread stays
+                // registered while it releases the GIL.
                 py.detach(|| run_child(options, n, theirs));
             }
             Ok(process)
@@ -129,26 +132,26 @@ impl Child {
     }
 }
 
-/// The life of a forked process. Nothing of its parent's may run twice, whatever happens.
+/// What a forked process does, to its end. It never returns: the parent's code must not run twice, whatever happens.
 fn run_child(options: &EnvOptions, n: usize, pipe: Pipe) -> ! {
     let served = catch_unwind(AssertUnwindSafe(|| serve(options, n, pipe)));
     leave(served.is_ok())
 }
 
-/// Answers requests until nobody can ask.
+/// Answers requests until the parent closes the pipe.
 fn serve(options: &EnvOptions, n: usize, mut pipe: Pipe) {
-    // What ends a run is for the process that asks; this one ends with it.
-    let deaf = attached("the start of a process", |py| {
+    // Signals that end a run are handled by the parent; this process ends when its pipe closes.
+    let ignored = attached("the start of a process", |py| {
         let signal = py.import("signal")?;
         for name in ["SIGINT", "SIGTERM", "SIGHUP"] {
             signal.call_method1("signal", (signal.getattr(name)?, signal.getattr("SIG_IGN")?))?;
         }
         Ok(())
     });
-    let mut envs = match deaf.and_then(|()| make_share(options, n)) {
+    let mut envs = match ignored.and_then(|()| make_envs(options, n)) {
         Ok(envs) => envs,
         Err(error) => {
-            // Nobody may be left to hear it.
+            // The parent may be gone already.
             let _ = pipe.answer(Answer::Failed(&error));
             return;
         }
@@ -180,7 +183,7 @@ fn flush(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Ends this process, without whatever its parent has left to do at its own end.
+/// Ends this process without running the parent's exit handlers.
 fn leave(well: bool) -> ! {
     let _ = attached("the end of a process", |py| {
         flush(py)?;
@@ -190,7 +193,7 @@ fn leave(well: bool) -> ! {
 }
 
 impl Drop for Child {
-    /// Closes the pipe, which ends the process; one that hangs in its environment is killed.
+    /// Closes the pipe, which ends the process. If it has not ended after a second, it is killed.
     fn drop(&mut self) {
         self.pipe.close();
         let ended = attached("the end of a process", |py| {

@@ -1,11 +1,9 @@
 //! Settings of the leader's update, common to all Stackelberg forms.
 
-use super::Settings;
-use super::config::{at_least_one, not_negative, parse, positive};
-use super::measures::Norms;
+use super::solvers::{Curvature, Solve, SolverConfig, SolverKind};
+use super::total_derivative::Norms;
 use crate::error::{Error, Result};
-use crate::game::Solve;
-use crate::game::solvers::{Curvature, SolverConfig, SolverKind};
+use crate::settings::{Settings, at_least_one, not_negative, parse, positive};
 use serde::{Deserialize, Serialize};
 
 /// How the damping `lam` evolves with environment steps `t`.
@@ -69,7 +67,7 @@ impl Default for StackelbergConfig {
 
 impl StackelbergConfig {
     /// Takes its own keys out of `settings` and reads them over `defaults`.
-    pub(super) fn take(defaults: &Self, settings: &mut Settings) -> Result<Self> {
+    pub(crate) fn take(defaults: &Self, settings: &mut Settings) -> Result<Self> {
         let is_own = |key: &str| serde_json::to_value(defaults).is_ok_and(|v| v.get(key).is_some());
         let (own, others) = std::mem::take(settings).into_iter().partition(|(key, _)| is_own(key));
         *settings = others;
@@ -77,7 +75,7 @@ impl StackelbergConfig {
     }
 
     /// Checks every range.
-    pub(super) fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         at_least_one("cg_iterations", self.cg_iterations)?;
         at_least_one("solver_rank", self.solver_rank)?;
         not_negative("cg_tolerance", self.cg_tolerance)?;
@@ -100,7 +98,7 @@ impl StackelbergConfig {
     }
 
     /// An error if these settings need a follower that fits targets.
-    pub(super) fn refuse_gauss_newton(&self) -> Result<()> {
+    pub(crate) fn refuse_gauss_newton(&self) -> Result<()> {
         let (key, value) = match (self.solver, self.curvature) {
             (SolverKind::Woodbury, _) => ("solver", "woodbury"),
             (_, Curvature::GaussNewton) => ("curvature", "gauss_newton"),
@@ -140,25 +138,25 @@ const ADAPTIVE_RANGE: [f64; 2] = [1e-3, 1e3];
 
 /// Lambda over the course of a run.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Damping {
+pub(crate) struct Damping {
     start: f64,
     decay: LambdaDecay,
     /// What an adaptive lambda has come to, in units of `start`.
-    pub(super) factor: f64,
+    pub(crate) factor: f64,
 }
 
 impl Damping {
-    pub(super) fn new(config: &StackelbergConfig) -> Self {
+    pub(crate) fn new(config: &StackelbergConfig) -> Self {
         Self { start: config.initial_lambda(), decay: config.lam_decay, factor: 1.0 }
     }
 
     /// Takes the settings of `new`; what an adaptive lambda has come to stays.
-    pub(super) fn adopt(&mut self, new: Self) {
+    pub(crate) fn adopt(&mut self, new: Self) {
         *self = Self { factor: self.factor, ..new };
     }
 
     /// Lambda after `t` environment steps.
-    pub(super) fn lambda(&self, t: u64) -> f64 {
+    pub(crate) fn lambda(&self, t: u64) -> f64 {
         match self.decay {
             LambdaDecay::None => self.start,
             // lambda_t = lambda exp(-t / 1e5)
@@ -169,7 +167,7 @@ impl Damping {
 
     /// Adapts to how an update went, as Levenberg (1944) and Marquardt (1963) do to whether a step
     /// was good: more damping where the follower's curvature cannot be trusted, less elsewhere.
-    pub(super) fn adapt(&mut self, solve: &Solve, norms: &Norms) {
+    pub(crate) fn adapt(&mut self, solve: &Solve, norms: &Norms) {
         let bad = solve.fallback || solve.negative_curvature || norms.ratio() > 1.0;
         let factor = if bad { self.factor * ADAPTATION } else { self.factor / ADAPTATION };
         self.factor = factor.clamp(ADAPTIVE_RANGE[0], ADAPTIVE_RANGE[1]);

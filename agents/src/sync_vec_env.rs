@@ -1,20 +1,21 @@
-//! Several environments, one after another.
+//! Several environments, stepped one after another.
 
-use crate::env::{Env, Spaces, Step};
+use crate::env::{Env, Step};
 use crate::error::{Error, Result};
+use crate::spaces::Spaces;
 
-/// `n` environments of one kind as one [`Env`], stepped in turn. Row `i` is environment `i`.
-pub struct Several<E> {
+/// `n` environments of one type as one [`Env`], stepped in turn on the calling thread. Row `i` is environment `i`.
+pub struct SyncVecEnv<E> {
     envs: Vec<E>,
     spaces: Spaces,
     one: Step,
 }
 
-impl<E: Env> Several<E> {
-    /// All must have the same spaces.
+impl<E: Env> SyncVecEnv<E> {
+    /// `envs` must all have the same spaces.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is no environment.
+    /// [`Error::Config`] if `envs` is empty.
     pub fn new(envs: Vec<E>) -> Result<Self> {
         let Some(spaces) = envs.first().map(|env| env.spaces().clone()) else {
             return Err(Error::config("n_envs", 0, "it must be at least 1"));
@@ -23,7 +24,7 @@ impl<E: Env> Several<E> {
     }
 }
 
-impl<E: Env> Env for Several<E> {
+impl<E: Env> Env for SyncVecEnv<E> {
     fn spaces(&self) -> &Spaces {
         &self.spaces
     }
@@ -40,7 +41,7 @@ impl<E: Env> Env for Several<E> {
         Ok(())
     }
 
-    /// Steps every environment, and returns the first error.
+    /// Steps every environment, even after one has failed, and returns the first error.
     fn step(&mut self, actions: &[f32], step: &mut Step) -> Result<()> {
         let mut result = Ok(());
         let rows = actions.chunks_exact(self.spaces.action.dim());

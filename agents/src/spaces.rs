@@ -1,0 +1,49 @@
+//! The observation and action spaces of an environment.
+
+use std::fmt;
+
+/// The actions an environment takes. Actions travel as `f32` rows; a discrete action is one number.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ActionSpace {
+    /// A box with finite bounds for each dimension.
+    Box {
+        /// Lower bounds, length = action dimension.
+        low: Vec<f32>,
+        /// Upper bounds, length = action dimension.
+        high: Vec<f32>,
+    },
+    /// `n` choices, numbered from 0.
+    Discrete {
+        /// How many.
+        n: usize,
+    },
+}
+
+impl ActionSpace {
+    /// Numbers per action: the box's dimension, 1 for a discrete space.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Box { low, .. } => low.len(),
+            Self::Discrete { .. } => 1,
+        }
+    }
+}
+
+/// Observation and action space of an environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spaces {
+    /// Numbers per observation (a box of any shape, flattened).
+    pub obs_dim: usize,
+    /// What actions are.
+    pub action: ActionSpace,
+}
+
+impl fmt::Display for Spaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} observations and ", self.obs_dim)?;
+        match &self.action {
+            ActionSpace::Box { low, .. } => write!(f, "Box actions of dimension {}", low.len()),
+            ActionSpace::Discrete { n } => write!(f, "Discrete({n}) actions"),
+        }
+    }
+}
