@@ -113,7 +113,9 @@ def test_a_preset_through_the_zoo_is_that_of_the_command_line(zoo, stac_bench, t
 
 def test_a_file_of_hyperparameters_can_name_a_preset(zoo, tmp_path):
     conf = tmp_path / "conf.yml"
-    conf.write_text("default:\n  policy: MlpPolicy\n  preset: paper\n  cg_iterations: 3\n")
+    conf.write_text(
+        "default: {policy: MlpPolicy, n_timesteps: 50, preset: paper, cg_iterations: 3}\n"
+    )
     params = ["policy_kwargs:dict(net_arch=[16,16])"]
     train(zoo, tmp_path, "stddpg-al", "-conf", conf, params=params, steps=50)
     model = STDDPG.load(tmp_path / "logs" / "stddpg-al" / f"{ENV}_1" / f"{ENV}.zip")
