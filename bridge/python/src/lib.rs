@@ -5,7 +5,7 @@
 use agents::registry;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use stac_bench::config::{self, Config, Overrides};
+use stac_bench::config::{self, Config, Overrides, Preset};
 
 /// The version of PyTorch whose libtorch this was linked with.
 #[pyfunction]
@@ -26,13 +26,46 @@ fn environments(algo: &str) -> PyResult<Vec<String>> {
     config::environments(algorithm).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-/// The settings of `configs/{algo}.yml` on `env`, those of the run too, as JSON.
+/// Presets by name.
+const PRESETS: &[(&str, Preset)] = &[("paper", Preset::Paper)];
+
+/// The presets' names.
 #[pyfunction]
-fn settings(algo: &str, env: &str) -> PyResult<String> {
-    let algorithm = registry::find(algo).map_err(bridge::exception)?;
-    let config = Config::resolve(algorithm, env, &Overrides::default())
-        .map_err(|error| PyValueError::new_err(error.to_string()))?;
+fn presets() -> Vec<&'static str> {
+    PRESETS.iter().map(|(name, _)| *name).collect()
+}
+
+/// The settings of `algo` on `env`, those of the run too, as JSON: `configs/{algo}.yml`, with `preset`
+/// laid over it.
+#[pyfunction]
+#[pyo3(signature = (algo, env="default", preset=None))]
+fn settings(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
+    let config = resolve(algo, env, preset)?;
     Ok(serde_json::Value::Object(config.settings).to_string())
+}
+
+/// As `settings`, without those of the run: what the agent is built from.
+#[pyfunction]
+#[pyo3(signature = (algo, env="default", preset=None))]
+fn algorithm_settings(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
+    let config = resolve(algo, env, preset)?;
+    Ok(serde_json::Value::Object(config.algorithm_settings()).to_string())
+}
+
+fn resolve(algo: &str, env: &str, preset: Option<&str>) -> PyResult<Config> {
+    let algorithm = registry::find(algo).map_err(bridge::exception)?;
+    let known = |name| PRESETS.iter().find(|(known, _)| *known == name);
+    let preset = match preset.map(|name| (name, known(name))) {
+        None => None,
+        Some((_, Some((_, preset)))) => Some(*preset),
+        Some((name, None)) => {
+            let reason = format!("preset={name:?}: it must be one of {}", presets().join(", "));
+            return Err(PyValueError::new_err(reason));
+        }
+    };
+    let overrides = Overrides { preset, ..Overrides::default() };
+    Config::resolve(algorithm, env, &overrides)
+        .map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 /// Runs `stac-bench` with these arguments, its name first; returns the exit status.
@@ -46,9 +79,12 @@ fn main(py: Python<'_>, arguments: Vec<String>) -> u8 {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     bridge::host();
     module.add_class::<bridge::PyAgent>()?;
+    module.add("DivergedError", module.py().get_type::<bridge::DivergedError>())?;
     module.add_function(wrap_pyfunction!(libtorch, module)?)?;
     module.add_function(wrap_pyfunction!(algorithms, module)?)?;
     module.add_function(wrap_pyfunction!(environments, module)?)?;
+    module.add_function(wrap_pyfunction!(presets, module)?)?;
     module.add_function(wrap_pyfunction!(settings, module)?)?;
+    module.add_function(wrap_pyfunction!(algorithm_settings, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)
 }

@@ -1,6 +1,12 @@
-"""What the classes are told and keep, for type checkers and editors."""
+"""Keywords of the classes: their types and meanings. Defaults come from Rust (`settings.py`).
 
-from typing import Any, Literal, TypedDict
+Each keyword stands here twice, in a `*Keywords` class and in a `*Settings` class, because no type
+checker derives attributes from a `TypedDict`. `tests/test_settings_agree.py` compares the two with
+each other and with the settings that Rust declares.
+"""
+
+import sys
+from typing import Annotated, Any, Literal, TypedDict, get_origin, get_type_hints, is_typeddict
 
 import torch as th
 from stable_baselines3.common.buffers import ReplayBuffer
@@ -17,12 +23,14 @@ TargetPolicy = Literal["target", "current"]
 Engine = Literal["auto", "autograd", "fused"]
 CriticKind = Literal["v", "q"]
 Surrogate = Literal["proposition1", "reference"]
+Preset = Literal["paper"]
 
 # -- keywords ------------------------------------------------------------------------------------
+# Our own have a description, which becomes a `:param` of each class that has them.
 
 
 class AgentKeywords(TypedDict, total=False):
-    """Keywords of every class. Stable-Baselines3's come first, with its defaults."""
+    """Keywords of every class."""
 
     learning_rate: float | Schedule
     gamma: float
@@ -32,26 +40,42 @@ class AgentKeywords(TypedDict, total=False):
     seed: int | None
     device: th.device | str
     _init_setup_model: bool
-    critic_learning_rate: float | None
-    optimizer: Optimizer
-    engine: Engine
-    threads: int
+    critic_learning_rate: Annotated[
+        float | None, "learning rate of the critic; None for that of the actor"
+    ]
+    optimizer: Annotated[Optimizer, "`adam` or `sgd`"]
+    engine: Annotated[Engine, "what computes gradients: `auto`, `autograd` or `fused`"]
+    threads: Annotated[
+        int, "threads that compute gradients; their number changes results in the last digits"
+    ]
+    preset: Annotated[
+        Preset | None,
+        "`paper` for the paper's own settings (`configs/paper/`), on this environment, in place of"
+        " the other defaults of these keywords",
+    ]
 
 
 class SolverKeywords(TypedDict, total=False):
     """Keywords of the leader's update."""
 
-    solver: SolverName | None
-    curvature: Curvature
-    lam: float | None
-    lam_decay: Decay
-    cg_iterations: int
-    cg_tolerance: float
-    solver_rank: int
-    curvature_stop: bool
-    warm_start: bool
-    norm_ratio_clamp: float | None
-    independent_minibatches: bool
+    solver: Annotated[
+        SolverName | None,
+        "`woodbury` (only where the actor leads), `cg`, `neumann`, `nystrom` or `dense`",
+    ]
+    curvature: Annotated[
+        Curvature, "what stands for the follower's Hessian: `hessian` or `gauss_newton`"
+    ]
+    lam: Annotated[float | None, "damping; None for 0.1 with `woodbury`, 100 with other solvers"]
+    lam_decay: Annotated[Decay, "of the damping: `none`, `exponential` or `adaptive`"]
+    cg_iterations: Annotated[int, "maximal iterations of `cg` and `neumann`"]
+    cg_tolerance: Annotated[float, "relative residual at which `cg` and `neumann` stop"]
+    solver_rank: Annotated[int, "rank of `nystrom`'s approximation"]
+    curvature_stop: Annotated[bool, "whether solvers stop at non-positive curvature"]
+    warm_start: Annotated[bool, "whether solvers start from their last solution"]
+    norm_ratio_clamp: Annotated[
+        float | None, "maximal norm of the implicit term, relative to the individual gradient"
+    ]
+    independent_minibatches: Annotated[bool, "whether each factor has a minibatch of its own"]
 
 
 class OffPolicyKeywords(AgentKeywords, total=False):
@@ -68,16 +92,26 @@ class OffPolicyKeywords(AgentKeywords, total=False):
     replay_buffer_kwargs: dict[str, Any] | None
     optimize_memory_usage: bool
     n_steps: int
-    random_steps: int | None
-    update_order: Order
-    unroll: int
+    random_steps: Annotated[
+        int | None, "steps with uniformly random actions; None for `learning_starts`"
+    ]
+    update_order: Annotated[
+        Order, "`sequential` (the follower first; in a baseline the critic) or `simultaneous`"
+    ]
+    unroll: Annotated[int, "follower steps per leader step"]
 
 
 class DDPGKeywords(OffPolicyKeywords, total=False):
     """Keywords of `DDPG`."""
 
-    noise_std: float
-    target_policy: TargetPolicy
+    noise_std: Annotated[
+        float,
+        "standard deviation of exploration noise, relative to half the range of actions;"
+        " `action_noise` is added to it",
+    ]
+    target_policy: Annotated[
+        TargetPolicy, "whose actions the critic's target takes: those of `target` or `current`"
+    ]
 
 
 class SACKeywords(OffPolicyKeywords, total=False):
@@ -92,20 +126,22 @@ class SACKeywords(OffPolicyKeywords, total=False):
     stats_window_size: int
 
 
-class STDDPGKeywords(DDPGKeywords, SolverKeywords, total=False):
+class LeaderKeywords(SolverKeywords, total=False):
+    """Keywords of the off-policy Stackelberg classes."""
+
+    leader: Annotated[Role, "who leads: `actor` or, off policy, `critic`"]
+
+
+class STDDPGKeywords(DDPGKeywords, LeaderKeywords, total=False):
     """Keywords of `STDDPG`."""
 
-    leader: Role
 
-
-class STSACKeywords(SACKeywords, SolverKeywords, total=False):
+class STSACKeywords(SACKeywords, LeaderKeywords, total=False):
     """Keywords of `STSAC`."""
 
-    leader: Role
 
-
-class ACKeywords(AgentKeywords, SolverKeywords, total=False):
-    """Keywords of `AC`."""
+class OnPolicyKeywords(AgentKeywords, SolverKeywords, total=False):
+    """Keywords of the on-policy classes."""
 
     n_steps: int
     gae_lambda: float
@@ -114,32 +150,56 @@ class ACKeywords(AgentKeywords, SolverKeywords, total=False):
     stats_window_size: int
     use_sde: bool
     sde_sample_freq: int
-    critic_steps: int
-    critic: CriticKind
-    surrogate: Surrogate
-    step_match: bool
+    critic_steps: Annotated[int, "critic steps per actor step"]
+    critic: Annotated[
+        CriticKind, "`v` for V(s); only `stac-bench` has `q`, since policies here hold V(s)"
+    ]
+    surrogate: Annotated[
+        Surrogate,
+        "how the critic's loss depends on the actor: `proposition1`, or `reference` for the"
+        " authors' form",
+    ]
 
 
-class STACKeywords(ACKeywords, total=False):
+class ACKeywords(OnPolicyKeywords, total=False):
+    """Keywords of `AC`."""
+
+    step_match: Annotated[
+        bool, "whether the gradient is scaled to the norm of STAC's total derivative"
+    ]
+
+
+class STACKeywords(OnPolicyKeywords, total=False):
     """Keywords of `STAC`."""
 
     leader: Literal["actor"]
+
+
+def descriptions() -> dict[str, str]:
+    """What each of our own keywords means."""
+    found: dict[str, str] = {}
+    for kind in filter(is_typeddict, vars(sys.modules[__name__]).values()):
+        hints = get_type_hints(kind, include_extras=True)
+        own = {key: hint for key, hint in hints.items() if get_origin(hint) is Annotated}
+        found |= {key: hint.__metadata__[0] for key, hint in own.items()}
+    return found
 
 
 # -- attributes ----------------------------------------------------------------------------------
 
 
 class AgentSettings:
-    """Settings of every class that Stable-Baselines3's does not have."""
+    """Attributes of every class."""
 
     critic_learning_rate: float | None
     optimizer: Optimizer
     engine: Engine
     threads: int
+    preset: Preset | None
 
 
 class SolverSettings:
-    """Settings of the leader's update."""
+    """Attributes of the leader's update."""
 
     solver: SolverName | None
     curvature: Curvature
@@ -154,9 +214,17 @@ class SolverSettings:
     independent_minibatches: bool
 
 
-class OffPolicySettings(AgentSettings):
-    """Settings of the off-policy classes."""
+class OffPolicySettings:
+    """Attributes of the off-policy classes."""
 
     random_steps: int | None
     update_order: Order
     unroll: int
+
+
+class OnPolicySettings:
+    """Attributes of the on-policy classes."""
+
+    critic_steps: int
+    critic: CriticKind
+    surrogate: Surrogate
