@@ -12,8 +12,11 @@ pub mod sac;
 pub mod sde;
 mod temperature;
 
+pub use ac::{AcConfig, CriticKind, Surrogate};
 pub use config::{
-    DeviceKind, EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy, TrainFreq, Unit,
-    UpdateOrder,
+    Common, DeviceKind, EngineKind, Networks, OffPolicyConfig, TrainFreq, Unit, UpdateOrder,
 };
-pub use on_policy_config::{CriticKind, OnPolicyConfig, OnPolicyKwargs, Surrogate};
+pub use ddpg::{DdpgConfig, TargetPolicy};
+pub use on_policy_config::OnPolicyConfig;
+pub use sac::{SacConfig, SacKwargs};
+pub use sde::{SdeConfig, SdeKwargs};

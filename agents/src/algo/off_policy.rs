@@ -86,17 +86,18 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         let critic: Vec<f32> = (0..family.critics())
             .flat_map(|_| family.critic().init::<f32>(&mut critic_rng))
             .collect();
-        let (leader_dim, follower_dim) = match config.leader.unwrap_or(Role::Actor) {
+        let (leader_dim, follower_dim) = match config.common.leader.unwrap_or(Role::Actor) {
             Role::Actor => (actor.len(), critic.len()),
             Role::Critic => (critic.len(), actor.len()),
         };
-        let independent = config.leader.is_some() && config.stackelberg.independent_minibatches;
+        let independent =
+            config.common.leader.is_some() && config.common.stackelberg.independent_minibatches;
         let factor = || (engine.clone(), Batch::default());
         Self {
             actor: Learner::new(actor, Role::Actor, &config),
             critic: Learner::new(critic, Role::Critic, &config),
-            temperature: family.stochastic().then(|| Temperature::new(&config, low.len())),
-            damping: Damping::new(&config.stackelberg),
+            temperature: family.temperature(&config.common, low.len()),
+            damping: Damping::new(&config.common.stackelberg),
             independent: independent.then(|| [factor(), factor()]),
             replay: Replay::new(config.buffer_size, spaces.obs_dim, low.len()),
             normalizer: None,
@@ -110,7 +111,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             updates: 0,
             game: GameMeasures::default(),
             means: Means::default(),
-            solver: Solver::new(&config.stackelberg.solver_config(seed)),
+            solver: Solver::new(&config.common.stackelberg.solver_config(seed)),
             batch: Batch::default(),
             leader_gradient: LeaderGradient::new(leader_dim),
             follower_gradient: vec![0.0; follower_dim],
@@ -159,7 +160,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             follower_gradient,
             ..
         } = self;
-        let role = config.leader.unwrap_or(Role::Actor);
+        let role = config.common.leader.unwrap_or(Role::Actor);
         let lambda = damping.lambda(self.steps);
         let mut losses = [0.0; 2];
         let finite = |norm: f32| match norm.is_finite() {
@@ -167,7 +168,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             false => Err(Error::Diverged {
                 what: "a gradient",
                 update: self.updates,
-                learning_rate: config.learning_rate,
+                learning_rate: config.common.learning_rate,
             }),
         };
 
@@ -183,9 +184,9 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         }
 
         // g1 = D f1(x1, x2) (11), (14); without a leader D1 f1 (5), (13)
-        let solve = match config.leader {
+        let solve = match config.common.leader {
             Some(_) => {
-                let clamp = config.stackelberg.norm_ratio_clamp.map(|c| c as f32);
+                let clamp = config.common.stackelberg.norm_ratio_clamp.map(|c| c as f32);
                 let mut led = |game: &mut dyn Game<f32>| {
                     total_derivative(game, solver, lambda as f32, clamp, leader_gradient)
                 };
@@ -213,7 +214,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         let norms = Norms::new(leader_gradient.norms, follower_norm);
 
         // x1 <- x1 - alpha1 g1;  x2 <- x2 - alpha2 g2; averages with the last steps
-        let averages = self.updates.is_multiple_of(config.target_update_interval);
+        let averages = self.updates.is_multiple_of(self.family.target_update_interval());
         let tau = averages.then_some(config.tau as f32);
         let last = tau.filter(|_| config.unroll == 1);
         let (leader, follower) = match role {
@@ -251,7 +252,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         };
         self.means.add("train/actor_loss", actor_loss);
         self.means.add("train/critic_loss", critic_loss);
-        self.means.add("train/learning_rate", self.config.learning_rate);
+        self.means.add("train/learning_rate", self.config.common.learning_rate);
         if let (Some(entropy), Some(temperature)) = (entropy, &mut self.temperature) {
             self.means.add("train/entropy", entropy);
             self.means.add("train/ent_coef", ent_coef);
@@ -314,7 +315,7 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
         if self.family.stochastic() {
             draw_policy_noise(batch, &self.family, self.low.len(), rng);
         }
-        let role = config.leader.unwrap_or(Role::Actor);
+        let role = config.common.leader.unwrap_or(Role::Actor);
         spectra(&mut engine.freeze(point(actor, critic, ent_coef, batch), role)?, rng)
     }
 
@@ -343,9 +344,9 @@ impl<F: Family, E: Engine<f32> + Clone> Agent for OffPolicy<F, E> {
     }
 
     fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.config.learning_rate = learning_rate;
+        self.config.common.learning_rate = learning_rate;
         for (player, role) in [(&mut self.actor, Role::Actor), (&mut self.critic, Role::Critic)] {
-            player.learning_rate = self.config.learning_rate(role);
+            player.learning_rate = self.config.common.learning_rate(role);
         }
         if let Some(temperature) = &mut self.temperature {
             temperature.set_learning_rate(learning_rate);

@@ -1,10 +1,10 @@
 //! The on-policy agent: collects a batch, takes one leader step and `m` critic steps on it, forgets it.
 
-use super::ac::{ActorCritic, Data};
+use super::ac::{AcConfig, ActorCritic, Data};
 use super::measures::{GameMeasures, spectra};
 use super::on_policy_config::OnPolicyConfig;
 use super::policy::Policy;
-use super::sde::Matrices;
+use super::sde::{Matrices, SdeConfig};
 use crate::agent::{Agent, Mode};
 use crate::engine::{FrozenGame as _, Role};
 use crate::env::{Spaces, Step};
@@ -35,9 +35,9 @@ struct Learner {
 impl Learner {
     fn new(params: Vec<f32>, role: Role, config: &OnPolicyConfig) -> Self {
         Self {
-            optimizer: Optimizer::new(config.optimizer, params.len()),
+            optimizer: Optimizer::new(config.common.optimizer, params.len()),
             params,
-            learning_rate: config.learning_rate(role),
+            learning_rate: config.common.learning_rate(role),
         }
     }
 
@@ -88,13 +88,19 @@ pub struct OnPolicy {
 
 impl OnPolicy {
     /// A fresh agent whose gradients are computed on `device`.
-    pub fn new(config: OnPolicyConfig, spaces: Spaces, device: Device, seed: u64) -> Self {
+    pub fn new(
+        config: OnPolicyConfig,
+        own: &(AcConfig, SdeConfig),
+        spaces: Spaces,
+        device: Device,
+        seed: u64,
+    ) -> Self {
         keep_freed_memory();
-        let family = ActorCritic::new(&config, &spaces, device);
+        let family = ActorCritic::new(&config.common, own, &spaces, device);
         let actor = family.init(Role::Actor, &mut Rng::new(seed, Purpose::Actor));
         let critic = family.init(Role::Critic, &mut Rng::new(seed, Purpose::Critic));
         Self {
-            solver: Solver::new(&config.stackelberg.solver_config(seed)),
+            solver: Solver::new(&config.common.stackelberg.solver_config(seed)),
             leader_gradient: LeaderGradient::new(actor.len()),
             follower_gradient: vec![0.0; critic.len()],
             actor: Learner::new(actor, Role::Actor, &config),
@@ -107,7 +113,7 @@ impl OnPolicy {
             updates: 0,
             game: GameMeasures::default(),
             means: Means::default(),
-            damping: Damping::new(&config.stackelberg),
+            damping: Damping::new(&config.common.stackelberg),
             data: None,
             scratch: Default::default(),
             output: vec![0.0; family.policy.outputs()],
@@ -123,7 +129,7 @@ impl OnPolicy {
         let Self { family, config, actor, critic, solver, .. } = self;
         let Self { leader_gradient, follower_gradient, .. } = self;
         let batch: Trajectories<f32> =
-            self.rollout.take(config.gamma, config.gae_lambda, &mut |obs| {
+            self.rollout.take(config.common.gamma, family.config.gae_lambda, &mut |obs| {
                 family.values(&actor.params, &critic.params, obs)
             })?;
         let data = family.data(&batch)?;
@@ -134,13 +140,13 @@ impl OnPolicy {
         game.gradient(Player::Follower, Player::Follower, follower_gradient)?;
 
         // g1 = D f1(x1, x2) (11); without a leader D1 f1 (5)
-        let clamp = config.stackelberg.norm_ratio_clamp.map(|c| c as f32);
+        let clamp = config.common.stackelberg.norm_ratio_clamp.map(|c| c as f32);
         let mut led = |game: &mut dyn Game<f32>| {
             total_derivative(game, solver, lambda as f32, clamp, leader_gradient)
         };
-        let solve = match config.leader.is_some() || config.step_match {
+        let solve = match config.common.leader.is_some() || config.common.step_match {
             false => None,
-            true if config.stackelberg.independent_minibatches => {
+            true if config.common.stackelberg.independent_minibatches => {
                 let parts: [_; 3] = batch.deal();
                 let freeze = |part| -> Result<_> {
                     family.game(&actor.params, &critic.params, &family.data(part)?)
@@ -168,7 +174,7 @@ impl OnPolicy {
             game.gradient(Player::Leader, Player::Leader, &mut leader_gradient.total)?;
             leader_gradient.without_leader();
         }
-        if config.step_match {
+        if config.common.step_match {
             match_norm(leader_gradient);
         }
         let actor_loss = game.loss(Role::Actor)?;
@@ -192,11 +198,11 @@ impl OnPolicy {
         }
         self.updates += 1;
         for (tag, value) in [
-            ("train/policy_loss", actor_loss + config.ent_coef * entropy),
+            ("train/policy_loss", actor_loss + family.config.ent_coef * entropy),
             ("train/value_loss", critic_loss),
             ("train/entropy_loss", -entropy),
             ("train/explained_variance", data.explained_variance(&batch.values)?),
-            ("train/learning_rate", config.learning_rate),
+            ("train/learning_rate", config.common.learning_rate),
         ] {
             self.means.add(tag, value);
         }
@@ -276,7 +282,7 @@ impl Agent for OnPolicy {
             return Err(Error::Diverged {
                 what: "an action",
                 update: self.updates,
-                learning_rate: self.config.learning_rate,
+                learning_rate: self.config.common.learning_rate,
             });
         }
         if mode == Mode::Explore {
@@ -318,12 +324,12 @@ impl Agent for OnPolicy {
         }
         for (own, new) in [(&mut self.actor, actor), (&mut self.critic, critic)] {
             own.learning_rate = new.learning_rate;
-            if self.config.optimizer != config.optimizer {
+            if self.config.common.optimizer != config.common.optimizer {
                 own.optimizer = new.optimizer;
             }
         }
         self.damping.adopt(damping);
-        if self.config.stackelberg != config.stackelberg {
+        if self.config.common.stackelberg != config.common.stackelberg {
             self.solver = solver;
         }
         (self.family, self.config) = (family, config);
@@ -386,7 +392,7 @@ impl Agent for OnPolicy {
 
     fn set_moments(&mut self, given: &[Moments]) -> Result<()> {
         for player in [&mut self.actor, &mut self.critic] {
-            player.optimizer = Optimizer::new(self.config.optimizer, player.params.len());
+            player.optimizer = Optimizer::new(self.config.common.optimizer, player.params.len());
         }
         for (place, role) in self.tensors().collect::<Vec<_>>() {
             let optimizer = match role {
@@ -421,9 +427,9 @@ impl Agent for OnPolicy {
     }
 
     fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.config.learning_rate = learning_rate;
+        self.config.common.learning_rate = learning_rate;
         for (player, role) in [(&mut self.actor, Role::Actor), (&mut self.critic, Role::Critic)] {
-            player.learning_rate = self.config.learning_rate(role);
+            player.learning_rate = self.config.common.learning_rate(role);
         }
     }
 }

@@ -3,7 +3,8 @@
 use agents::registry;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use stac_bench::config::{self, Config, Overrides};
+use serde_json::Value;
+use stac_bench::config::{self, Config, ConfigError, Overrides, Preset};
 
 /// The version of PyTorch whose libtorch this was linked with.
 #[pyfunction]
@@ -24,13 +25,25 @@ fn environments(algo: &str) -> PyResult<Vec<String>> {
     config::environments(algorithm).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-/// The settings of `configs/{algo}.yml` on `env`, those of the run too, as JSON.
+/// The settings of `algo` on `env`, those of the run too, as JSON; with `preset`, for instance `paper`,
+/// its own over them.
 #[pyfunction]
-fn settings(algo: &str, env: &str) -> PyResult<String> {
+#[pyo3(signature = (algo, env, preset=None))]
+fn settings(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
+    let invalid = |error: ConfigError| PyValueError::new_err(error.to_string());
     let algorithm = registry::find(algo).map_err(bridge::exception)?;
-    let config = Config::resolve(algorithm, env, &Overrides::default())
-        .map_err(|error| PyValueError::new_err(error.to_string()))?;
-    Ok(serde_json::Value::Object(config.settings).to_string())
+    let preset = preset.map(Preset::find).transpose().map_err(invalid)?;
+    let overrides = Overrides { preset, ..Overrides::default() };
+    let config = Config::resolve(algorithm, env, &overrides).map_err(invalid)?;
+    Ok(Value::Object(config.all().map_err(invalid)?).to_string())
+}
+
+/// What can be set of `algo` and of a run of it, as JSON schema: names, documentation, types, ranges and
+/// defaults.
+#[pyfunction]
+fn declared(algo: &str) -> PyResult<String> {
+    let algorithm = registry::find(algo).map_err(bridge::exception)?;
+    Ok(config::declared(algorithm).to_string())
 }
 
 /// Runs `stac-bench` with these arguments, its name first; returns the exit status.
@@ -48,5 +61,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(algorithms, module)?)?;
     module.add_function(wrap_pyfunction!(environments, module)?)?;
     module.add_function(wrap_pyfunction!(settings, module)?)?;
+    module.add_function(wrap_pyfunction!(declared, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)
 }

@@ -13,7 +13,7 @@ use crate::memory::Batch;
 use crate::optim::Optimizer;
 use crate::params::{self, TensorPlace, matching, sequential_tensors};
 use crate::params::{Moments, Parameter};
-use crate::settings::at_least_one;
+use crate::settings::Record as _;
 use std::any::Any;
 
 /// Name of the logarithm of a learnt entropy coefficient among the parameters.
@@ -76,7 +76,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
 
     /// Fresh optimisers, then what is `given` of theirs.
     pub(super) fn write_moments(&mut self, given: &[Moments]) -> Result<()> {
-        let kind = self.config.optimizer;
+        let kind = self.config.common.optimizer;
         for player in [&mut self.actor, &mut self.critic] {
             player.optimizer = Optimizer::new(kind, player.params.len());
         }
@@ -109,7 +109,7 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         }
         for (own, new) in [(&mut self.actor, actor), (&mut self.critic, critic)] {
             own.learning_rate = new.learning_rate;
-            if self.config.optimizer != config.optimizer {
+            if self.config.common.optimizer != config.common.optimizer {
                 own.optimizer = new.optimizer;
             }
         }
@@ -121,7 +121,9 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
             self.replay = self.replay.resized(replay.capacity());
         }
         // A warm start is part of what has been learnt.
-        if self.config.leader != config.leader || self.config.stackelberg != config.stackelberg {
+        if self.config.common.leader != config.common.leader
+            || self.config.common.stackelberg != config.common.stackelberg
+        {
             self.solver = solver;
         }
         (self.family, self.engine, self.config) = (family, engine, config);
@@ -136,9 +138,11 @@ impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
         batch: &Batch<f32>,
         stackelberg: &StackelbergConfig,
     ) -> Result<GameGradients> {
-        stackelberg.validate()?;
-        at_least_one("the batch's size", batch.size)?;
-        let role = self.config.leader.unwrap_or(Role::Actor);
+        stackelberg.check()?;
+        if batch.size == 0 {
+            return Err(Error::config("the batch's size", 0, "it must be at least 1"));
+        }
+        let role = self.config.common.leader.unwrap_or(Role::Actor);
         if role == Role::Critic {
             stackelberg.refuse_gauss_newton()?;
         }

@@ -9,7 +9,8 @@ use crate::env::Step;
 impl<F: Family, E: Engine<f32> + Clone> OffPolicy<F, E> {
     /// Writes an action, within the bounds, for each row of observations.
     pub(super) fn choose(&mut self, obs: &[f32], mode: Mode, actions: &mut [f32]) {
-        let random = mode == Mode::Explore && self.steps < self.config.uniform_steps();
+        let starting = self.family.starts_at_random() && self.steps < self.config.random_steps;
+        let random = mode == Mode::Explore && starting;
         let (n, m) = (self.spaces.obs_dim, self.low.len());
         let sde = self.family.sde().filter(|_| mode == Mode::Explore);
         if let Some(sde) = sde {

@@ -1,14 +1,50 @@
 //! An off-policy algorithm as the agent sees it.
 
+use crate::algo::config::{Common, OffPolicyConfig};
 use crate::algo::sde::Sde;
+use crate::algo::temperature::Temperature;
 use crate::engine::fused::Spec;
+use crate::error::Result;
 use crate::memory::Batch;
 use crate::nn::Mlp;
 use crate::params::TensorPlace;
 use crate::rng::Rng;
+use crate::settings::Records;
 
 /// What distinguishes one off-policy algorithm from another, besides its two objectives.
-pub trait Family: Send + 'static {
+pub trait Family: Sized + Send + 'static {
+    /// The settings that no other algorithm has.
+    type Config: Records;
+
+    /// For observations and actions of these dimensions.
+    fn new(config: &OffPolicyConfig, own: &Self::Config, obs_dim: usize, action_dim: usize)
+    -> Self;
+
+    /// Checks its own settings against the others.
+    fn check(_config: &OffPolicyConfig, _own: &Self::Config) -> Result<()> {
+        Ok(())
+    }
+
+    /// What the fused engine has no closed form of.
+    fn not_fused(_own: &Self::Config) -> Option<&'static str> {
+        None
+    }
+
+    /// The entropy coefficient, where the objectives have one.
+    fn temperature(&self, _common: &Common, _action_dim: usize) -> Option<Temperature> {
+        None
+    }
+
+    /// Updates from one step of the target networks to the next.
+    fn target_update_interval(&self) -> u64 {
+        1
+    }
+
+    /// Whether training starts with uniformly random actions.
+    fn starts_at_random(&self) -> bool {
+        true
+    }
+
     /// Networks and constants of its objectives, for the fused engine.
     fn spec(&self) -> Spec;
 

@@ -20,9 +20,9 @@ impl Learner {
     pub(super) fn new(params: Vec<f32>, role: Role, config: &OffPolicyConfig) -> Self {
         Self {
             target: params.clone(),
-            optimizer: Optimizer::new(config.optimizer, params.len()),
+            optimizer: Optimizer::new(config.common.optimizer, params.len()),
             params,
-            learning_rate: config.learning_rate(role),
+            learning_rate: config.common.learning_rate(role),
         }
     }
 

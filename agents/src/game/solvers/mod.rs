@@ -10,6 +10,7 @@ use super::operator::Operator;
 use super::{Game, Player};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a solve went.
@@ -33,7 +34,7 @@ pub trait LinearSolver<T: Scalar>: Send {
 }
 
 /// Which solver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SolverKind {
     /// Conjugate gradients.
@@ -49,7 +50,7 @@ pub enum SolverKind {
 }
 
 /// Which matrix stands for `D22 f2`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Curvature {
     /// The Hessian itself; may be indefinite.
