@@ -107,8 +107,8 @@ impl Algorithm {
         } else {
             let schema = schema::of::<StackelbergConfig>();
             let leaders = schema::properties(&schema).keys();
-            let why = format!("; take {}, or `step_match: true`", self.relatives(true));
-            let reason = format!("it is a setting of a leader, which `{}` has not{why}", self.name);
+            let why = format!("and `{}` has none; take {}", self.name, self.relatives(true));
+            let reason = format!("it is a setting of a leader, {why}, or `step_match: true`");
             leaders.map(|key| (key.clone(), reason.clone())).collect()
         };
         foreign.push(if led {

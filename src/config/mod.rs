@@ -275,6 +275,20 @@ fn check(
     mut layers: Layers,
 ) -> Result<Config, ConfigError> {
     layers.refuse(algorithm.foreign(&layers.settings))?;
+    // A slip of the keyboard here. Programs for Stable-Baselines3 do it, so Python's classes take it.
+    let number = |key: &str| layers.settings.get(key).and_then(Value::as_u64);
+    if let (Some(batch), Some(buffer)) = (number("batch_size"), number("buffer_size"))
+        && batch > buffer
+    {
+        let reason = format!("a batch cannot be larger than `buffer_size` ({buffer})");
+        let (key, value) = ("batch_size".to_owned(), batch.to_string());
+        return Err(ConfigError::Invalid {
+            origin: layers.origin(&key).cloned(),
+            key,
+            value,
+            reason,
+        });
+    }
     let mut rest = layers.settings.clone();
     let resolved = take(&mut rest).and_then(|run| {
         let settings = algorithm.resolve(&rest)?;
