@@ -6,11 +6,14 @@
 //! two environments are stepped in turns by a fresh policy, without an update. Prints one line of JSON: medians of
 //! milliseconds per epoch and of the update within, of steps per second, and of both ratios, pair by pair.
 
+#[path = "../agents/tests/common/shipped.rs"]
+mod shipped;
+
 use agents::registry;
-use agents::settings::Settings;
 use agents::{Actions, Env, Learn, Mode, Step};
 use bridge::{EnvOptions, ForkedVecEnv};
 use serde_json::json;
+use shipped::shipped;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -31,11 +34,11 @@ impl Run {
     fn new(algo: &str, id: &str, n_envs: usize, n_steps: usize) -> Result<Self> {
         let options = EnvOptions { id: id.to_owned(), ..EnvOptions::default() };
         let mut env = ForkedVecEnv::make(&options, n_envs)?;
-        let lam = if id == "CartPole-v1" { 0.0 } else { 500.0 };
-        let settings = json!({
-            "n_steps": n_steps, "curvature": "gauss_newton", "cg_tolerance": 0.01, "lam": lam,
-        });
-        let settings: Settings = serde_json::from_value(settings)?;
+        let mut own = json!({"n_steps": n_steps});
+        if algo == "stac" && id == "CartPole-v1" {
+            own["lam"] = 0.0.into();
+        }
+        let settings = shipped(algo, &own);
         let spaces = env.spaces().clone();
         let agent = registry::find(algo)?.build(&settings, &spaces, 0)?;
         let mut obs = vec![0.0; n_envs * spaces.obs_dim];

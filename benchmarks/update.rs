@@ -2,7 +2,9 @@
 //! Walker2d-v4: `cargo bench -p stac-agents --bench update [-- FILTER]`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use agents::algo::OffPolicyConfig;
+#[path = "../agents/tests/common/shipped.rs"]
+mod shipped;
+
 use agents::algo::algorithm::OffPolicy as _;
 use agents::algo::ddpg::Ddpg;
 use agents::engine::fused::Fused;
@@ -12,10 +14,11 @@ use agents::game::{LeaderGradient, Solver, SolverConfig, total_derivative};
 use agents::memory::{Batch, Replay};
 use agents::registry;
 use agents::rng::{Purpose, Rng};
-use agents::settings::Settings;
+use agents::settings::merge;
 use agents::{ActionSpace, Learn, Spaces, Step};
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::json;
+use shipped::{family, shipped};
 
 const OBS: usize = 17;
 const ACT: usize = 6;
@@ -52,8 +55,8 @@ impl Feed {
 /// An agent whose every observation from now on makes one update due.
 fn agent(algo: &str, settings: serde_json::Value, filled: u64) -> (Box<dyn Learn>, Feed) {
     let mut all = json!({"train_freq": 1, "gradient_steps": 1, "learning_starts": filled});
-    all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
-    let settings: Settings = all.as_object().unwrap().clone();
+    merge(&mut all, settings);
+    let settings = shipped(algo, &all);
     let mut agent = registry::find(algo).unwrap().build(&settings, &spaces(), 0).unwrap();
     let mut feed = Feed::new();
     for _ in 0..filled + 20 {
@@ -64,18 +67,17 @@ fn agent(algo: &str, settings: serde_json::Value, filled: u64) -> (Box<dyn Learn
 
 fn updates(criterion: &mut Criterion) {
     tch::set_num_threads(1);
-    let baseline = json!({"update_order": "sequential", "target_policy": "target"});
     let woodbury = json!({"solver": "woodbury", "lam": 0.1});
     let cg = json!({"solver": "cg", "lam": 100.0, "cg_tolerance": 0.0, "curvature_stop": false});
     let gauss_newton =
         json!({"solver": "cg", "curvature": "gauss_newton", "lam": 0.1, "cg_tolerance": 0.0});
     let cases = [
-        ("ddpg", "", baseline.clone()),
+        ("ddpg", "", json!({})),
         ("stddpg-al", "/woodbury", woodbury.clone()),
         ("stddpg-al", "/cg", cg.clone()),
         ("stddpg-al", "/cg-gauss-newton", gauss_newton.clone()),
         ("stddpg-cl", "/cg", cg.clone()),
-        ("sac", "", json!({"update_order": "sequential"})),
+        ("sac", "", json!({})),
         ("stsac-al", "/woodbury", woodbury),
         ("stsac-al", "/cg", cg.clone()),
         ("stsac-cl", "/cg", cg),
@@ -99,7 +101,7 @@ fn updates(criterion: &mut Criterion) {
 
 /// The leader's total derivative alone, forward passes included.
 fn solves(criterion: &mut Criterion) {
-    let family = Ddpg::new(&OffPolicyConfig::default(), OBS, ACT);
+    let family: Ddpg = family("stddpg-al", &json!({}), OBS, ACT);
     let mut engine = Fused::<f32>::new(family.spec().unwrap());
     let mut rng = Rng::new(0, Purpose::Diagnostics);
     let (actor, critic) = (family.actor().init(&mut rng), family.critic().init(&mut rng));

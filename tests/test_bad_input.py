@@ -79,6 +79,30 @@ def test_a_wrong_setting_of_a_leader(stac_bench, tmp_path, assignment):
     wrong(done, *LEADER[assignment])
 
 
+# What would have no effect: the algorithm, and a setting of somebody else's.
+FOREIGN = {
+    ("stddpg-al", "cg_iterations=20"): ["`cg` and `neumann`", "`woodbury`"],
+    ("stddpg-al", "cg_iterations=10"): ["`cg_iterations` is 10"],  # the default, but it was said
+    ("stsac-al", "solver_rank=3"): ["`nystrom`"],
+    ("stddpg-cl", "solver_rank=3"): ["`nystrom`", "not of `cg`"],
+    ("stsac-cl", "step_match=true"): ["control of baselines", "`sac`"],
+    ("ddpg", "lam=3"): ["`ddpg` has none", "`stddpg-al` or `stddpg-cl`", "step_match"],
+    ("ac", "solver=cg"): ["`ac` has none", "`stac`", "step_match"],
+    ("sac", "leader=actor"): ["nobody leads in `sac`", "`stsac-al` or `stsac-cl`"],
+    ("stddpg-al", "curvature=hessian"): ["Gauss-Newton", "take `cg`"],
+}
+
+
+@pytest.mark.parametrize("algo, assignment", FOREIGN)
+def test_a_setting_that_does_not_apply(stac_bench, tmp_path, algo, assignment):
+    done = stac_bench(tmp_path, *POINT, "--algo", algo, "--set", assignment)
+    wrong(done, "--set", *FOREIGN[algo, assignment])
+    key, value = assignment.split("=")
+    (tmp_path / "c.yml").write_text(f"Point-v0:\n  {key}: {value}\n")
+    done = stac_bench(tmp_path, *POINT, "--algo", algo, "--config", "c.yml")
+    wrong(done, "c.yml:2", *FOREIGN[algo, assignment])
+
+
 @pytest.mark.parametrize("algo", ["stddpg-cl", "stsac-cl"])
 def test_woodbury_for_a_critic_that_leads(stac_bench, tmp_path, algo):
     done = stac_bench(tmp_path, *POINT, "--algo", algo, "--set", "solver=woodbury")

@@ -30,21 +30,56 @@ def test_version_names_what_it_runs_on(stac_bench, tmp_path):
         assert name in text
 
 
-def test_algos_lists_the_files_in_configs(stac_bench, tmp_path):
-    lines = stac_bench(tmp_path, "algos").stdout.splitlines()
-    files = {path.stem for path in (ROOT / "configs").glob("*.yml")}
-    assert {line.split()[0] for line in lines} == files
+def algorithms(stac_bench, folder):
+    return [line.split()[0] for line in stac_bench(folder, "algos").stdout.splitlines()]
 
 
-def test_the_papers_settings_are_one_flag_away(train, tmp_path):
-    for path in (ROOT / "configs" / "paper").glob("*.yml"):
-        algo, settings = path.stem, yaml.safe_load(path.read_text())["default"]
+def test_every_file_in_configs_is_that_of_a_baseline(stac_bench, tmp_path):
+    files = [path.stem for path in (ROOT / "configs").glob("*.yml")]
+    assert set(files) <= set(algorithms(stac_bench, tmp_path))
+
+
+def test_the_papers_settings_are_one_flag_away(stac_bench, train, tmp_path):
+    paper = {"solver": "cg", "curvature": "hessian", "cg_iterations": 10, "curvature_stop": False}
+    paper |= {"norm_ratio_clamp": None, "cg_tolerance": 0}
+    for algo in algorithms(stac_bench, tmp_path):
         run = train(tmp_path, algo, *POINT[1:], "--preset", "paper", "--overwrite")
         config = yaml.safe_load((run / "config.yml").read_text())
-        assert {key: config[key] for key in settings} == settings
-        if algo.startswith("st"):
-            paper = (config["solver"], config["curvature"], config["cg_iterations"])
-            assert paper == ("cg", "hessian", 10)
+        assert config.get("target_policy", "current") == "current"
+        if "leader" in config:
+            assert {key: config[key] for key in paper} == paper
+            assert config["lam"] == (500 if algo == "stac" else 0)
+        else:
+            assert not paper.keys() & config.keys()
+
+
+def test_damping_and_curvature_follow_the_solver_and_are_said(train, tmp_path):
+    for solver, own in {
+        "woodbury": ("gauss_newton", 0.1, set()),
+        "cg": ("hessian", 100, {"cg_iterations", "cg_tolerance", "curvature_stop", "warm_start"}),
+        "nystrom": ("hessian", 100, {"solver_rank"}),
+        "dense": ("hessian", 100, set()),
+    }.items():
+        choice = ["--set", f"solver={solver}", "--overwrite", "--steps", 50]
+        run = train(tmp_path, "stddpg-al", *POINT[1:], *choice)
+        config = yaml.safe_load((run / "config.yml").read_text())
+        curvature, lam, keys = own
+        assert (config["curvature"], config["lam"]) == (curvature, lam)
+        of_solvers = ("cg_iterations", "cg_tolerance", "curvature_stop", "warm_start", "solver_rank")
+        assert keys == {key for key in of_solvers if key in config}
+
+
+def test_a_baseline_with_step_match_has_a_leaders_settings(train, tmp_path):
+    run = train(tmp_path, "ac", *POINT[1:], "--set", "step_match=true", "--set", "lam=7")
+    config = yaml.safe_load((run / "config.yml").read_text())
+    assert (config["solver"], config["curvature"], config["lam"]) == ("cg", "gauss_newton", 7)
+
+
+def test_what_the_papers_settings_say_of_cg_gives_way_to_another_solver(train, tmp_path):
+    choice = ["--preset", "paper", "--set", "solver=woodbury", "--set", "lam=0.5"]
+    run = train(tmp_path, "stddpg-al", *POINT[1:], *choice)
+    config = yaml.safe_load((run / "config.yml").read_text())
+    assert config["curvature"] == "gauss_newton" and "cg_tolerance" not in config
 
 
 def test_a_setting_beats_the_preset(train, tmp_path):

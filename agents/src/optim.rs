@@ -2,10 +2,11 @@
 
 use crate::flat::{self, Scalar};
 use crate::threads;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which optimiser a player uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimizerKind {
     /// Adam (Kingma & Ba, 2015) with PyTorch's defaults.

@@ -1,11 +1,12 @@
 //! The algorithms, by name.
 
 use crate::agent::Learn;
-use crate::algo::ac::ActorCritic;
+use crate::algo::ac::{AcConfig, ActorCritic};
 use crate::algo::algorithm::OffPolicy;
 use crate::algo::ddpg::Ddpg;
 use crate::algo::sac::Sac;
-use crate::algo::{DeviceKind, EngineKind, OffPolicyConfig, OnPolicyConfig};
+use crate::algo::sde::SdeConfig;
+use crate::algo::{Common, DeviceKind, EngineKind, OffPolicyConfig, OnPolicyConfig};
 use crate::engine::Role;
 use crate::engine::autograd::Autograd;
 use crate::engine::fused::Fused;
@@ -13,73 +14,38 @@ use crate::error::{Error, Result};
 use crate::game::StackelbergConfig;
 use crate::learner::{Learner, LearnerConfig};
 use crate::memory::{Replay, Rollout};
-use crate::settings::{self, Settings};
+use crate::settings::{self, Record, Records, Settings, schema, take};
 use crate::spaces::{ActionSpace, Spaces};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tch::{Cuda, Device};
 
 /// One entry of the registry.
 #[derive(Clone, Copy, Debug)]
 pub struct Algorithm {
-    /// The name on the command line, and of its file in `configs/`.
+    /// The name on the command line.
     pub name: &'static str,
     /// One line for `stac-bench algos`.
     pub about: &'static str,
     /// Who leads; nobody in the baselines.
     pub leader: Option<Role>,
+    /// What it shares with its baseline, or with its Stackelberg forms.
+    pub base: &'static Base,
+}
+
+/// What a baseline and its Stackelberg forms share.
+#[derive(Debug)]
+pub struct Base {
+    /// A file in `configs/`, and its text: where settings differ from what is declared.
+    pub config: (&'static str, &'static str),
+    /// What they declare, one schema a record.
+    pub records: fn() -> Vec<Value>,
     prepare: fn(&Algorithm, &Settings) -> Result<Prepared>,
 }
 
-/// Every algorithm, in the order of `stac-bench algos`.
-pub const ALGORITHMS: &[Algorithm] = &[
-    Algorithm {
-        name: "ac",
-        about: "actor-critic on trajectories",
-        leader: None,
-        prepare: on_policy,
-    },
-    Algorithm {
-        name: "stac",
-        about: "Stackelberg actor-critic, the actor leads",
-        leader: Some(Role::Actor),
-        prepare: on_policy,
-    },
-    Algorithm {
-        name: "ddpg",
-        about: "deep deterministic policy gradient",
-        leader: None,
-        prepare: off_policy::<Ddpg>,
-    },
-    Algorithm {
-        name: "stddpg-al",
-        about: "Stackelberg DDPG, the actor leads",
-        leader: Some(Role::Actor),
-        prepare: off_policy::<Ddpg>,
-    },
-    Algorithm {
-        name: "stddpg-cl",
-        about: "Stackelberg DDPG, the critic leads",
-        leader: Some(Role::Critic),
-        prepare: off_policy::<Ddpg>,
-    },
-    Algorithm { name: "sac", about: "soft actor-critic", leader: None, prepare: off_policy::<Sac> },
-    Algorithm {
-        name: "stsac-al",
-        about: "Stackelberg SAC, the actor leads",
-        leader: Some(Role::Actor),
-        prepare: off_policy::<Sac>,
-    },
-    Algorithm {
-        name: "stsac-cl",
-        about: "Stackelberg SAC, the critic leads",
-        leader: Some(Role::Critic),
-        prepare: off_policy::<Sac>,
-    },
-];
-
 /// Settings that were read and checked.
 pub struct Prepared {
+    /// All that apply, those that were left out too.
+    pub settings: Settings,
     /// What computes gradients: what `auto` stands for.
     pub engine: EngineKind,
     build: Build,
@@ -89,7 +55,7 @@ type Build = Box<dyn Fn(&Spaces, u64) -> Result<Box<dyn Learn>>>;
 
 impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prepared").field("engine", &self.engine).finish_non_exhaustive()
+        f.debug_struct("Prepared").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -100,93 +66,212 @@ impl Prepared {
     }
 }
 
+const AC: Base = Base {
+    config: ("ac.yml", include_str!("../../configs/ac.yml")),
+    records: records::<OnPolicyConfig, (AcConfig, SdeConfig)>,
+    prepare: on_policy,
+};
+const DDPG: Base = off_policy::<Ddpg>("ddpg.yml", include_str!("../../configs/ddpg.yml"));
+const SAC: Base = off_policy::<Sac>("sac.yml", include_str!("../../configs/sac.yml"));
+
+/// Every algorithm, in the order of `stac-bench algos`.
+pub const ALGORITHMS: &[Algorithm] = &[
+    Algorithm { name: "ac", about: "actor-critic on trajectories", leader: None, base: &AC },
+    Algorithm {
+        name: "stac",
+        about: "Stackelberg actor-critic, the actor leads",
+        leader: Some(Role::Actor),
+        base: &AC,
+    },
+    Algorithm {
+        name: "ddpg",
+        about: "deep deterministic policy gradient",
+        leader: None,
+        base: &DDPG,
+    },
+    Algorithm {
+        name: "stddpg-al",
+        about: "Stackelberg DDPG, the actor leads",
+        leader: Some(Role::Actor),
+        base: &DDPG,
+    },
+    Algorithm {
+        name: "stddpg-cl",
+        about: "Stackelberg DDPG, the critic leads",
+        leader: Some(Role::Critic),
+        base: &DDPG,
+    },
+    Algorithm { name: "sac", about: "soft actor-critic", leader: None, base: &SAC },
+    Algorithm {
+        name: "stsac-al",
+        about: "Stackelberg SAC, the actor leads",
+        leader: Some(Role::Actor),
+        base: &SAC,
+    },
+    Algorithm {
+        name: "stsac-cl",
+        about: "Stackelberg SAC, the critic leads",
+        leader: Some(Role::Critic),
+        base: &SAC,
+    },
+];
+
 impl Algorithm {
-    /// Reads and checks `settings`, without an environment.
-    pub fn prepare(&self, settings: &Settings) -> Result<Prepared> {
-        (self.prepare)(self, settings)
+    /// What it declares: every setting with its documentation, type, range and default.
+    pub fn schema(&self) -> Value {
+        schema::join(self.name, (self.base.records)())
     }
 
-    /// Both at once.
+    /// What of `settings` does not apply, and why.
+    pub fn foreign(&self, settings: &Settings) -> Vec<(String, String)> {
+        let led = self.leader.is_some();
+        let mut foreign = if led || settings.get("step_match") == Some(&Value::Bool(true)) {
+            StackelbergConfig::foreign(settings)
+        } else {
+            let schema = schema::of::<StackelbergConfig>();
+            let leaders = schema::properties(&schema).keys();
+            let why = format!("and `{}` has none; take {}", self.name, self.relatives(true));
+            let reason = format!("it is a setting of a leader, {why}, or `step_match: true`");
+            leaders.map(|key| (key.clone(), reason.clone())).collect()
+        };
+        foreign.push(if led {
+            let why = format!("it is a control of baselines; take {}", self.relatives(false));
+            ("step_match".to_owned(), why)
+        } else {
+            let why = format!("nobody leads in `{}`; take {}", self.name, self.relatives(true));
+            ("leader".to_owned(), why)
+        });
+        foreign.retain(|(key, _)| settings.contains_key(key));
+        foreign
+    }
+
+    /// The names of its Stackelberg forms, or that of its baseline.
+    fn relatives(&self, led: bool) -> String {
+        let own = |a: &&Algorithm| a.base.config == self.base.config && a.leader.is_some() == led;
+        let names = ALGORITHMS.iter().filter(own).map(|a| format!("`{}`", a.name));
+        names.collect::<Vec<_>>().join(" or ")
+    }
+
+    /// Reads and checks `settings`, without an environment.
+    pub fn prepare(&self, settings: &Settings) -> Result<Prepared> {
+        (self.base.prepare)(self, settings)
+    }
+
+    /// Prepares and builds at once.
     pub fn build(&self, settings: &Settings, spaces: &Spaces, seed: u64) -> Result<Box<dyn Learn>> {
         self.prepare(settings)?.build(spaces, seed)
     }
 
-    /// The family's settings over `defaults`, and those of the leader's update.
-    fn parse<C: DeserializeOwned + Serialize>(
-        &self,
-        defaults: &C,
-        settings: &Settings,
-    ) -> Result<(C, StackelbergConfig)> {
-        let mut own = settings.clone();
-        let stackelberg = StackelbergConfig::take(&StackelbergConfig::default(), &mut own)?;
-        Ok((settings::parse(defaults, &own)?, stackelberg))
+    /// Reads and checks `given`: what all algorithms have, what those of its kind have, and its own.
+    fn read<C: Record, O: Records>(&self, given: &Settings) -> Result<(Common, C, O)> {
+        let (schema, mut rest) = (self.schema(), given.clone());
+        let defaults = schema::defaults(&schema);
+        for (key, reason) in self.foreign(given) {
+            match rest.shift_remove(&key) {
+                // Nobody meant anything by a default.
+                Some(value) if !value.is_null() && defaults.get(&key) != Some(&value) => {
+                    return Err(Error::config(key, value, reason));
+                }
+                _ => {}
+            }
+        }
+        let common: Common = take(&mut rest)?;
+        let stackelberg: StackelbergConfig = take(&mut rest)?;
+        if let Some(leader) = common.leader
+            && self.leader != Some(leader)
+        {
+            let reason =
+                format!("`{}` fixes who leads; another algorithm has another leader", self.name);
+            return Err(Error::config("leader", settings::to_value(&leader)?, reason));
+        }
+        if self.leader == Some(Role::Critic) {
+            stackelberg.refuse_gauss_newton()?;
+        }
+        let common = Common { leader: self.leader, stackelberg, ..common };
+        let read = (common, take(&mut rest)?, O::take(&mut rest)?);
+        settings::refuse_rest(&rest, &schema)?;
+        Ok(read)
     }
 
-    fn refuse_another_leader(&self, settings: &Settings, leader: Option<Role>) -> Result<()> {
-        match settings.get("leader") {
-            Some(value) if leader != self.leader => {
-                let reason = format!(
-                    "`{}` fixes who leads; another algorithm has another leader",
-                    self.name
-                );
-                Err(Error::config("leader", value, reason))
-            }
-            _ => Ok(()),
+    /// What was read, as settings, without what does not apply.
+    fn write(&self, common: &Common, own: [Value; 2]) -> Result<Settings> {
+        let mut all = settings::to_value(common)?;
+        for part in own {
+            settings::merge(&mut all, part);
         }
+        settings::merge(&mut all, Value::Object(common.stackelberg.resolved()?));
+        let Value::Object(mut all) = all else { return Ok(Settings::new()) };
+        for (key, _) in self.foreign(&all) {
+            all.shift_remove(&key);
+        }
+        Ok(all)
     }
 }
 
-/// An algorithm that learns from transitions.
-fn off_policy<A: OffPolicy>(entry: &Algorithm, settings: &Settings) -> Result<Prepared> {
-    let (config, stackelberg) = entry.parse(&OffPolicyConfig::default(), settings)?;
-    entry.refuse_another_leader(settings, config.leader)?;
-    let config = OffPolicyConfig { leader: entry.leader, stackelberg, ..config };
-    config.validate()?;
-    A::check(&config)?;
-    let engine = config.engine.resolve(config.device, config.not_fused())?;
-    let name = entry.name;
+/// What all algorithms declare, those of kind `C`, and one with `O`; then the leader's update.
+fn records<C: Record, O: Records>() -> Vec<Value> {
+    let mut schemas = vec![schema::of::<Common>(), schema::of::<C>()];
+    schemas.extend(O::schemas());
+    schemas.push(schema::of::<StackelbergConfig>());
+    schemas
+}
+
+const fn off_policy<A: OffPolicy>(file: &'static str, text: &'static str) -> Base {
+    let records = records::<OffPolicyConfig, A::Config>;
+    Base { config: (file, text), records, prepare: prepare_off_policy::<A> }
+}
+
+fn prepare_off_policy<A: OffPolicy>(algorithm: &Algorithm, given: &Settings) -> Result<Prepared> {
+    let (common, config, own) = algorithm.read::<OffPolicyConfig, A::Config>(given)?;
+    let config = OffPolicyConfig { common, ..config };
+    A::check(&config, &own)?;
+    let parts = [settings::to_value(&config)?, own.settings()?];
+    let settings = algorithm.write(&config.common, parts)?;
+    let engine = config.common.engine.resolve(config.common.device, A::not_fused(&own))?;
+    let name = algorithm.name;
     let build = move |spaces: &Spaces, seed: u64| -> Result<Box<dyn Learn>> {
         let ActionSpace::Box { low, .. } = &spaces.action else {
             let has = spaces.clone();
             return Err(Error::Spaces { algo: name, needs: "Box actions", has });
         };
-        let dims = (spaces.obs_dim, low.len());
-        let algorithm = A::new(&config, dims.0, dims.1);
-        let memory = Replay::new(config.buffer_size, dims.0, dims.1);
-        let (learner, spaces) = (LearnerConfig::from(&config), spaces.clone());
+        let (obs_dim, action_dim) = (spaces.obs_dim, low.len());
+        let algorithm = A::new(&config, &own, obs_dim, action_dim);
+        let memory = Replay::new(config.buffer_size, obs_dim, action_dim);
+        let learner = LearnerConfig::off_policy(&config, &algorithm);
+        let spaces = spaces.clone();
         Ok(match algorithm.spec().filter(|_| engine == EngineKind::Fused) {
             Some(spec) => {
                 let engine = Fused::new(spec);
                 Box::new(Learner::new(algorithm, engine, memory, learner, spaces, seed)?)
             }
             None => {
-                let engine = Autograd::new(algorithm.clone(), device(config.device)?);
+                let engine = Autograd::new(algorithm.clone(), device(config.common.device)?);
                 Box::new(Learner::new(algorithm, engine, memory, learner, spaces, seed)?)
             }
         })
     };
-    Ok(Prepared { engine, build: Box::new(build) })
+    Ok(Prepared { settings, engine, build: Box::new(build) })
 }
 
 /// Actor-critic on trajectories.
-fn on_policy(entry: &Algorithm, settings: &Settings) -> Result<Prepared> {
-    let (config, stackelberg) = entry.parse(&OnPolicyConfig::default(), settings)?;
-    entry.refuse_another_leader(settings, config.leader)?;
-    let config = OnPolicyConfig { leader: entry.leader, stackelberg, ..config };
-    config.validate()?;
-    let engine = config.engine.resolve(config.device, Some("this algorithm"))?;
+fn on_policy(algorithm: &Algorithm, given: &Settings) -> Result<Prepared> {
+    let (common, config, own) = algorithm.read::<OnPolicyConfig, (AcConfig, SdeConfig)>(given)?;
+    let settings = algorithm.write(&common, [settings::to_value(&config)?, own.settings()?])?;
+    let engine = common.engine.resolve(common.device, Some("this algorithm"))?;
+    let config = OnPolicyConfig { common, ..config };
     let build = move |spaces: &Spaces, seed: u64| -> Result<Box<dyn Learn>> {
-        if config.use_sde && !matches!(spaces.action, ActionSpace::Box { .. }) {
+        if own.1.use_sde && !matches!(spaces.action, ActionSpace::Box { .. }) {
             let reason = "noise that depends on the state needs Box actions";
             return Err(Error::config("use_sde", true, reason));
         }
-        let device = device(config.device)?;
-        let algorithm = ActorCritic::new(&config, spaces, device);
-        let (engine, memory) = (Autograd::new(algorithm.clone(), device), Rollout::default());
-        let (learner, spaces) = (LearnerConfig::from(&config), spaces.clone());
+        let device = device(config.common.device)?;
+        let algorithm = ActorCritic::new(&config.common, &own, spaces, device);
+        let engine = Autograd::new(algorithm.clone(), device);
+        let (learner, spaces) = (LearnerConfig::on_policy(&config), spaces.clone());
+        let memory = Rollout::default();
         Ok(Box::new(Learner::new(algorithm, engine, memory, learner, spaces, seed)?))
     };
-    Ok(Prepared { engine, build: Box::new(build) })
+    Ok(Prepared { settings, engine, build: Box::new(build) })
 }
 
 /// The device to compute gradients on, if it is there.
@@ -206,11 +291,6 @@ pub fn find(name: &str) -> Result<&'static Algorithm> {
     if let Some(algorithm) = ALGORITHMS.iter().find(|a| a.name == name) {
         return Ok(algorithm);
     }
-    let nearest = ALGORITHMS
-        .iter()
-        .max_by(|a, b| {
-            strsim::jaro_winkler(a.name, name).total_cmp(&strsim::jaro_winkler(b.name, name))
-        })
-        .map_or("", |a| a.name);
+    let nearest = settings::nearest(name, ALGORITHMS.iter().map(|a| a.name)).unwrap_or_default();
     Err(Error::UnknownAlgorithm { name: name.into(), nearest })
 }

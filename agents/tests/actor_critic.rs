@@ -3,9 +3,9 @@
 
 mod common;
 
+use agents::algo::CriticKind;
 use agents::algo::ac::{ActorCritic, Data};
 use agents::algo::policy::Policy;
-use agents::algo::{CriticKind, OnPolicyConfig, OnPolicyKwargs, Surrogate};
 use agents::engine::autograd::{Autograd, AutogradGame};
 use agents::engine::{Engine as _, FrozenGame as _, Role};
 use agents::flat;
@@ -16,8 +16,11 @@ use agents::game::{
 use agents::memory::Trajectories;
 use agents::nn::{Activation, Mlp};
 use agents::rng::{Purpose, Rng};
+use agents::settings::merge;
 use agents::{ActionSpace, Spaces};
 use common::assert_close;
+use common::shipped::actor_critic;
+use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 const OBS: usize = 3;
@@ -39,12 +42,11 @@ struct Setting {
 }
 
 impl Setting {
-    fn new(action: ActionSpace, change: impl FnOnce(&mut OnPolicyConfig)) -> Self {
-        let policy_kwargs = OnPolicyKwargs { net_arch: vec![6, 4], ..OnPolicyKwargs::default() };
-        let mut config = OnPolicyConfig { policy_kwargs, ..OnPolicyConfig::default() };
-        change(&mut config);
+    fn new(action: ActionSpace, settings: &Value) -> Self {
+        let mut all = json!({"policy_kwargs": {"net_arch": [6, 4]}});
+        merge(&mut all, settings.clone());
         let spaces = Spaces { obs_dim: OBS, action };
-        let family = ActorCritic::new(&config, &spaces, Device::Cpu);
+        let family = actor_critic(&all, &spaces);
         let mut rng = Rng::new(5, Purpose::Diagnostics);
         let mut vector = |n: usize, scale: f64| -> Vec<f64> {
             (0..n).map(|_| rng.uniform(-scale, scale)).collect()
@@ -110,11 +112,8 @@ fn every_setting() -> Vec<Setting> {
     let mut settings = Vec::new();
     for (action, use_sde) in [(discrete(), false), (boxed(), false), (boxed(), true)] {
         for critic in [CriticKind::V, CriticKind::Q] {
-            settings.push(Setting::new(action.clone(), |config| {
-                config.critic = critic;
-                config.ent_coef = 0.3;
-                config.use_sde = use_sde;
-            }));
+            let own = json!({"critic": critic, "ent_coef": 0.3, "use_sde": use_sde});
+            settings.push(Setting::new(action.clone(), &own));
         }
     }
     settings
@@ -204,10 +203,8 @@ fn the_baseline_of_a_state_is_its_value_under_the_policy() {
     const HIDDEN: [usize; 2] = [37, 16];
     for (action, outputs) in [(discrete(), 4), (boxed(), 2)] {
         for critic in [CriticKind::V, CriticKind::Q] {
-            let setting = Setting::new(action.clone(), |config| {
-                config.policy_kwargs.net_arch = HIDDEN.to_vec();
-                config.critic = critic;
-            });
+            let own = json!({"policy_kwargs": {"net_arch": HIDDEN}, "critic": critic});
+            let setting = Setting::new(action.clone(), &own);
             let network = |params: &[f64], input: &[f64], outputs: usize| {
                 let mlp = Mlp::new(input.len(), &HIDDEN, outputs, Activation::Tanh);
                 let mut out = vec![f64::NAN; outputs];
@@ -259,10 +256,11 @@ fn gradients_match_finite_differences() {
 /// With gSDE and no hidden layers: `N(W s + b, diag(s^2' sigma^2 + 1e-6))`, by hand.
 #[test]
 fn a_state_dependent_deviation_enters_density_and_entropy() {
-    let setting = Setting::new(boxed(), |config| {
-        config.policy_kwargs.net_arch = vec![];
-        (config.use_sde, config.normalize_advantage, config.ent_coef) = (true, false, 0.3);
+    let own = json!({
+        "policy_kwargs": {"net_arch": []}, "use_sde": true, "normalize_advantage": false,
+        "ent_coef": 0.3,
     });
+    let setting = Setting::new(boxed(), &own);
     let Setting { actor, batch, .. } = &setting;
     let (mut gain, mut entropy) = (0.0, 0.0);
     for (t, s) in batch.obs.chunks(OBS).enumerate() {
@@ -318,10 +316,8 @@ fn further_critic_steps_take_the_critics_own_gradient() {
 fn woodbury_equals_the_dense_gauss_newton_solve_in_either_form() {
     for net_arch in [vec![2], vec![6, 4]] {
         for critic in [CriticKind::V, CriticKind::Q] {
-            let setting = Setting::new(discrete(), |config| {
-                config.policy_kwargs.net_arch = net_arch.clone();
-                config.critic = critic;
-            });
+            let own = json!({"policy_kwargs": {"net_arch": net_arch}, "critic": critic});
+            let setting = Setting::new(discrete(), &own);
             assert_eq!(setting.critic.len() < ROWS, net_arch == [2]);
             for lambda in [1e-2, 1.0, 50.0] {
                 let exact = setting.led(&dense(Curvature::GaussNewton), lambda);
@@ -334,7 +330,7 @@ fn woodbury_equals_the_dense_gauss_newton_solve_in_either_form() {
 
 #[test]
 fn the_normal_matrix_is_the_square_of_the_jacobian() {
-    let setting = Setting::new(boxed(), |_| ());
+    let setting = Setting::new(boxed(), &json!({}));
     let mut game = setting.game();
     let n = setting.critic.len();
     let (mut normal, mut columns) = (vec![f64::NAN; n * n], Vec::new());
@@ -354,10 +350,8 @@ fn the_normal_matrix_is_the_square_of_the_jacobian() {
 /// lambda vanishes: the implicit term is then `mean D_theta V(s) / sigma_A`, whatever the critic.
 #[test]
 fn without_damping_the_implicit_term_is_the_mean_gradient_of_returns() {
-    let setting = Setting::new(discrete(), |config| {
-        config.policy_kwargs.net_arch = vec![2];
-        config.normalize_advantage = false;
-    });
+    let own = json!({"policy_kwargs": {"net_arch": [2]}, "normalize_advantage": false});
+    let setting = Setting::new(discrete(), &own);
     let mut want = vec![f64::NAN; setting.actor.len()];
     let game = &mut setting.game();
     let game = game.composite().unwrap();
@@ -381,7 +375,7 @@ fn without_damping_the_implicit_term_is_the_mean_gradient_of_returns() {
 #[test]
 fn the_reference_surrogate_changes_the_length_of_the_gradient_alone() {
     let lambda = 20.0;
-    let setting = Setting::new(discrete(), |config| config.surrogate = Surrogate::Reference);
+    let setting = Setting::new(discrete(), &json!({"surrogate": "reference"}));
     let led = setting.led(&dense(Curvature::Hessian), lambda);
     assert!(flat::norm(&led.implicit) > 1e-3 * flat::norm(&led.individual));
     let cosine = flat::cosine(&led.individual, &led.total);
@@ -407,16 +401,16 @@ fn the_reference_surrogate_changes_the_length_of_the_gradient_alone() {
     let want: Vec<f64> = led.individual.iter().map(|g| factor * g).collect();
     assert_close(&led.total, &want, 1e-7);
 
-    let setting = Setting::new(discrete(), |_| ());
+    let setting = Setting::new(discrete(), &json!({}));
     let led = setting.led(&dense(Curvature::Hessian), lambda);
     assert!(flat::cosine(&led.individual, &led.total) < 0.99);
 }
 
 #[test]
 fn advantages_are_normalised_with_the_loss() {
-    let plain = Setting::new(discrete(), |config| config.normalize_advantage = false);
-    let normal = Setting::new(discrete(), |_| ());
-    let mut shifted = Setting::new(discrete(), |_| ());
+    let plain = Setting::new(discrete(), &json!({"normalize_advantage": false}));
+    let normal = Setting::new(discrete(), &json!({}));
+    let mut shifted = Setting::new(discrete(), &json!({}));
     for advantage in &mut shifted.batch.advantages {
         *advantage = 5.0 * *advantage + 3.0;
     }

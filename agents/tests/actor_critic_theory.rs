@@ -4,8 +4,8 @@
 
 mod common;
 
+use agents::algo::CriticKind;
 use agents::algo::ac::ActorCritic;
-use agents::algo::{CriticKind, OnPolicyConfig, OnPolicyKwargs};
 use agents::engine::autograd::AutogradGame;
 use agents::flat;
 use agents::game::{Game, Player};
@@ -14,8 +14,9 @@ use agents::nn::{Activation, Mlp};
 use agents::rng::{Purpose, Rng};
 use agents::{ActionSpace, Spaces};
 use common::assert_close;
+use common::shipped::actor_critic;
 use common::tabular::*;
-use tch::Device;
+use serde_json::json;
 
 const HIDDEN: [usize; 1] = [4];
 
@@ -31,15 +32,12 @@ struct Setting {
 
 impl Setting {
     fn new(kind: CriticKind, gamma: f64) -> Self {
-        let policy_kwargs =
-            OnPolicyKwargs { net_arch: HIDDEN.to_vec(), ..OnPolicyKwargs::default() };
-        let config = OnPolicyConfig {
-            policy_kwargs,
-            critic: kind,
-            gamma,
-            normalize_advantage: false,
-            ..OnPolicyConfig::default()
-        };
+        let settings = json!({
+            "policy_kwargs": {"net_arch": HIDDEN},
+            "critic": kind,
+            "gamma": gamma,
+            "normalize_advantage": false,
+        });
         let spaces = Spaces { obs_dim: OBS, action: ActionSpace::Discrete { n: CHOICES } };
         let inputs = OBS + if kind == CriticKind::Q { CHOICES } else { 0 };
         let actor_net = Mlp::new(OBS, &HIDDEN, CHOICES, Activation::Tanh);
@@ -48,7 +46,7 @@ impl Setting {
         let mut vector = |n: usize| (0..n).map(|_| rng.uniform(-1.5, 1.5)).collect::<Vec<f64>>();
         Self {
             world: Tabular::random(3, gamma),
-            family: ActorCritic::new(&config, &spaces, Device::Cpu),
+            family: actor_critic(&settings, &spaces),
             actor: vector(actor_net.dim()),
             critic: vector(critic_net.dim()),
             actor_net,

@@ -1,10 +1,13 @@
 //! Settings that change while an agent learns: what was learnt, drawn and counted goes on.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
 use agents::registry;
 use agents::rng::{Purpose, Rng};
-use agents::settings::Settings;
+use agents::settings::merge;
 use agents::{ActionSpace, Actions, Error, Learn, Mode, Spaces, Step};
+use common::shipped::{of_leader, shipped};
 use serde_json::{Value, json};
 
 const OBS: usize = 3;
@@ -19,9 +22,9 @@ fn build(algo: &str, settings: &Value, seed: u64) -> Box<dyn Learn> {
         }),
     };
     for part in [&own, settings] {
-        all.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+        merge(&mut all, part.clone());
     }
-    let settings: Settings = all.as_object().unwrap().clone();
+    let settings = shipped(algo, &all);
     let action = ActionSpace::Box { low: vec![-1.0], high: vec![1.0] };
     registry::find(algo).unwrap().build(&settings, &Spaces { obs_dim: OBS, action }, seed).unwrap()
 }
@@ -45,6 +48,7 @@ const FORMS: [&str; 6] = ["ac", "stac", "ddpg", "stddpg-al", "sac", "stsac-cl"];
 fn settings_that_change_and_change_back_leave_no_trace() {
     for algo in FORMS {
         let own = json!({"warm_start": true, "solver": "cg", "lam": 5.0, "lam_decay": "adaptive"});
+        let own = of_leader(algo, own);
         let (mut plain, mut other) = (build(algo, &own, 1), build(algo, &own, 1));
         for (agent, configure) in [(&mut plain, false), (&mut other, true)] {
             let rng = &mut Rng::new(0, Purpose::Diagnostics);

@@ -2,10 +2,13 @@
 //! operations in matrix products as the formula says.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use agents::engine::fused::products;
 use agents::registry;
-use agents::settings::Settings;
+use agents::settings::merge;
 use agents::{ActionSpace, Learn, Spaces, Step};
+use common::shipped::shipped;
 use serde_json::{Value, json};
 
 const OBS: usize = 17;
@@ -19,8 +22,8 @@ fn warm(algo: &str, settings: Value) -> (Box<dyn Learn>, impl FnMut(&mut dyn Lea
         "train_freq": 1, "gradient_steps": 1, "learning_starts": 200, "buffer_size": 200,
         "engine": "fused", "policy_kwargs": {"net_arch": [HIDDEN, HIDDEN]}, "batch_size": BATCH,
     });
-    all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
-    let settings: Settings = all.as_object().unwrap().clone();
+    merge(&mut all, settings);
+    let settings = shipped(algo, &all);
     let action = ActionSpace::Box { low: vec![-1.0; ACT], high: vec![1.0; ACT] };
     let spaces = Spaces { obs_dim: OBS, action };
     let mut agent = registry::find(algo).unwrap().build(&settings, &spaces, 0).unwrap();

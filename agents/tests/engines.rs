@@ -1,10 +1,12 @@
 //! The fused engine against the specification, the autograd engine, on random networks and batches.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
+use agents::algo::EngineKind;
 use agents::algo::algorithm::OffPolicy;
 use agents::algo::ddpg::Ddpg;
 use agents::algo::sac::Sac;
-use agents::algo::{EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy};
 use agents::engine::autograd::{Autograd, Element};
 use agents::engine::fused::Fused;
 use agents::engine::{Engine, FrozenGame, Point, Role};
@@ -14,11 +16,11 @@ use agents::game::{
     Curvature, Game, LeaderGradient, Player, Solver, SolverConfig, total_derivative,
 };
 use agents::memory::Batch;
-use agents::nn::Activation;
 use agents::registry;
 use agents::rng::{Purpose, Rng};
-use agents::settings::Settings;
+use agents::settings::merge;
 use agents::{ActionSpace, Learn, Spaces, Step};
+use common::shipped::{family, shipped};
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -249,41 +251,27 @@ fn compare_accuracy(subject: &impl Subject, what: &str) {
 
 /// For every algorithm, depth and activation.
 fn all_parts_agree<T: Element>(threads: usize, gain: f64, tolerance: f64) {
-    for config in configs() {
-        let OffPolicyConfig { policy_kwargs, target_policy, .. } = &config;
-        let what = format!("{policy_kwargs:?}, {target_policy:?}");
-        compare_all::<T>(
-            &Ddpg::new(&config, OBS, ACT),
-            threads,
-            (gain, tolerance),
-            &format!("ddpg {what}"),
-        );
-        compare_all::<T>(
-            &Sac::new(&config, OBS, ACT),
-            threads,
-            (gain, tolerance),
-            &format!("sac {what}"),
-        );
+    for settings in networks() {
+        for target_policy in ["current", "target"] {
+            let mut settings = settings.clone();
+            settings["target_policy"] = target_policy.into();
+            let (ddpg, what) =
+                (family::<Ddpg>("ddpg", &settings, OBS, ACT), format!("ddpg {settings}"));
+            compare_all::<T>(&ddpg, threads, (gain, tolerance), &what);
+        }
+        let (sac, what) = (family::<Sac>("sac", &settings, OBS, ACT), format!("sac {settings}"));
+        compare_all::<T>(&sac, threads, (gain, tolerance), &what);
     }
 }
 
-fn configs() -> Vec<OffPolicyConfig> {
-    let mut configs = Vec::new();
-    for depth in 0..=3 {
-        for activation_fn in [Activation::Relu, Activation::Tanh] {
-            for target_policy in [TargetPolicy::Current, TargetPolicy::Target] {
-                let policy_kwargs = PolicyKwargs {
-                    net_arch: [9, 7, 6][..depth].to_vec(),
-                    activation_fn,
-                    ..PolicyKwargs::default()
-                };
-                let config =
-                    OffPolicyConfig { policy_kwargs, target_policy, ..OffPolicyConfig::default() };
-                configs.push(config);
-            }
-        }
-    }
-    configs
+/// Settings with networks of every depth and activation.
+fn networks() -> Vec<Value> {
+    let depths = (0..=3).map(|depth| [9, 7, 6][..depth].to_vec());
+    let both = depths.flat_map(|net_arch| ["relu", "tanh"].map(|name| (net_arch.clone(), name)));
+    let settings = both.map(
+        |(net_arch, name)| json!({"policy_kwargs": {"net_arch": net_arch, "activation_fn": name}}),
+    );
+    settings.collect()
 }
 
 #[test]
@@ -300,10 +288,11 @@ fn all_parts_agree_in_f32() {
 
 #[test]
 fn in_f32_nothing_is_less_accurate_than_autograds() {
-    for config in configs().into_iter().filter(|c| c.target_policy == TargetPolicy::Current) {
-        let what = format!("{:?}", config.policy_kwargs);
-        compare_accuracy(&Ddpg::new(&config, OBS, ACT), &format!("ddpg {what}"));
-        compare_accuracy(&Sac::new(&config, OBS, ACT), &format!("sac {what}"));
+    for settings in networks() {
+        let ddpg: Ddpg = family("stddpg-al", &settings, OBS, ACT);
+        let sac: Sac = family("stsac-al", &settings, OBS, ACT);
+        compare_accuracy(&ddpg, &format!("ddpg {settings}"));
+        compare_accuracy(&sac, &format!("sac {settings}"));
     }
 }
 
@@ -369,10 +358,11 @@ fn total<E: Engine<f64, Batch<f64>>>(
 
 #[test]
 fn total_derivatives_agree_for_every_solver() {
-    for config in configs().into_iter().filter(|c| c.target_policy == TargetPolicy::Current) {
-        let what = format!("{:?}", config.policy_kwargs);
-        compare_totals(&Ddpg::new(&config, OBS, ACT), &format!("ddpg {what}"));
-        compare_totals(&Sac::new(&config, OBS, ACT), &format!("sac {what}"));
+    for settings in networks() {
+        let ddpg: Ddpg = family("stddpg-al", &settings, OBS, ACT);
+        let sac: Sac = family("stsac-al", &settings, OBS, ACT);
+        compare_totals(&ddpg, &format!("ddpg {settings}"));
+        compare_totals(&sac, &format!("sac {settings}"));
     }
 }
 
@@ -381,10 +371,12 @@ fn updated(algo: &str, engine: &str, settings: &Value) -> Box<dyn Learn> {
     let mut all = json!({
         "engine": engine, "optimizer": "sgd", "learning_rate": 0.05, "batch_size": 20,
         "policy_kwargs": {"net_arch": [16, 12]}, "learning_starts": 29, "train_freq": 1, "gradient_steps": 1,
-        "cg_iterations": 5, "cg_tolerance": 0.0,
     });
-    all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
-    let settings: Settings = all.as_object().unwrap().clone();
+    if settings["solver"] == "cg" {
+        merge(&mut all, json!({"cg_iterations": 5, "cg_tolerance": 0.0}));
+    }
+    merge(&mut all, settings.clone());
+    let settings = shipped(algo, &all);
     let action = ActionSpace::Box { low: vec![-1.0; ACT], high: vec![1.0; ACT] };
     let spaces = Spaces { obs_dim: OBS, action };
     let mut agent = registry::find(algo).unwrap().build(&settings, &spaces, 5).unwrap();
@@ -441,8 +433,7 @@ fn compare_updates(algo: &str, settings: &Value) {
 /// Threads change the last digits, timing nothing.
 #[test]
 fn the_same_number_of_threads_gives_identical_results() {
-    let config = OffPolicyConfig::default();
-    let sac = Sac::new(&config, OBS, ACT);
+    let sac: Sac = family("stsac-al", &json!({}), OBS, ACT);
     let random = &mut Random(Rng::new(3, Purpose::Diagnostics));
     let params = [Role::Actor, Role::Critic, Role::Actor, Role::Critic]
         .map(|role| random.params(&sac, role, 1.0));
@@ -464,8 +455,9 @@ fn the_same_number_of_threads_gives_identical_results() {
 #[test]
 fn auto_takes_fused_on_the_cpu_and_fused_runs_nowhere_else() {
     for algorithm in registry::ALGORITHMS {
-        let engine =
-            |settings: Value| algorithm.prepare(settings.as_object().unwrap()).map(|it| it.engine);
+        let engine = |settings: Value| {
+            algorithm.prepare(&shipped(algorithm.name, &settings)).map(|it| it.engine)
+        };
         let covered = !algorithm.name.contains("ac") || algorithm.name.contains("sac");
         if !covered {
             assert_eq!(engine(json!({})).unwrap(), EngineKind::Autograd);

@@ -8,7 +8,6 @@ use agents::algo::algorithm::OffPolicy;
 use agents::algo::ddpg::Ddpg;
 use agents::algo::sac::Sac;
 use agents::algo::sde::Sde;
-use agents::algo::{OffPolicyConfig, PolicyKwargs, TargetPolicy};
 use agents::engine::autograd::Autograd;
 use agents::engine::{Engine, FrozenGame as _, Role};
 use agents::flat;
@@ -18,16 +17,20 @@ use agents::game::{
     total_derivative,
 };
 use agents::nn::Activation;
+use agents::settings::merge;
+use common::shipped::family;
 use common::*;
+use serde_json::{Value, json};
 use tch::Device;
 
 const OBS: usize = 3;
 const ACT: usize = 2;
 
-fn config(activation_fn: Activation) -> OffPolicyConfig {
-    let policy_kwargs =
-        PolicyKwargs { net_arch: vec![7, 5], activation_fn, ..PolicyKwargs::default() };
-    OffPolicyConfig { policy_kwargs, ..OffPolicyConfig::default() }
+/// Small networks, and `extra`.
+fn settings(activation: Activation, extra: &Value) -> Value {
+    let mut all = json!({"policy_kwargs": {"net_arch": [7, 5], "activation_fn": activation}});
+    merge(&mut all, extra.clone());
+    all
 }
 
 fn setup<F: OffPolicy>(family: F) -> (Autograd<f64, F>, Fixture) {
@@ -44,15 +47,15 @@ fn setup<F: OffPolicy>(family: F) -> (Autograd<f64, F>, Fixture) {
 }
 
 fn ddpg(activation: Activation) -> (Autograd<f64, Ddpg>, Fixture) {
-    setup(Ddpg::new(&config(activation), OBS, ACT))
+    setup(family("stddpg-al", &settings(activation, &json!({})), OBS, ACT))
 }
 
 fn sac(activation: Activation) -> (Autograd<f64, Sac>, Fixture) {
-    setup(Sac::new(&config(activation), OBS, ACT))
+    setup(family("stsac-al", &settings(activation, &json!({})), OBS, ACT))
 }
 
 fn sac_with_sde(activation: Activation) -> (Autograd<f64, Sac>, Fixture) {
-    setup(Sac::new(&OffPolicyConfig { use_sde: true, ..config(activation) }, OBS, ACT))
+    setup(family("stsac-al", &settings(activation, &json!({"use_sde": true})), OBS, ACT))
 }
 
 /// Tests of this name for every algorithm: `body(engine, point)` on networks of `activation`.
@@ -227,9 +230,8 @@ for_all!(cg_equals_the_dense_solve_where_the_hessian_is_positive_definite, Activ
 /// hidden layers.
 #[test]
 fn gauss_newton_is_the_hessian_of_linear_critics() {
-    let mut config = config(Activation::Relu);
-    config.policy_kwargs.net_arch = vec![];
-    let (mut engine, at) = setup(Sac::new(&config, OBS, ACT));
+    let networks = json!({"policy_kwargs": {"net_arch": []}});
+    let (mut engine, at) = setup(family::<Sac>("stsac-al", &networks, OBS, ACT));
     let [hessian, gauss_newton] = [Curvature::Hessian, Curvature::GaussNewton].map(|curvature| {
         led(&mut engine, &at, Role::Actor, solver(SolverKind::Dense, curvature), 0.3)
     });
@@ -240,11 +242,9 @@ fn gauss_newton_is_the_hessian_of_linear_critics() {
 /// target: it does not depend on theta.
 #[test]
 fn the_cross_derivative_is_zero_only_if_the_target_does_not_depend_on_the_actor() {
-    for (target_policy, expect_zero) in
-        [(TargetPolicy::Current, false), (TargetPolicy::Target, true)]
-    {
-        let config = OffPolicyConfig { target_policy, ..config(Activation::Tanh) };
-        let (mut engine, at) = setup(Ddpg::new(&config, OBS, ACT));
+    for (target_policy, expect_zero) in [("current", false), ("target", true)] {
+        let settings = settings(Activation::Tanh, &json!({"target_policy": target_policy}));
+        let (mut engine, at) = setup(family::<Ddpg>("ddpg", &settings, OBS, ACT));
         let mut game = engine.freeze(at.point(), Role::Actor).unwrap();
         let x = at.random_vector(5, game.dim(Player::Follower));
         let mut cross = vec![f64::NAN; game.dim(Player::Leader)];
@@ -252,7 +252,7 @@ fn the_cross_derivative_is_zero_only_if_the_target_does_not_depend_on_the_actor(
         assert_eq!(
             flat::norm(&cross) == 0.0,
             expect_zero,
-            "{target_policy:?}: {}",
+            "{target_policy}: {}",
             flat::norm(&cross)
         );
     }
@@ -306,9 +306,8 @@ mod sac_by_hand {
     }
 
     fn one_sample(done: f64) -> (Autograd<f64, Sac>, Fixture) {
-        let mut config = config(Activation::Relu);
-        config.policy_kwargs.net_arch = vec![];
-        let (engine, _) = setup(Sac::new(&config, 1, 1));
+        let networks = json!({"policy_kwargs": {"net_arch": []}});
+        let (engine, _) = setup(family::<Sac>("sac", &networks, 1, 1));
         let mut at = Fixture::new(7, [4, 6], 1, 1, 1);
         at.batch.dones[0] = done;
         (engine, at)

@@ -3,11 +3,10 @@
 
 mod common;
 
-use agents::algo::ac::ActorCritic;
 use agents::algo::algorithm::{Algorithm, OffPolicy};
 use agents::algo::ddpg::Ddpg;
 use agents::algo::sac::Sac;
-use agents::algo::{OffPolicyConfig, OnPolicyConfig, PolicyKwargs, TrainFreq};
+use agents::algo::{Common, DdpgConfig, OffPolicyConfig, OnPolicyConfig};
 use agents::engine::autograd::Autograd;
 use agents::engine::fused::Fused;
 use agents::engine::{Engine, Role};
@@ -18,8 +17,10 @@ use agents::learner::{Learner, LearnerConfig, State};
 use agents::memory::{Replay, Rollout};
 use agents::registry::{self, ALGORITHMS, Algorithm as Entry};
 use agents::rng::{Purpose, Rng};
+use agents::settings::{merge, take};
 use agents::{ActionSpace, Actions, Agent, Error, Learn, Mode, Spaces, StateDict, Step};
 use common::quadratic::Quadratic;
+use common::shipped::{actor_critic, family, shipped};
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -30,29 +31,25 @@ fn spaces() -> Spaces {
     Spaces { obs_dim: OBS, action }
 }
 
-/// Whether `entry` has this setting.
-fn takes(entry: &Entry, key: &str, value: Value) -> bool {
-    entry.prepare(json!({key: value}).as_object().unwrap()).is_ok()
+/// Whether `entry` has a setting of this name.
+fn has(entry: &Entry, key: &str) -> bool {
+    entry.schema()["properties"].get(key).is_some()
 }
 
 /// A small agent that learns soon, with those of `settings`.
 fn build(entry: &Entry, settings: Value) -> Box<dyn Learn> {
     let mut all = json!({"policy_kwargs": {"net_arch": [8, 8]}});
-    let map = all.as_object_mut().unwrap();
-    for (key, value) in [
-        ("n_steps", json!(30)),
-        ("batch_size", json!(8)),
-        ("learning_starts", json!(20)),
-        ("random_steps", json!(10)),
-        ("train_freq", json!(2)),
-        ("gradient_steps", json!(2)),
-    ] {
-        if takes(entry, key, value.clone()) {
-            map.insert(key.into(), value);
+    let soon = json!({
+        "n_steps": 30, "batch_size": 8, "learning_starts": 20, "random_steps": 10, "train_freq": 2,
+        "gradient_steps": 2,
+    });
+    for (key, value) in soon.as_object().unwrap() {
+        if has(entry, key) {
+            all[key] = value.clone();
         }
     }
-    map.extend(settings.as_object().unwrap().clone());
-    entry.build(map, &spaces(), 1).unwrap()
+    merge(&mut all, settings);
+    entry.build(&shipped(entry.name, &all), &spaces(), 1).unwrap()
 }
 
 /// Lets the agent act and learn for `steps` steps, in a world that `rng` makes up.
@@ -95,8 +92,7 @@ fn the_implicit_term_stays_within_its_bound_also_from_batches_of_its_own() {
 #[test]
 fn every_step_of_either_player_is_checked_and_weights_stay_finite() {
     for entry in ALGORITHMS {
-        let steps = ["unroll", "critic_steps"].map(|key| (key, takes(entry, key, json!(3))));
-        let (steps, _) = steps.into_iter().find(|(_, takes)| *takes).unwrap();
+        let steps = ["unroll", "critic_steps"].into_iter().find(|key| has(entry, key)).unwrap();
         for (optimizer, rate) in [("adam", 1e30), ("sgd", 1e30), ("adam", 1e38), ("sgd", 1e38)] {
             let settings = json!({"learning_rate": rate, "optimizer": optimizer, steps: 3});
             let mut agent = build(entry, settings);
@@ -133,10 +129,11 @@ fn sizes_of_nothing_are_refused_or_harmless() {
     assert_eq!(replay.last(9).0.rewards, [2.0]);
 
     let config = OffPolicyConfig::default();
-    let ddpg = Ddpg::new(&config, OBS, 1);
+    let ddpg = Ddpg::new(&config, &DdpgConfig::default(), OBS, 1);
     let (engine, memory) = (Autograd::new(ddpg.clone(), Device::Cpu), Replay::new(9, OBS, 1));
     let choices = Spaces { obs_dim: OBS, action: ActionSpace::Discrete { n: 2 } };
-    let learner = Learner::new(ddpg, engine, memory, LearnerConfig::from(&config), choices, 0);
+    let settings = LearnerConfig::off_policy(&config, &ddpg);
+    let learner = Learner::new(ddpg, engine, memory, settings, choices, 0);
     assert!(matches!(learner.err(), Some(Error::Spaces { .. })));
 
     for entry in ALGORITHMS {
@@ -168,62 +165,53 @@ where
     assert_eq!(first.parameters(), second.parameters());
 }
 
-fn off_policy<A: OffPolicy>(leader: Option<Role>, change: impl Fn(&mut OffPolicyConfig)) {
-    let mut config = OffPolicyConfig {
-        leader,
-        batch_size: 8,
-        learning_starts: 20,
-        random_steps: 10,
-        train_freq: TrainFreq::Steps(3),
-        gradient_steps: 2,
-        policy_kwargs: PolicyKwargs { net_arch: vec![8, 8], ..PolicyKwargs::default() },
-        ..OffPolicyConfig::default()
-    };
-    change(&mut config);
+/// The same on both engines, with `settings` of the algorithm `algo`.
+fn off_policy<A: OffPolicy>(algo: &str, settings: Value) {
+    let mut over = json!({
+        "batch_size": 8, "learning_starts": 20, "random_steps": 10, "train_freq": 3,
+        "gradient_steps": 2, "policy_kwargs": {"net_arch": [8, 8]},
+    });
+    merge(&mut over, settings);
+    let algorithm: A = family(algo, &over, OBS, 2);
+    let mut all = shipped(algo, &over);
+    let common = take(&mut all).unwrap();
+    let config = OffPolicyConfig { common, ..take(&mut all).unwrap() };
+    let leader = registry::find(algo).unwrap().leader;
+    let config = OffPolicyConfig { common: Common { leader, ..config.common.clone() }, ..config };
+    let mut config = LearnerConfig::off_policy(&config, &algorithm);
+    config.common.stackelberg = take(&mut shipped(algo, &over)).unwrap();
+    let memory = || Replay::new(50, OBS, 2);
     goes_on_from_its_state(|seed| {
-        let algorithm = A::new(&config, OBS, 2);
         let engine = Autograd::new(algorithm.clone(), Device::Cpu);
-        let memory = Replay::new(50, OBS, 2);
-        Learner::new(algorithm, engine, memory, LearnerConfig::from(&config), spaces(), seed)
-            .unwrap()
+        let config = config.clone();
+        Learner::new(algorithm.clone(), engine, memory(), config, spaces(), seed).unwrap()
     });
     goes_on_from_its_state(|seed| {
-        let algorithm = A::new(&config, OBS, 2);
-        let engine = Fused::new(
-            A::new(&OffPolicyConfig { use_sde: false, ..config.clone() }, OBS, 2).spec().unwrap(),
-        );
-        let memory = Replay::new(50, OBS, 2);
-        Learner::new(algorithm, engine, memory, LearnerConfig::from(&config), spaces(), seed)
-            .unwrap()
+        let engine = Fused::new(algorithm.spec().unwrap());
+        let config = config.clone();
+        Learner::new(algorithm.clone(), engine, memory(), config, spaces(), seed).unwrap()
     });
 }
 
 #[test]
 fn a_state_is_all_that_another_learner_needs_to_go_on() {
-    let warm = |config: &mut OffPolicyConfig| {
-        config.stackelberg.warm_start = true;
-        config.stackelberg.lam_decay = agents::game::LambdaDecay::Adaptive;
-    };
-    off_policy::<Ddpg>(None, |_| {});
-    off_policy::<Ddpg>(Some(Role::Actor), warm);
-    off_policy::<Ddpg>(Some(Role::Critic), |config| {
-        config.stackelberg.independent_minibatches = true;
-    });
-    off_policy::<Sac>(Some(Role::Actor), |config| {
-        config.ent_coef = agents::settings::NumberOrAuto::auto();
-    });
+    off_policy::<Ddpg>("ddpg", json!({}));
+    let cg = json!({"solver": "cg", "warm_start": true, "lam_decay": "adaptive"});
+    off_policy::<Ddpg>("stddpg-al", cg);
+    off_policy::<Ddpg>("stddpg-cl", json!({"independent_minibatches": true}));
+    off_policy::<Sac>("stsac-al", json!({"ent_coef": "auto"}));
     for use_sde in [false, true] {
-        let config = OnPolicyConfig {
-            leader: Some(Role::Actor),
-            n_steps: 20,
-            use_sde,
-            ..OnPolicyConfig::default()
-        };
+        let algorithm = actor_critic(
+            &json!({"use_sde": use_sde, "policy_kwargs": {"net_arch": [8]}}),
+            &spaces(),
+        );
+        let mut config = OnPolicyConfig { n_steps: 20, ..OnPolicyConfig::default() };
+        config.common.leader = Some(Role::Actor);
+        config.common.stackelberg.solver = SolverKind::Cg;
         goes_on_from_its_state(|seed| {
-            let algorithm = ActorCritic::new(&config, &spaces(), Device::Cpu);
             let engine = Autograd::new(algorithm.clone(), Device::Cpu);
-            let learner = LearnerConfig::from(&config);
-            Learner::new(algorithm, engine, Rollout::default(), learner, spaces(), seed).unwrap()
+            let (memory, learner) = (Rollout::default(), LearnerConfig::on_policy(&config));
+            Learner::new(algorithm.clone(), engine, memory, learner, spaces(), seed).unwrap()
         });
     }
 }

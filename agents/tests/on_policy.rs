@@ -1,12 +1,15 @@
 //! The on-policy agent as its users see it: batches, determinism, update rules, environments at once.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
 use agents::registry;
 use agents::rng::{Purpose, Rng};
-use agents::settings::Settings;
+use agents::settings::{Settings, merge};
 use agents::sync_vec_env::SyncVecEnv;
 use agents::train::{Flow, Observer, Progress, evaluate, train};
 use agents::{ActionSpace, Actions, Env, Error, Learn, Mode, Parameter, Result, Spaces, Step};
+use common::shipped::{of_leader, shipped};
 use serde_json::json;
 
 /// A point on a line that is rewarded for staying near the origin. Leaving `+-2` ends the task.
@@ -82,16 +85,17 @@ impl Observer<dyn Learn> for Silent {
     }
 }
 
-fn settings(extra: serde_json::Value) -> Settings {
-    let mut settings =
-        json!({"n_steps": 100, "lam": 1.0, "policy_kwargs": {"net_arch": [8, 8]}, "solver": "cg"});
-    let map = settings.as_object_mut().unwrap();
-    map.extend(extra.as_object().unwrap().clone());
-    map.clone()
+fn settings(algo: &str, extra: &serde_json::Value) -> Settings {
+    let mut settings = json!({"n_steps": 100, "policy_kwargs": {"net_arch": [8, 8]}});
+    if algo == "stac" || extra["step_match"] == true {
+        settings["lam"] = 1.0.into();
+    }
+    merge(&mut settings, extra.clone());
+    shipped(algo, &settings)
 }
 
 fn agent(algo: &str, env: &dyn Env, seed: u64, extra: serde_json::Value) -> Box<dyn Learn> {
-    registry::find(algo).unwrap().build(&settings(extra), env.spaces(), seed).unwrap()
+    registry::find(algo).unwrap().build(&settings(algo, &extra), env.spaces(), seed).unwrap()
 }
 
 fn trained_on(
@@ -168,11 +172,7 @@ fn a_large_lambda_gives_the_baseline() {
 
 #[test]
 fn each_option_changes_training() {
-    let with = |option: &serde_json::Value| {
-        let mut all = json!({"curvature": "gauss_newton"});
-        all.as_object_mut().unwrap().extend(option.as_object().unwrap().clone());
-        trained("stac", 1, all)
-    };
+    let with = |option: &serde_json::Value| trained("stac", 1, option.clone());
     let reference = with(&json!({}));
     for option in [
         json!({"learning_rate": 0.05}),
@@ -236,10 +236,11 @@ fn both_forms_learn_on_either_action_space() {
     for algo in FORMS {
         for critic in ["v", "q"] {
             for mut env in [Line::choices(), Line::pushes()] {
-                let extra = json!({
+                let mut extra = json!({
                     "critic": critic, "n_steps": 250, "optimizer": "adam", "learning_rate": 0.02,
-                    "critic_learning_rate": 0.02, "critic_steps": 10, "lam": 10.0,
+                    "critic_learning_rate": 0.02, "critic_steps": 10,
                 });
+                merge(&mut extra, of_leader(algo, json!({"lam": 10.0})));
                 let action = env.spaces.action.clone();
                 let score = |mut agent: Box<dyn Learn>| {
                     let mut env = Line::new(action.clone());
@@ -311,10 +312,11 @@ fn diagnostics_give_both_ends_of_both_spectra_and_leave_training_as_it_is() {
     }
     for algo in FORMS {
         let mut env = Line::choices();
-        let mut looked = agent(algo, &env, 1, json!({"warm_start": true}));
+        let extra = of_leader(algo, json!({"warm_start": true}));
+        let mut looked = agent(algo, &env, 1, extra.clone());
         assert!(looked.diagnostics().unwrap().is_empty(), "no data yet");
         train(&mut *looked, &mut env, 220, 1, &mut Look).unwrap();
-        let plain = trained_on(&mut Line::choices(), algo, 1, 220, json!({"warm_start": true}));
+        let plain = trained_on(&mut Line::choices(), algo, 1, 220, extra);
         assert_eq!(looked.parameters(), plain.parameters());
         let diagnostics = looked.diagnostics().unwrap();
         for player in ["follower", "leader"] {
@@ -401,7 +403,7 @@ fn values_out_of_range_are_refused_by_name() {
         ("policy_kwargs", json!({"log_std_init": 50.0})),
         ("policy_kwargs", json!({"net_arch": [0]})),
     ] {
-        let settings = settings(json!({key: value.clone()}));
+        let settings = settings("stac", &json!({key: value.clone()}));
         match registry::find("stac").unwrap().prepare(&settings) {
             Err(Error::Config { key: named, .. }) => {
                 assert_eq!(named.split('.').next().unwrap(), key, "{value}");
@@ -409,7 +411,7 @@ fn values_out_of_range_are_refused_by_name() {
             other => panic!("{key}: {value} gave {other:?}"),
         }
     }
-    let both = settings(json!({"critic": "q", "surrogate": "reference"}));
+    let both = settings("stac", &json!({"critic": "q", "surrogate": "reference"}));
     let error = registry::find("stac").unwrap().prepare(&both).unwrap_err().to_string();
     assert!(error.contains("`surrogate` is reference") && error.contains("critic: v"), "{error}");
 }

@@ -1,70 +1,71 @@
 //! Settings and spaces that off-policy algorithms refuse, each by name.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use agents::registry;
-use agents::settings::Settings;
-use agents::{ActionSpace, Error, Spaces};
-use serde_json::json;
+mod common;
 
-fn settings(extra: serde_json::Value) -> Settings {
+use agents::registry;
+use agents::settings::{Settings, merge};
+use agents::{ActionSpace, Error, Spaces};
+use common::shipped::shipped;
+use serde_json::{Value, json};
+
+fn settings(algo: &str, extra: &Value) -> Settings {
     let mut settings = json!({
         "batch_size": 16, "learning_starts": 40, "random_steps": 60, "train_freq": 5, "gradient_steps": 5,
         "policy_kwargs": {"net_arch": [16, 16]},
     });
-    let map = settings.as_object_mut().unwrap();
-    map.extend(extra.as_object().unwrap().clone());
-    map.clone()
+    merge(&mut settings, extra.clone());
+    shipped(algo, &settings)
 }
 
 #[test]
 fn values_out_of_range_are_refused_by_name() {
-    for (key, value) in [
-        ("batch_size", json!(0)),
-        ("gamma", json!(1.5)),
-        ("gamma", json!(-0.1)),
-        ("tau", json!(2.0)),
-        ("learning_rate", json!(0.0)),
-        ("learning_rate", json!(-1.0)),
-        ("learning_rate", json!("fast")),
-        ("train_freq", json!(0)),
-        ("gradient_steps", json!(0)),
-        ("gradient_steps", json!(-2)),
-        ("noise_std", json!(-0.1)),
-        ("buffer_size", json!(0)),
-        ("unroll", json!(0)),
-        ("target_update_interval", json!(0)),
-        ("cg_iterations", json!(0)),
-        ("solver_rank", json!(0)),
-        ("lam", json!(-1.0)),
-        ("norm_ratio_clamp", json!(0.0)),
-        ("solver", json!("magic")),
-        ("leader", json!("critic")),
-        ("target_policy", json!("target")),
-        ("learning_starts", json!(-5)),
-        ("ent_coef", json!(-0.1)),
-        ("ent_coef", json!("automatic")),
-        ("ent_coef", json!("auto_-1")),
-        ("target_entropy", json!("low")),
-        ("lam_decay", json!("linear")),
-        ("independent_minibatches", json!(3)),
+    for (algo, key, value) in [
+        ("ddpg", "batch_size", json!(0)),
+        ("ddpg", "gamma", json!(1.5)),
+        ("ddpg", "gamma", json!(-0.1)),
+        ("ddpg", "tau", json!(2.0)),
+        ("ddpg", "learning_rate", json!(0.0)),
+        ("ddpg", "learning_rate", json!(-1.0)),
+        ("ddpg", "learning_rate", json!("fast")),
+        ("ddpg", "train_freq", json!(0)),
+        ("ddpg", "train_freq", json!([0, "episode"])),
+        ("ddpg", "gradient_steps", json!(0)),
+        ("ddpg", "gradient_steps", json!(-2)),
+        ("ddpg", "noise_std", json!(-0.1)),
+        ("ddpg", "buffer_size", json!(0)),
+        ("ddpg", "learning_starts", json!(-5)),
+        ("ddpg", "unroll", json!(0)),
+        ("ddpg", "ent_coef", json!(0.1)),
+        ("sac", "noise_std", json!(0.1)),
+        ("sac", "target_update_interval", json!(0)),
+        ("sac", "ent_coef", json!(-0.1)),
+        ("sac", "ent_coef", json!("automatic")),
+        ("sac", "ent_coef", json!("auto_-1")),
+        ("sac", "target_entropy", json!("low")),
+        ("stddpg-cl", "cg_iterations", json!(0)),
+        ("stddpg-al", "lam", json!(-1.0)),
+        ("stddpg-al", "norm_ratio_clamp", json!(0.0)),
+        ("stddpg-al", "solver", json!("magic")),
+        ("stddpg-al", "leader", json!("critic")),
+        ("stddpg-al", "target_policy", json!("target")),
+        ("stddpg-al", "lam_decay", json!("linear")),
+        ("stddpg-al", "independent_minibatches", json!(3)),
+        ("stsac-al", "independent_minibatches", json!(true)),
+        ("stddpg-cl", "solver", json!("woodbury")),
+        ("stddpg-cl", "curvature", json!("gauss_newton")),
     ] {
-        let mut settings = settings(json!({}));
-        settings.insert(key.into(), value.clone());
-        match registry::find("stddpg-al").unwrap().prepare(&settings) {
+        match registry::find(algo).unwrap().prepare(&settings(algo, &json!({key: value}))) {
             Err(Error::Config { key: named, .. }) => assert_eq!(named, key, "{value}"),
-            other => panic!("{key}: {value} gave {other:?}"),
+            other => panic!("{algo} {key}: {value} gave {other:?}"),
         }
     }
-    let undamped = settings(json!({"solver": "nystrom", "lam": 0.0}));
+    let undamped = settings("stddpg-cl", &json!({"solver": "nystrom", "lam": 0.0}));
     let error = registry::find("stddpg-cl").unwrap().prepare(&undamped).unwrap_err().to_string();
     assert!(error.contains("`lam` is 0") && error.contains("nystrom"), "{error}");
-    let shared = settings(json!({"independent_minibatches": true, "solver": "woodbury"}));
-    let error = registry::find("stsac-al").unwrap().prepare(&shared).unwrap_err().to_string();
-    assert!(error.contains("independent_minibatches") && error.contains("woodbury"), "{error}");
-    for (key, value) in [("solver", "woodbury"), ("curvature", "gauss_newton")] {
-        let settings = settings(json!({key: value}));
-        assert!(registry::find("stddpg-cl").unwrap().prepare(&settings).is_err(), "{key}");
-    }
+    let rank = settings("stddpg-cl", &json!({"solver": "nystrom", "solver_rank": 0}));
+    let error = registry::find("stddpg-cl").unwrap().prepare(&rank).unwrap_err().to_string();
+    assert!(error.contains("`solver_rank` is 0: it must be at least 1"), "{error}");
 }
 
 #[test]

@@ -4,14 +4,14 @@
 
 mod common;
 
-use agents::algo::algorithm::OffPolicy as _;
+use agents::algo::EngineKind;
 use agents::algo::sac::Sac;
-use agents::algo::{EngineKind, OffPolicyConfig, PolicyKwargs};
 use agents::engine::autograd::Autograd;
 use agents::engine::{Engine as _, FrozenGame as _, Role};
 use agents::registry;
-use agents::settings::Settings;
+use agents::settings::{Settings, merge};
 use agents::{ActionSpace, Actions, Error, Learn, Mode, Parameter, Spaces, Step};
+use common::shipped::{family, shipped};
 use common::*;
 use serde_json::{Value, json};
 use tch::Device;
@@ -33,9 +33,8 @@ fn policy(actor: &[f64], s: &[f64], epsilon: &[f64], expln: bool) -> (f64, f64) 
 #[test]
 fn losses_are_those_of_equations_9_and_10() {
     for use_expln in [false, true] {
-        let policy_kwargs =
-            PolicyKwargs { net_arch: vec![], use_expln, clip_mean: 0.5, ..PolicyKwargs::default() };
-        let config = OffPolicyConfig { policy_kwargs, use_sde: true, ..OffPolicyConfig::default() };
+        let networks = json!({"net_arch": [], "use_expln": use_expln, "clip_mean": 0.5});
+        let settings = json!({"use_sde": true, "policy_kwargs": networks});
         // The mean is within its bounds at one of these, and beyond at others.
         for seed in 0..6 {
             let mut at = Fixture::new(seed, [5, 8], 2, 1, 1);
@@ -52,7 +51,7 @@ fn losses_are_those_of_equations_9_and_10() {
             let errors = [0, 4].map(|i| q(&at.critic[i..], &b.obs, b.actions[0]) - y);
             let critic = errors.iter().map(|e| e * e).sum::<f64>();
 
-            let mut engine = Autograd::new(Sac::new(&config, 2, 1), Device::Cpu);
+            let mut engine = Autograd::new(family::<Sac>("sac", &settings, 2, 1), Device::Cpu);
             assert_close(&[loss(&mut engine, &at, Role::Actor)], &[actor], 1e-11);
             assert_close(&[loss(&mut engine, &at, Role::Critic)], &[critic], 1e-11);
             let mut game = engine.freeze(at.point(), Role::Actor).unwrap();
@@ -61,11 +60,10 @@ fn losses_are_those_of_equations_9_and_10() {
     }
 }
 
-fn settings(extra: &Value) -> Settings {
+fn settings(algo: &str, extra: &Value) -> Settings {
     let mut settings = json!({"use_sde": true, "policy_kwargs": {"net_arch": []}});
-    let map = settings.as_object_mut().unwrap();
-    map.extend(extra.as_object().unwrap().clone());
-    map.clone()
+    merge(&mut settings, extra.clone());
+    shipped(algo, &settings)
 }
 
 /// Bounds that AC's actions, which they clip, do not reach.
@@ -75,7 +73,7 @@ fn spaces(algo: &str, obs_dim: usize) -> Spaces {
 }
 
 fn agent(algo: &str, obs_dim: usize, extra: &Value) -> Box<dyn Learn> {
-    registry::find(algo).unwrap().build(&settings(extra), &spaces(algo, obs_dim), 3).unwrap()
+    registry::find(algo).unwrap().build(&settings(algo, extra), &spaces(algo, obs_dim), 3).unwrap()
 }
 
 /// The noise of `envs` environments at one observation, of SAC before the squashing.
@@ -247,8 +245,9 @@ fn the_mean_has_the_name_that_its_bound_gives_it() {
 #[test]
 fn autograd_runs_it_and_fused_says_why_not() {
     for algo in ["sac", "stsac-al", "stsac-cl"] {
-        let engine =
-            |extra| registry::find(algo).unwrap().prepare(&settings(&extra)).map(|it| it.engine);
+        let engine = |extra| {
+            registry::find(algo).unwrap().prepare(&settings(algo, &extra)).map(|it| it.engine)
+        };
         assert_eq!(engine(json!({})).unwrap(), EngineKind::Autograd);
         match engine(json!({"engine": "fused"})) {
             Err(Error::Config { key, reason, .. }) => {
@@ -269,13 +268,13 @@ fn what_makes_no_sense_is_refused_by_name() {
         ("sac", "policy_kwargs.log_std_init", json!({"log_std_init": 30.0})),
     ] {
         let name = key.split('.').next().unwrap();
-        match registry::find(algo).unwrap().prepare(&settings(&json!({name: value}))) {
+        match registry::find(algo).unwrap().prepare(&settings(algo, &json!({name: value}))) {
             Err(Error::Config { key: named, .. }) => assert_eq!(named, key),
             other => panic!("{algo} {key}: {other:?}"),
         }
     }
     let spaces = Spaces { obs_dim: 2, action: ActionSpace::Discrete { n: 3 } };
-    let built = registry::find("ac").unwrap().build(&settings(&json!({})), &spaces, 0);
+    let built = registry::find("ac").unwrap().build(&settings("ac", &json!({})), &spaces, 0);
     let error = built.err().unwrap().to_string();
     assert!(error.contains("`use_sde`") && error.contains("Box"), "{error}");
 }

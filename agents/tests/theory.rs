@@ -3,8 +3,6 @@
 
 mod common;
 
-use agents::algo::OffPolicyConfig;
-use agents::algo::PolicyKwargs;
 use agents::algo::algorithm::OffPolicy;
 use agents::algo::ddpg::Ddpg;
 use agents::engine::autograd::Autograd;
@@ -12,11 +10,12 @@ use agents::engine::{Engine, Role};
 use agents::flat;
 use agents::game::solvers::{Solver, SolverConfig, SolverKind};
 use agents::game::{Game, Player};
-use agents::nn::Activation;
 use agents::rng::{Purpose, Rng};
 use common::quadratic::*;
+use common::shipped::family;
 use common::{Fixture, assert_close, relative_error};
 use faer::{Mat, c64};
+use serde_json::json;
 use std::f64::consts::TAU;
 use tch::Device;
 
@@ -113,13 +112,8 @@ fn proposition_2_with_infinite_damping_only_the_individual_gradient_is_left() {
         check(&mut Quadratic::random(seed, 3, 5), 1e4);
     }
     for leader in [Role::Actor, Role::Critic] {
-        let policy_kwargs = PolicyKwargs {
-            net_arch: vec![7, 5],
-            activation_fn: Activation::Tanh,
-            ..PolicyKwargs::default()
-        };
-        let config = OffPolicyConfig { policy_kwargs, ..OffPolicyConfig::default() };
-        let family = Ddpg::new(&config, 3, 2);
+        let networks = json!({"policy_kwargs": {"net_arch": [7, 5], "activation_fn": "tanh"}});
+        let family: Ddpg = family("stddpg-al", &networks, 3, 2);
         let at = Fixture::new(1, [family.actor().dim(), family.critic().dim()], 3, 2, 8);
         let mut engine = Autograd::new(family, Device::Cpu);
         check(&mut engine.freeze(at.point(), leader).unwrap(), 1e5);

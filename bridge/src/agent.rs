@@ -7,7 +7,7 @@ use crate::spaces::action_space;
 use agents::game::StackelbergConfig;
 use agents::memory::Batch;
 use agents::registry;
-use agents::settings::Settings;
+use agents::settings::{Settings, take};
 use agents::{Actions, Mode, Moments, Parameter, Spaces};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
@@ -239,8 +239,8 @@ impl PyAgent {
             noise: column("noise")?,
             next_noise: column("next_noise")?,
         };
-        let settings: StackelbergConfig = serde_json::from_str(settings)
-            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let settings: StackelbergConfig =
+            read(settings).and_then(|mut settings| take(&mut settings)).map_err(exception)?;
         let agent = &self.agent;
         let gradients = py.detach(|| lock(agent).game_gradients(&batch, &settings));
         let gradients = gradients.map_err(exception)?;

@@ -31,12 +31,15 @@ pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
         imports: card.env_import.iter().chain(&arguments.env_import).cloned().collect(),
         video: video.clone(),
     };
-    // Acting needs no GPU, wherever training was.
+    // Acting needs no GPU, wherever training was, and no leader.
+    let algorithm = registry::find(&card.algo)?;
     let mut settings = card.settings.clone();
     settings.insert("device".into(), "cpu".into());
+    settings
+        .retain(|key, _| algorithm.foreign(&card.settings).iter().all(|(other, _)| other != key));
     let evaluate = || -> agents::Result<_> {
         let mut env = GymEnv::make(&options)?;
-        let mut agent = registry::find(&card.algo)?.build(&settings, env.spaces(), card.seed)?;
+        let mut agent = algorithm.build(&settings, env.spaces(), card.seed)?;
         agent.set_parameters(&parameters)?;
         train::evaluate(agent.as_mut(), &mut env, episodes, Some(arguments.seed))
     };

@@ -33,8 +33,8 @@ pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
     };
     let mut env = ForkedVecEnv::make(&options, config.run.n_envs)?;
     let eval_env = GymEnv::make(&options)?;
-    let settings = config.algorithm_settings();
     let mut agent = config.prepared.build(env.spaces(), seed)?;
+    let settings = config.prepared.settings.clone();
 
     run_dir::create(&folder, arguments.overwrite)?;
     write_description(&folder, &config, arguments, seed)?;
@@ -127,7 +127,7 @@ fn write_description(
         "seed": seed,
         "threads": arguments.threads,
     });
-    write_yaml(&folder.join("config.yml"), &config.settings)?;
+    write_yaml(&folder.join("config.yml"), &config.all()?)?;
     write_yaml(&folder.join("args.yml"), &args)?;
     // Of several seeds, what the user typed.
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());

@@ -1,7 +1,7 @@
 //! Settings laid over one another, each remembering where it came from.
 
 use super::ConfigError;
-use agents::settings::Settings;
+use agents::settings::{Settings, nearest};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Where a setting came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A file compiled into the program.
+    /// A default, or a file compiled into the program.
     BuiltIn(String),
     /// A file and a line in it.
     File(PathBuf, Option<usize>),
@@ -43,11 +43,30 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// The lowest layer. Its keys are the only ones that the others may have.
-    pub(super) fn base(settings: Settings, name: &str) -> Self {
-        let origin = Origin::BuiltIn(name.to_owned());
+    /// The lowest layer, the defaults. Its keys are the only ones that the others may have.
+    pub(super) fn base(settings: Settings) -> Self {
+        let origin = Origin::BuiltIn("default".to_owned());
         let origins = settings.keys().map(|key| (key.clone(), origin.clone())).collect();
         Self { settings, origins }
+    }
+
+    /// Removes what does not apply. An error if the user has set it: nothing is ignored.
+    pub(super) fn refuse(&mut self, foreign: Vec<(String, String)>) -> Result<(), ConfigError> {
+        for (key, reason) in foreign {
+            let value = self.settings.shift_remove(&key).unwrap_or_default().to_string();
+            match self.origins.get(&key) {
+                None | Some(Origin::BuiltIn(_)) => {}
+                origin => {
+                    return Err(ConfigError::Invalid {
+                        origin: origin.cloned(),
+                        key,
+                        value,
+                        reason,
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Lays `settings` over what is there, objects key by key. `origin` tells where a path came from.
@@ -84,7 +103,7 @@ fn lay<'a>(
             return Err(ConfigError::UnknownKey {
                 origin: origin(path),
                 key: path.join("."),
-                nearest: nearest(key, base.keys()).unwrap_or_default(),
+                nearest: nearest(key, base.keys()).cloned().unwrap_or_default(),
             });
         }
         origins.insert(path.join("."), origin(path));
@@ -99,16 +118,6 @@ fn lay<'a>(
         path.pop();
     }
     Ok(())
-}
-
-/// The name closest to `name`.
-pub(super) fn nearest<S: AsRef<str>>(
-    name: &str,
-    names: impl IntoIterator<Item = S>,
-) -> Option<String> {
-    let distance = |other: &S| strsim::jaro_winkler(other.as_ref(), name);
-    let closest = names.into_iter().max_by(|a, b| distance(a).total_cmp(&distance(b)))?;
-    Some(closest.as_ref().to_owned())
 }
 
 /// `key.nested=value` as settings.
@@ -134,9 +143,9 @@ pub(super) struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    /// A file compiled in as `configs/{name}.yml`.
+    /// A file of `configs/`, compiled in.
     pub(super) fn built_in(name: &str, text: &str) -> Result<Self, ConfigError> {
-        let origin = Origin::BuiltIn(format!("configs/{name}.yml"));
+        let origin = Origin::BuiltIn(format!("configs/{name}"));
         Self::parse(text, move |_| origin.clone())
     }
 
@@ -161,14 +170,23 @@ impl<'a> File<'a> {
         self.document.values.keys().map(String::as_str)
     }
 
-    /// The settings under `entry`, `default` or an environment, if there is such an entry.
-    pub(super) fn entry(&self, entry: &str) -> Result<Option<&Settings>, ConfigError> {
-        match self.document.values.get(entry) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Object(settings)) => Ok(Some(settings)),
+    /// Lays the settings at `path`, if there are such, over `layers`.
+    pub(super) fn lay(&self, layers: &mut Layers, path: &[&str]) -> Result<(), ConfigError> {
+        let Some((first, rest)) = path.split_first() else { return Ok(()) };
+        let mut value = self.document.values.get(*first);
+        for key in rest {
+            value = value.and_then(|value| value.get(key));
+        }
+        let origin = |within: &[&str]| {
+            let whole: Vec<&str> = path.iter().chain(within).copied().collect();
+            (self.origin)(self.document.line(&whole))
+        };
+        match value {
+            None | Some(Value::Null) => Ok(()),
+            Some(Value::Object(settings)) => layers.lay(settings, &origin),
             Some(value) => Err(ConfigError::Invalid {
-                origin: Some((self.origin)(self.document.line(&[entry]))),
-                key: entry.to_owned(),
+                origin: Some(origin(&[])),
+                key: path.join("."),
                 value: value.to_string(),
                 reason: "an entry holds keys and values, like `gamma: 0.99`".to_owned(),
             }),
@@ -187,19 +205,10 @@ impl<'a> File<'a> {
             return Err(ConfigError::NoEntry {
                 origin: (self.origin)(None),
                 env: env.to_owned(),
-                nearest: slip.or(like_env).unwrap_or_default(),
+                nearest: slip.or(like_env).cloned().unwrap_or_default(),
             });
         }
-        for entry in ["default", env] {
-            if let Some(settings) = self.entry(entry)? {
-                layers.lay(settings, &|path| {
-                    let whole: Vec<&str> =
-                        std::iter::once(entry).chain(path.iter().copied()).collect();
-                    (self.origin)(self.document.line(&whole))
-                })?;
-            }
-        }
-        Ok(())
+        ["default", env].into_iter().try_for_each(|entry| self.lay(layers, &[entry]))
     }
 
     /// A setting outside of any entry would be ignored, which nobody means.

@@ -5,42 +5,37 @@ pub mod yaml;
 
 pub use layers::Origin;
 
-use agents::registry::{Algorithm, Prepared};
-use agents::settings::Settings;
-use layers::{File, Layers, nearest, parse_assignment};
+use agents::registry::{self, Algorithm, Prepared};
+use agents::settings::{Record, Settings, nearest, schema, take, to_value};
+use clap::ValueEnum;
+use layers::{File, Layers, parse_assignment};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
-
-/// `configs/<algo>.yml`, compiled in.
-const DEFAULTS: &[(&str, &str)] = &[
-    ("ac", include_str!("../../configs/ac.yml")),
-    ("stac", include_str!("../../configs/stac.yml")),
-    ("ddpg", include_str!("../../configs/ddpg.yml")),
-    ("stddpg-al", include_str!("../../configs/stddpg-al.yml")),
-    ("stddpg-cl", include_str!("../../configs/stddpg-cl.yml")),
-    ("sac", include_str!("../../configs/sac.yml")),
-    ("stsac-al", include_str!("../../configs/stsac-al.yml")),
-    ("stsac-cl", include_str!("../../configs/stsac-cl.yml")),
-];
-
-/// `configs/paper/<algo>.yml`, compiled in.
-const PAPER: &[(&str, &str)] = &[
-    ("ac", include_str!("../../configs/paper/ac.yml")),
-    ("stac", include_str!("../../configs/paper/stac.yml")),
-    ("ddpg", include_str!("../../configs/paper/ddpg.yml")),
-    ("stddpg-al", include_str!("../../configs/paper/stddpg-al.yml")),
-    ("stddpg-cl", include_str!("../../configs/paper/stddpg-cl.yml")),
-    ("sac", include_str!("../../configs/paper/sac.yml")),
-    ("stsac-al", include_str!("../../configs/paper/stsac-al.yml")),
-    ("stsac-cl", include_str!("../../configs/paper/stsac-cl.yml")),
-];
 
 /// Settings with a name of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Preset {
     /// Those of the paper: full Hessian, ten conjugate gradient iterations
     Paper,
+}
+
+impl Preset {
+    /// Their names.
+    pub fn names() -> Vec<String> {
+        let names = Self::value_variants().iter().filter_map(Self::to_possible_value);
+        names.map(|name| name.get_name().to_owned()).collect()
+    }
+
+    /// The preset called `name`.
+    pub fn find(name: &str) -> Result<Self, ConfigError> {
+        Self::from_str(name, false).map_err(|_| {
+            let names: Vec<_> = Self::names().iter().map(|name| format!("`{name}`")).collect();
+            let reason = format!("there is no such preset; there is {}", names.join(", "));
+            ConfigError::Invalid { origin: None, key: "preset".into(), value: name.into(), reason }
+        })
+    }
 }
 
 /// What is wrong with a configuration.
@@ -107,22 +102,44 @@ pub enum ConfigError {
     },
 }
 
-/// The settings that concern the run instead of the algorithm.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Settings of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(title = "The run")]
 pub struct RunSettings {
     /// Environment steps.
+    #[schemars(range(min = 1))]
     pub n_timesteps: u64,
     /// Environments that are stepped at once, shared among the cores.
+    #[schemars(range(min = 1))]
     pub n_envs: usize,
     /// Environment steps between evaluations.
+    #[schemars(range(min = 1))]
     pub eval_freq: u64,
     /// Episodes per evaluation.
+    #[schemars(range(min = 1))]
     pub eval_episodes: usize,
     /// Environment steps between rows of `progress.csv`.
+    #[schemars(range(min = 1))]
     pub log_freq: u64,
     /// Keyword arguments of `gymnasium.make`.
     pub env_kwargs: Settings,
 }
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self {
+            n_timesteps: 1_000_000,
+            n_envs: 1,
+            eval_freq: 10_000,
+            eval_episodes: 10,
+            log_freq: 1_000,
+            env_kwargs: Settings::new(),
+        }
+    }
+}
+
+impl Record for RunSettings {}
 
 /// The options of the command line that are settings too.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -163,9 +180,7 @@ pub struct Config {
     pub algorithm: &'static Algorithm,
     /// Gymnasium id.
     pub env: String,
-    /// All settings, by key.
-    pub settings: Settings,
-    /// Those of the run.
+    /// The settings of the run.
     pub run: RunSettings,
     /// Those of the algorithm, read and checked.
     pub prepared: Prepared,
@@ -178,11 +193,7 @@ impl Config {
         env: &str,
         overrides: &Overrides,
     ) -> Result<Self, ConfigError> {
-        let mut layers = defaults(algorithm, env)?;
-        if let Some(Preset::Paper) = overrides.preset {
-            let name = format!("paper/{}", algorithm.name);
-            File::built_in(&name, text_of(PAPER, algorithm))?.lay_over(&mut layers, env)?;
-        }
+        let mut layers = built_in(algorithm, env, overrides.preset)?;
         if let Some(path) = &overrides.config {
             File::read(path)?.lay_over(&mut layers, env)?;
         }
@@ -196,9 +207,11 @@ impl Config {
         check(algorithm, env, layers)
     }
 
-    /// The algorithm's own settings.
-    pub fn algorithm_settings(&self) -> Settings {
-        of_algorithm(&self.settings, &self.run)
+    /// All settings, those of the run first.
+    pub fn all(&self) -> Result<Settings, ConfigError> {
+        let run = to_value(&self.run)?;
+        let run = run.as_object().cloned().unwrap_or_default();
+        Ok(run.into_iter().chain(self.prepared.settings.clone()).collect())
     }
 }
 
@@ -218,84 +231,96 @@ impl Overrides {
     }
 }
 
-/// The text of `configs/{algo}.yml`.
-pub fn default_text(algorithm: &Algorithm) -> &'static str {
-    text_of(DEFAULTS, algorithm)
+/// What can be set: names, documentation, types, ranges and defaults, those of the run first.
+pub fn declared(algorithm: &Algorithm) -> Value {
+    schema::join(algorithm.name, records(algorithm))
 }
 
-/// The environments that `configs/{algo}.yml` has an entry for.
+/// The same, record by record.
+pub fn records(algorithm: &Algorithm) -> Vec<Value> {
+    std::iter::once(schema::of::<RunSettings>()).chain((algorithm.base.records)()).collect()
+}
+
+/// The environments that the algorithm's file in `configs/` has an entry for.
 pub fn environments(algorithm: &Algorithm) -> Result<Vec<String>, ConfigError> {
-    let file = File::built_in(algorithm.name, default_text(algorithm))?;
-    Ok(file.entries().filter(|entry| *entry != "default").map(str::to_owned).collect())
+    let (name, text) = algorithm.base.config;
+    let file = File::built_in(name, text)?;
+    let is_env = |entry: &&str| !BLOCKS.contains(entry) && registry::find(entry).is_err();
+    Ok(file.entries().filter(is_env).map(str::to_owned).collect())
 }
 
-fn text_of(files: &[(&str, &'static str)], algorithm: &Algorithm) -> &'static str {
-    files.iter().find(|(name, _)| *name == algorithm.name).map_or("", |(_, text)| text)
-}
+/// What the entries of a file in `configs/` are called, besides algorithms and environments.
+const BLOCKS: [&str; 3] = ["default", "stackelberg", "paper"];
 
-fn defaults(algorithm: &Algorithm, env: &str) -> Result<Layers, ConfigError> {
-    let file = File::built_in(algorithm.name, default_text(algorithm))?;
-    let base = file.entry("default")?.cloned().unwrap_or_default();
-    let mut layers = Layers::base(base, &format!("configs/{}.yml", algorithm.name));
-    file.lay_over(&mut layers, env)?;
+/// The defaults, and over them what `configs/` says.
+fn built_in(
+    algorithm: &Algorithm,
+    env: &str,
+    preset: Option<Preset>,
+) -> Result<Layers, ConfigError> {
+    let mut layers = Layers::base(schema::defaults(&declared(algorithm)));
+    let (name, text) = algorithm.base.config;
+    let file = File::built_in(name, text)?;
+    let led = algorithm.leader.map(|_| "stackelberg");
+    let entries = || ["default"].into_iter().chain(led).chain([algorithm.name, env]);
+    for entry in entries() {
+        file.lay(&mut layers, &[entry])?;
+    }
+    if let Some(Preset::Paper) = preset {
+        for entry in entries() {
+            file.lay(&mut layers, &["paper", entry])?;
+        }
+    }
     Ok(layers)
 }
 
-fn check(algorithm: &'static Algorithm, env: &str, layers: Layers) -> Result<Config, ConfigError> {
-    let invalid = |key: String, value: String, reason: String| {
-        // "unknown variant `x`, expected one of `a`, `b`": serde names what it accepts.
-        let names = reason.split('`').skip(1).step_by(2).skip(1);
-        let reason = match nearest(value.trim_matches('"'), names) {
-            Some(name) if reason.starts_with("unknown variant") => {
-                format!("{reason}; the nearest is `{name}`")
-            }
-            _ => reason,
-        };
-        ConfigError::Invalid { origin: layers.origin(&key).cloned(), key, value, reason }
-    };
-    let run: RunSettings = {
-        let whole = Value::Object(layers.settings.clone());
-        serde_path_to_error::deserialize(whole).map_err(|error| {
-            let key = error.path().to_string();
-            let value = layers.settings.get(&key).map_or_else(String::new, Value::to_string);
-            invalid(key, value, error.inner().to_string())
-        })?
-    };
-    let counts = [
-        ("n_timesteps", run.n_timesteps),
-        ("n_envs", run.n_envs as u64),
-        ("eval_freq", run.eval_freq),
-        ("eval_episodes", run.eval_episodes as u64),
-        ("log_freq", run.log_freq),
-    ];
-    if let Some((key, value)) = counts.into_iter().find(|(_, value)| *value == 0) {
-        return Err(invalid(key.into(), value.to_string(), "it must be at least 1".into()));
-    }
+fn check(
+    algorithm: &'static Algorithm,
+    env: &str,
+    mut layers: Layers,
+) -> Result<Config, ConfigError> {
+    layers.refuse(algorithm.foreign(&layers.settings))?;
+    // A slip of the keyboard here. Programs for Stable-Baselines3 do it, so Python's classes take it.
     let number = |key: &str| layers.settings.get(key).and_then(Value::as_u64);
     if let (Some(batch), Some(buffer)) = (number("batch_size"), number("buffer_size"))
         && batch > buffer
     {
         let reason = format!("a batch cannot be larger than `buffer_size` ({buffer})");
-        return Err(invalid("batch_size".into(), batch.to_string(), reason));
+        let (key, value) = ("batch_size".to_owned(), batch.to_string());
+        return Err(ConfigError::Invalid {
+            origin: layers.origin(&key).cloned(),
+            key,
+            value,
+            reason,
+        });
     }
-    let settings = layers.settings.clone();
-    let prepared =
-        algorithm.prepare(&of_algorithm(&settings, &run)).map_err(|error| match error {
-            agents::Error::Config { key, value, reason } => invalid(key, value, reason),
-            other => invalid(algorithm.name.into(), String::new(), other.to_string()),
-        })?;
-    Ok(Config { algorithm, env: env.to_owned(), settings, run, prepared })
+    let mut rest = layers.settings.clone();
+    let resolved = take(&mut rest).and_then(|run| {
+        let prepared = algorithm.prepare(&rest)?;
+        Ok(Config { algorithm, env: env.to_owned(), run, prepared })
+    });
+    resolved.map_err(|error| match error.into() {
+        ConfigError::Invalid { key, value, reason, .. } => {
+            // "unknown variant `x`, expected one of `a`, `b`": serde names what it accepts.
+            let names = reason.split('`').skip(1).step_by(2).skip(1);
+            let reason = match nearest(value.trim_matches('"'), names) {
+                Some(name) if reason.starts_with("unknown variant") => {
+                    format!("{reason}; the nearest is `{name}`")
+                }
+                _ => reason,
+            };
+            ConfigError::Invalid { origin: layers.origin(&key).cloned(), key, value, reason }
+        }
+        other => other,
+    })
 }
 
-/// The settings that are none of the run's.
-fn of_algorithm(settings: &Settings, run: &RunSettings) -> Settings {
-    let run = to_settings(run);
-    settings.clone().into_iter().filter(|(key, _)| !run.contains_key(key)).collect()
-}
-
-fn to_settings(value: &impl Serialize) -> Settings {
-    match serde_json::to_value(value) {
-        Ok(Value::Object(settings)) => settings,
-        _ => Settings::new(),
+impl From<agents::Error> for ConfigError {
+    fn from(error: agents::Error) -> Self {
+        let (key, value, reason) = match error {
+            agents::Error::Config { key, value, reason } => (key, value, reason),
+            other => ("settings".to_owned(), String::new(), other.to_string()),
+        };
+        Self::Invalid { origin: None, key, value, reason }
     }
 }

@@ -2,9 +2,9 @@
 //! `docs/stac.md` derives what stands here.
 
 use super::algorithm::{Algorithm, Batches, Draw, Noise, Readings};
-use super::on_policy_config::{CriticKind, OnPolicyConfig, Surrogate};
+use super::config::{Common, Networks};
 use super::policy::Policy;
-use super::sde::Sde;
+use super::sde::{Sde, SdeConfig};
 use super::temperature::Temperature;
 use crate::engine::Role;
 use crate::engine::autograd::{
@@ -19,8 +19,72 @@ use crate::metrics::Means;
 use crate::nn::Mlp;
 use crate::params::{NamedTensor, TensorPlace, linear_tensors, sequential_tensors};
 use crate::rng::Rng;
+use crate::settings::Record;
 use crate::spaces::Spaces;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
+
+/// Settings that AC alone has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(title = "AC")]
+pub struct AcConfig {
+    /// λ of generalised advantage estimation.
+    #[schemars(range(min = 0, max = 1))]
+    pub gae_lambda: f64,
+    /// Whether advantages are brought to mean 0 and deviation 1, and the actor's loss with them.
+    pub normalize_advantage: bool,
+    /// Weight of the policy's entropy in its objective.
+    #[schemars(range(min = 0))]
+    pub ent_coef: f64,
+    /// What the critic estimates.
+    pub critic: CriticKind,
+    /// How the critic's loss depends on the policy.
+    pub surrogate: Surrogate,
+}
+
+/// What the critic estimates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CriticKind {
+    /// V_w(s): Proposition 1.
+    V,
+    /// Q_w(s, a): Theorem 1.
+    Q,
+}
+
+/// How the critic's loss depends on the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Surrogate {
+    /// Trajectory by trajectory, as Proposition 1 and Theorem 1 say.
+    Proposition1,
+    /// One product of means at the first state of the batch, as in the authors' code.
+    Reference,
+}
+
+impl Default for AcConfig {
+    fn default() -> Self {
+        Self {
+            gae_lambda: 0.97,
+            normalize_advantage: true,
+            ent_coef: 0.0,
+            critic: CriticKind::V,
+            surrogate: Surrogate::Proposition1,
+        }
+    }
+}
+
+impl Record for AcConfig {
+    fn check(&self) -> Result<()> {
+        if self.critic == CriticKind::Q && self.surrogate == Surrogate::Reference {
+            let reason = "the authors' form exists for `critic: v` alone; take `proposition1`";
+            return Err(Error::config("surrogate", "reference", reason));
+        }
+        Ok(())
+    }
+}
 
 /// A policy `pi_theta(a|s)` and a critic `V_w(s)` or `Q_w(s, a)`.
 #[derive(Clone, Debug)]
@@ -31,12 +95,9 @@ pub struct ActorCritic {
     pub sde: Option<Sde>,
     actor: TensorMlp,
     critic: TensorMlp,
-    kind: CriticKind,
-    surrogate: Surrogate,
+    /// Its own settings.
+    pub config: AcConfig,
     gamma: f64,
-    gae_lambda: f64,
-    ent_coef: f64,
-    normalize: bool,
     log_std_init: f64,
     device: Device,
 }
@@ -75,30 +136,28 @@ fn keep_freed_memory() {
 
 impl ActorCritic {
     /// For these spaces, on `device`.
-    pub fn new(config: &OnPolicyConfig, spaces: &Spaces, device: Device) -> Self {
+    pub fn new(
+        common: &Common,
+        (own, sde): &(AcConfig, SdeConfig),
+        spaces: &Spaces,
+        device: Device,
+    ) -> Self {
         keep_freed_memory();
-        let kwargs = &config.policy_kwargs;
-        let (hidden, activation) = (&kwargs.net_arch, kwargs.activation_fn);
+        let Common { policy_kwargs: Networks { net_arch, activation_fn }, gamma, .. } = common;
         let policy = Policy::new(&spaces.action);
-        let critic_inputs = match config.critic {
+        let critic_inputs = match own.critic {
             CriticKind::V => spaces.obs_dim,
             CriticKind::Q => spaces.obs_dim + policy.outputs(),
         };
-        let actor = Mlp::new(spaces.obs_dim, hidden, policy.outputs(), activation);
+        let actor = Mlp::new(spaces.obs_dim, net_arch, policy.outputs(), *activation_fn);
         Self {
-            sde: config.use_sde.then(|| {
-                Sde::new(&actor, kwargs.log_std_init, kwargs.use_expln, config.sde_sample_freq)
-            }),
+            sde: sde.of(&actor),
             actor: TensorMlp(actor),
-            critic: TensorMlp(Mlp::new(critic_inputs, hidden, 1, activation)),
+            critic: TensorMlp(Mlp::new(critic_inputs, net_arch, 1, *activation_fn)),
             policy,
-            kind: config.critic,
-            surrogate: config.surrogate,
-            gamma: config.gamma,
-            gae_lambda: config.gae_lambda,
-            ent_coef: config.ent_coef,
-            normalize: config.normalize_advantage,
-            log_std_init: kwargs.log_std_init,
+            config: own.clone(),
+            gamma: *gamma,
+            log_std_init: sde.policy_kwargs.log_std_init,
             device,
         }
     }
@@ -146,7 +205,7 @@ impl ActorCritic {
         let obs = tensor(obs)?.f_view([-1, self.actor.0.inputs() as i64])?;
         let critic = |inputs: Tensor| self.critic.forward(&critic, inputs).squeeze_dim(1);
         let z = || self.actor.forward(&actor, obs.shallow_clone());
-        let values = match (self.kind, &self.policy) {
+        let values = match (self.config.critic, &self.policy) {
             (CriticKind::V, _) => critic(obs),
             (CriticKind::Q, Policy::Gaussian { .. }) => critic(Tensor::cat(&[&obs, &z()], 1)),
             (CriticKind::Q, Policy::Categorical { n }) => {
@@ -170,7 +229,7 @@ impl ActorCritic {
         let vector = |values: &[T]| to_device(values, self.device);
         let obs = vector(&batch.obs)?.f_view([rows, -1])?;
         let actions = vector(&batch.actions)?.f_view([rows, -1])?;
-        let inputs = match self.kind {
+        let inputs = match self.config.critic {
             CriticKind::V => obs.shallow_clone(),
             CriticKind::Q => Tensor::cat(&[&obs, &self.policy.encode(&actions)], 1),
         };
@@ -178,7 +237,7 @@ impl ActorCritic {
 
         // (A - mean A) / (sigma_A + 1e-8)
         let advantages = vector(&batch.advantages)?;
-        let (centred, scale) = if self.normalize && batch.size > 1 {
+        let (centred, scale) = if self.config.normalize_advantage && batch.size > 1 {
             let scale = f64::try_from(advantages.std(false))? + 1e-8;
             (&advantages - advantages.mean(None), scale)
         } else {
@@ -192,7 +251,7 @@ impl ActorCritic {
             returns: vector(&batch.returns)?,
             advantages: &centred / scale,
             scale,
-            scores: match self.surrogate {
+            scores: match self.config.surrogate {
                 Surrogate::Proposition1 => advantages,
                 Surrogate::Reference => centred,
             },
@@ -254,13 +313,13 @@ impl<T: Element> Objectives<T> for ActorCritic {
         // V counts for its derivative in w alone.
         let policy_gain = (&log_prob * &data.advantages).mean(None);
         let value_gain = (&value - value.detach()).mean(None) / data.scale;
-        let actor = -policy_gain - value_gain - self.ent_coef * &entropy;
+        let actor = -policy_gain - value_gain - self.config.ent_coef * &entropy;
 
         // log pi(a|s) minus itself: no value, but the score as its derivative.
         let score = &log_prob - log_prob.detach();
         let gains = &score * &data.scores;
         let targets = &data.returns
-            + match (self.kind, self.surrogate) {
+            + match (self.config.critic, self.config.surrogate) {
                 // D V(s_t) = E sum_{l >= 0} gamma^l D log pi(a_{t+l}|s_{t+l}) Q(s_{t+l}, a_{t+l})   (21)
                 (CriticKind::V, Surrogate::Proposition1) => data.discounted_sum(&gains, self.gamma),
                 // D Q(s_t, a_t): the same from l = 1 on                                          (19)
@@ -268,7 +327,7 @@ impl<T: Element> Objectives<T> for ActorCritic {
                 (CriticKind::V, Surrogate::Reference) => data.at_first_row(gains.sum(None)),
             };
         // E_{a ~ pi}: the score of the action that Q_w is fitted at              (Theorem 1)
-        let weights = (self.kind == CriticKind::Q).then(|| score.exp());
+        let weights = (self.config.critic == CriticKind::Q).then(|| score.exp());
 
         Losses {
             actor,
@@ -353,7 +412,7 @@ impl Algorithm for ActorCritic {
     ) -> Result<()> {
         let [actor, critic] = draw.players;
         let values = &mut |obs: &[f32]| self.values(actor, critic, obs);
-        let all: Trajectories<f32> = memory.take(self.gamma, self.gae_lambda, values)?;
+        let all: Trajectories<f32> = memory.take(self.gamma, self.config.gae_lambda, values)?;
         let parts = if draw.independent {
             let [response, hessian, cross]: [_; 3] = all.deal();
             if [&response, &hessian, &cross].iter().any(|part| part.size == 0) {
@@ -387,7 +446,7 @@ impl Algorithm for ActorCritic {
     fn record(&self, readings: &Readings, batch: &Data, means: &mut Means) -> Result<()> {
         let entropy = readings.entropy.unwrap_or_default();
         // The loss without the entropy's share, as Stable-Baselines3 logs it.
-        let policy_loss = readings.actor_loss.map(|loss| loss + self.ent_coef * entropy);
+        let policy_loss = readings.actor_loss.map(|loss| loss + self.config.ent_coef * entropy);
         means.add_some("train/policy_loss", policy_loss);
         means.add_some("train/value_loss", readings.critic_loss);
         means.add("train/entropy_loss", -entropy);

@@ -13,6 +13,7 @@ use crate::metrics::Means;
 use crate::nn::Mlp;
 use crate::params::{NamedTensor, TensorPlace, sequential_tensors};
 use crate::rng::Rng;
+use crate::settings::Records;
 use tch::Device;
 
 /// Where the noise of an action comes from.
@@ -120,11 +121,32 @@ pub trait Algorithm: Objectives<f32> + Clone {
 
 /// An algorithm that learns from transitions.
 pub trait OffPolicy: Clone + Send + 'static {
-    /// For observations and actions of these dimensions.
-    fn new(config: &OffPolicyConfig, obs_dim: usize, action_dim: usize) -> Self;
+    /// The settings that no other algorithm has.
+    type Config: Records;
 
-    /// Refuses settings that this algorithm cannot take.
-    fn check(config: &OffPolicyConfig) -> Result<()>;
+    /// For observations and actions of these dimensions.
+    fn new(config: &OffPolicyConfig, own: &Self::Config, obs_dim: usize, action_dim: usize)
+    -> Self;
+
+    /// Checks its own settings against the others.
+    fn check(_config: &OffPolicyConfig, _own: &Self::Config) -> Result<()> {
+        Ok(())
+    }
+
+    /// What the fused engine has no closed form of.
+    fn not_fused(_own: &Self::Config) -> Option<&'static str> {
+        None
+    }
+
+    /// Updates from one step of the target networks to the next.
+    fn target_update_interval(&self) -> u64 {
+        1
+    }
+
+    /// Whether training starts with uniformly random actions.
+    fn starts_at_random(&self) -> bool {
+        true
+    }
 
     /// Both objectives at `point`.
     fn losses(&self, point: &TensorPoint<Transitions>) -> Losses;

@@ -1,13 +1,46 @@
 //! Deep deterministic policy gradient (Lillicrap et al., 2016) and, with a leader, STDDPG.
 
 use super::algorithm::OffPolicy;
-use super::config::{OffPolicyConfig, TargetPolicy};
+use super::config::{Common, Networks, OffPolicyConfig};
 use crate::engine::autograd::{Losses, TensorMlp, TensorPoint, Transitions, saturated};
 use crate::engine::fused::Spec;
 use crate::error::{Error, Result};
 use crate::nn::Mlp;
 use crate::params::{TensorPlace, sequential_tensors};
+use crate::settings::Record;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
+
+/// Settings that DDPG alone has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(title = "DDPG")]
+pub struct DdpgConfig {
+    /// Standard deviation of the exploration noise, in units of the action's half range.
+    #[schemars(range(min = 0))]
+    pub noise_std: f64,
+    /// Which policy acts in the critic's target; a leader needs `current`.
+    pub target_policy: TargetPolicy,
+}
+
+/// Which policy acts in the critic's target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetPolicy {
+    /// The current one, as in (8) and the paper's footnote 4.
+    Current,
+    /// Its Polyak average, as in Lillicrap et al. (2016).
+    Target,
+}
+
+impl Default for DdpgConfig {
+    fn default() -> Self {
+        Self { noise_std: 0.1, target_policy: TargetPolicy::Target }
+    }
+}
+
+impl Record for DdpgConfig {}
 
 /// Networks and objectives: a tanh policy `mu_theta(s)` in the unit box and a critic `Q_w(s, a)`.
 #[derive(Clone)]
@@ -20,28 +53,26 @@ pub struct Ddpg {
 }
 
 impl OffPolicy for Ddpg {
-    fn new(config: &OffPolicyConfig, obs_dim: usize, action_dim: usize) -> Self {
-        let hidden = &config.policy_kwargs.net_arch;
-        let activation = config.policy_kwargs.activation_fn;
+    type Config = DdpgConfig;
+
+    fn new(config: &OffPolicyConfig, own: &DdpgConfig, obs_dim: usize, action_dim: usize) -> Self {
+        let Common { policy_kwargs: Networks { net_arch, activation_fn }, gamma, .. } =
+            &config.common;
         Self {
-            actor: TensorMlp(Mlp::new(obs_dim, hidden, action_dim, activation)),
-            critic: TensorMlp(Mlp::new(obs_dim + action_dim, hidden, 1, activation)),
-            gamma: config.gamma,
-            noise_std: config.noise_std,
-            target_policy: config.target_policy,
+            actor: TensorMlp(Mlp::new(obs_dim, net_arch, action_dim, *activation_fn)),
+            critic: TensorMlp(Mlp::new(obs_dim + action_dim, net_arch, 1, *activation_fn)),
+            gamma: *gamma,
+            noise_std: own.noise_std,
+            target_policy: own.target_policy,
         }
     }
 
-    fn check(config: &OffPolicyConfig) -> Result<()> {
-        if let Some(n) = config.policy_kwargs.n_critics
-            && n != 1
-        {
-            let reason = "DDPG has one critic; SAC takes several";
-            return Err(Error::config("policy_kwargs.n_critics", n, reason));
-        }
-        if config.use_sde {
-            let reason = "DDPG's policy has no distribution; SAC's and AC's have";
-            return Err(Error::config("use_sde", true, reason));
+    fn check(config: &OffPolicyConfig, own: &DdpgConfig) -> Result<()> {
+        let Common { leader, step_match, .. } = config.common;
+        if (leader.is_some() || step_match) && own.target_policy == TargetPolicy::Target {
+            let reason = "a leader needs `current`: the averaged policy does not depend on the actor's \
+                          parameters, which makes the implicit term zero";
+            return Err(Error::config("target_policy", "target", reason));
         }
         Ok(())
     }

@@ -10,7 +10,9 @@ pub mod sac;
 pub mod sde;
 pub(crate) mod temperature;
 
-pub use config::{
-    DeviceKind, EngineKind, OffPolicyConfig, PolicyKwargs, TargetPolicy, TrainFreq, Unit,
-};
-pub use on_policy_config::{CriticKind, OnPolicyConfig, OnPolicyKwargs, Surrogate};
+pub use ac::{AcConfig, CriticKind, Surrogate};
+pub use config::{Common, DeviceKind, EngineKind, Networks, OffPolicyConfig, TrainFreq, Unit};
+pub use ddpg::{DdpgConfig, TargetPolicy};
+pub use on_policy_config::OnPolicyConfig;
+pub use sac::{SacConfig, SacKwargs};
+pub use sde::{SdeConfig, SdeKwargs};

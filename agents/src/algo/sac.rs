@@ -1,17 +1,88 @@
 //! Soft actor-critic (Haarnoja et al., 2018) and, with a leader, STSAC.
 
 use super::algorithm::OffPolicy;
-use super::config::OffPolicyConfig;
-use super::sde::Sde;
+use super::config::{Common, Networks, OffPolicyConfig};
+use super::sde::{Sde, SdeConfig};
 use super::temperature::Temperature;
 use crate::engine::LOG_STD;
 use crate::engine::autograd::{Losses, TensorMlp, TensorPoint, Transitions, saturated};
 use crate::engine::fused::Spec;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::Mlp;
 use crate::params::{TensorPlace, linear_tensors, sequential_tensors};
+use crate::settings::{NumberOrAuto, Record};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::f64::consts::{LN_2, TAU};
 use tch::Tensor;
+
+/// Settings that SAC alone has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(title = "SAC")]
+pub struct SacConfig {
+    /// The networks.
+    pub policy_kwargs: SacKwargs,
+    /// Entropy coefficient η: a number, or learnt, from 1 (`auto`) or from a number (`auto_0.1`).
+    #[schemars(extend("minimum" = 0))]
+    pub ent_coef: NumberOrAuto,
+    /// Entropy that a learnt coefficient aims at; `auto` for minus the action dimension.
+    pub target_entropy: NumberOrAuto,
+    /// Updates from one step of the target networks to the next.
+    #[schemars(range(min = 1))]
+    pub target_update_interval: u64,
+    /// With `use_sde`: whether its noise takes the place of uniformly random actions at the start.
+    pub use_sde_at_warmup: bool,
+}
+
+/// What SAC's networks alone have.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SacKwargs {
+    /// Number of critics, of which the smallest counts.
+    #[schemars(range(min = 1, max = 100))]
+    pub n_critics: usize,
+    /// With `use_sde`: bound of the mean before tanh; 0 for none.
+    #[schemars(range(min = 0))]
+    pub clip_mean: f64,
+}
+
+impl Default for SacKwargs {
+    fn default() -> Self {
+        Self { n_critics: 2, clip_mean: 2.0 }
+    }
+}
+
+impl Default for SacConfig {
+    fn default() -> Self {
+        Self {
+            policy_kwargs: SacKwargs::default(),
+            ent_coef: NumberOrAuto::Number(0.2),
+            target_entropy: NumberOrAuto::auto(),
+            target_update_interval: 1,
+            use_sde_at_warmup: false,
+        }
+    }
+}
+
+impl Record for SacConfig {
+    fn check(&self) -> Result<()> {
+        if let NumberOrAuto::Auto(word) = &self.ent_coef
+            && !NumberOrAuto::start(word, 1.0).is_some_and(|start| start > 0.0 && start.is_finite())
+        {
+            let reason =
+                "it must be a number, `auto`, or `auto_` and the positive number it starts from";
+            return Err(Error::config("ent_coef", word, reason));
+        }
+        if let NumberOrAuto::Auto(word) = &self.target_entropy
+            && word != "auto"
+        {
+            let reason = "it must be a number or `auto`, which is minus the action dimension";
+            return Err(Error::config("target_entropy", word, reason));
+        }
+        Ok(())
+    }
+}
 
 /// Networks and objectives: a squashed Gaussian policy in the unit box and critics `Q_b(s, a)`, two
 /// unless told otherwise.
@@ -22,15 +93,11 @@ use tch::Tensor;
 pub struct Sac {
     actor: TensorMlp,
     sde: Option<Sde>,
-    clip_mean: f64,
     critic: TensorMlp,
-    critics: usize,
     gamma: f64,
+    config: SacConfig,
     temperature: Temperature,
 }
-
-/// How many critics, unless told otherwise.
-const TWINS: usize = 2;
 
 impl Sac {
     /// `u = m + sigma epsilon`, `epsilon` and `log sigma`, each `B x action_dim`. With gSDE the noise is
@@ -38,7 +105,7 @@ impl Sac {
     fn gaussian(&self, params: &Tensor, obs: &Tensor, noise: &Tensor) -> [Tensor; 3] {
         let (output, mut factors) = self.actor.forward_with_factors(params, obs.shallow_clone());
         if let (Some(sde), Some((features, _))) = (&self.sde, factors.pop()) {
-            let mean = match self.clip_mean {
+            let mean = match self.config.policy_kwargs.clip_mean {
                 0.0 => output,
                 bound => output.clamp(-bound, bound),
             };
@@ -78,7 +145,7 @@ impl Sac {
             let (q, factors) = self.critic.forward_with_factors(params, input.shallow_clone());
             (q.squeeze_dim(1), factors)
         };
-        params.chunk(self.critics as i64, 0).iter().map(one).collect()
+        params.chunk(self.critics() as i64, 0).iter().map(one).collect()
     }
 
     /// `min_b Q_b(s, a)`
@@ -89,26 +156,43 @@ impl Sac {
 }
 
 impl OffPolicy for Sac {
-    fn new(config: &OffPolicyConfig, obs_dim: usize, action_dim: usize) -> Self {
-        let kwargs = &config.policy_kwargs;
-        let (hidden, activation) = (&kwargs.net_arch, kwargs.activation_fn);
-        let outputs = if config.use_sde { action_dim } else { 2 * action_dim };
-        let actor = Mlp::new(obs_dim, hidden, outputs, activation);
+    type Config = (SacConfig, SdeConfig);
+
+    fn new(
+        config: &OffPolicyConfig,
+        (own, sde): &Self::Config,
+        obs_dim: usize,
+        action_dim: usize,
+    ) -> Self {
+        let Common { policy_kwargs: Networks { net_arch, activation_fn }, gamma, .. } =
+            &config.common;
+        let outputs = if sde.use_sde { action_dim } else { 2 * action_dim };
+        let actor = Mlp::new(obs_dim, net_arch, outputs, *activation_fn);
+        let SacConfig { ent_coef, target_entropy, .. } = own;
         Self {
-            sde: config.use_sde.then(|| {
-                Sde::new(&actor, kwargs.log_std_init, kwargs.use_expln, config.sde_sample_freq)
-            }),
-            clip_mean: kwargs.clip_mean,
+            temperature: Temperature::new(ent_coef, target_entropy, &config.common, action_dim),
+            sde: sde.of(&actor),
             actor: TensorMlp(actor),
-            critic: TensorMlp(Mlp::new(obs_dim + action_dim, hidden, 1, activation)),
-            critics: kwargs.n_critics.unwrap_or(TWINS),
-            gamma: config.gamma,
-            temperature: Temperature::new(config, action_dim),
+            critic: TensorMlp(Mlp::new(obs_dim + action_dim, net_arch, 1, *activation_fn)),
+            gamma: *gamma,
+            config: own.clone(),
         }
     }
 
-    fn check(_config: &OffPolicyConfig) -> Result<()> {
-        Ok(())
+    fn not_fused((_, sde): &Self::Config) -> Option<&'static str> {
+        sde.use_sde.then_some("noise that depends on the state (`use_sde`)")
+    }
+
+    fn temperature(&self) -> Option<Temperature> {
+        Some(self.temperature.clone())
+    }
+
+    fn target_update_interval(&self) -> u64 {
+        self.config.target_update_interval
+    }
+
+    fn starts_at_random(&self) -> bool {
+        !(self.sde.is_some() && self.config.use_sde_at_warmup)
     }
 
     fn losses(&self, p: &TensorPoint<Transitions>) -> Losses {
@@ -142,7 +226,7 @@ impl OffPolicy for Sac {
         self.sde.is_none().then(|| Spec {
             actor: self.actor.0.clone(),
             critic: self.critic.0.clone(),
-            critics: self.critics,
+            critics: self.critics(),
             gamma: self.gamma,
             stochastic: true,
             current_policy: true,
@@ -158,7 +242,7 @@ impl OffPolicy for Sac {
     }
 
     fn critics(&self) -> usize {
-        self.critics
+        self.config.policy_kwargs.n_critics
     }
 
     fn has_noise(&self) -> bool {
@@ -169,13 +253,10 @@ impl OffPolicy for Sac {
         self.sde.as_ref()
     }
 
-    fn temperature(&self) -> Option<Temperature> {
-        Some(self.temperature.clone())
-    }
-
     fn action(&self, output: &[f32], noise: &[f32], action: &mut [f32]) {
         let (means, log_stds) = output.split_at(action.len());
-        let bound = if self.clip_mean > 0.0 { self.clip_mean as f32 } else { f32::INFINITY };
+        let clip_mean = self.config.policy_kwargs.clip_mean;
+        let bound = if clip_mean > 0.0 { clip_mean as f32 } else { f32::INFINITY };
         for (i, (a, (&mean, &noise))) in action.iter_mut().zip(means.iter().zip(noise)).enumerate()
         {
             *a = match log_stds.get(i) {
@@ -197,7 +278,7 @@ impl OffPolicy for Sac {
             None => tensors.extend(linear_tensors(last, &["mu", "log_std"], 0)),
             Some(sde) => {
                 // Stable-Baselines3's bound is a layer of its own behind the affine one.
-                let mean = if self.clip_mean > 0.0 { "mu.0" } else { "mu" };
+                let mean = if self.config.policy_kwargs.clip_mean > 0.0 { "mu.0" } else { "mu" };
                 tensors.extend(linear_tensors(last, &[mean], 0));
                 tensors.push(sde.tensor());
             }

@@ -9,11 +9,64 @@ use crate::flat::{self, Scalar};
 use crate::nn::Mlp;
 use crate::params::TensorPlace;
 use crate::rng::Rng;
+use crate::settings::Record;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// Keeps the variance of a state without features above zero, as in Stable-Baselines3.
 const EPSILON: f64 = 1e-6;
+
+/// Settings of noise that depends on the state (gSDE), which runs on `autograd` alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(title = "State-dependent exploration")]
+pub struct SdeConfig {
+    /// The networks.
+    pub policy_kwargs: SdeKwargs,
+    /// Whether the policy's noise is a function s'θ of the actor's last features (gSDE).
+    pub use_sde: bool,
+    /// With `use_sde`: steps of each environment per matrix θ.
+    #[schemars(extend("anyOf" = [
+        {"minimum": 1},
+        {"const": -1, "description": "one matrix per rollout"},
+    ]))]
+    pub sde_sample_freq: i64,
+}
+
+/// What such noise adds to the networks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SdeKwargs {
+    /// Initial log-deviation: of the exploration matrix with `use_sde`, else of a Gaussian policy that
+    /// has one for all states (AC).
+    #[schemars(range(min = -20, max = 2))]
+    pub log_std_init: f64,
+    /// With `use_sde`: whether deviations above 1 grow like a logarithm.
+    pub use_expln: bool,
+}
+
+impl Default for SdeKwargs {
+    fn default() -> Self {
+        Self { log_std_init: -3.0, use_expln: false }
+    }
+}
+
+impl Default for SdeConfig {
+    fn default() -> Self {
+        Self { policy_kwargs: SdeKwargs::default(), use_sde: false, sde_sample_freq: -1 }
+    }
+}
+
+impl Record for SdeConfig {}
+
+impl SdeConfig {
+    /// The noise behind an actor of this network, if it is wanted.
+    pub(super) fn of(&self, network: &Mlp) -> Option<Sde> {
+        let SdeKwargs { log_std_init, use_expln } = self.policy_kwargs;
+        self.use_sde.then(|| Sde::new(network, log_std_init, use_expln, self.sde_sample_freq))
+    }
+}
 
 /// The parameters `log sigma` (features x actions, row-major), behind those of an actor's network.
 #[derive(Clone, Debug)]

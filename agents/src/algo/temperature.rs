@@ -1,7 +1,7 @@
 //! The entropy coefficient of SAC: fixed, or learnt (Haarnoja et al., 2018, "Algorithms and
 //! Applications", Section 5).
 
-use super::config::OffPolicyConfig;
+use super::config::Common;
 use crate::optim::Optimizer;
 use crate::settings::NumberOrAuto;
 use serde::{Deserialize, Serialize};
@@ -23,18 +23,23 @@ struct Learnt {
 }
 
 impl Temperature {
-    pub(crate) fn new(config: &OffPolicyConfig, action_dim: usize) -> Self {
-        let word = match &config.ent_coef {
+    pub(crate) fn new(
+        ent_coef: &NumberOrAuto,
+        target_entropy: &NumberOrAuto,
+        common: &Common,
+        action_dim: usize,
+    ) -> Self {
+        let word = match ent_coef {
             NumberOrAuto::Number(alpha) => return Self { alpha: *alpha, learnt: None },
             NumberOrAuto::Auto(word) => word,
         };
         let alpha = NumberOrAuto::start(word, 1.0).unwrap_or(1.0);
         let learnt = Learnt {
             log_alpha: alpha.ln() as f32,
-            optimizer: Optimizer::new(config.optimizer, 1),
-            learning_rate: config.learning_rate,
-            target_entropy: match config.target_entropy {
-                NumberOrAuto::Number(entropy) => entropy,
+            optimizer: Optimizer::new(common.optimizer, 1),
+            learning_rate: common.learning_rate,
+            target_entropy: match target_entropy {
+                NumberOrAuto::Number(entropy) => *entropy,
                 NumberOrAuto::Auto(_) => -(action_dim as f64),
             },
         };

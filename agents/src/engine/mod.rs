@@ -10,10 +10,11 @@ pub mod fused;
 use crate::error::Result;
 use crate::flat::Scalar;
 use crate::game::Game;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The two players of actor-critic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Parameters theta, loss `-J`.

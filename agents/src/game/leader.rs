@@ -4,103 +4,145 @@ use super::curvature::Curvature;
 use super::solvers::{Solve, SolverConfig, SolverKind};
 use super::total_derivative::Norms;
 use crate::error::{Error, Result};
-use crate::settings::{Settings, at_least_one, not_negative, parse, positive};
+use crate::settings::{Record, Settings, schema, to_value};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// How the damping `lam` evolves with environment steps `t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LambdaDecay {
     /// It stays.
     None,
-    /// `lam exp(-t / 1e5)`
+    /// λ exp(-t / 1e5) after t environment steps.
     Exponential,
-    /// It grows after updates whose solve went wrong or whose implicit term outweighs the individual
-    /// gradient, and shrinks after others.
+    /// 1 % up after an update whose solve failed, met negative curvature, or gave an implicit term longer
+    /// than the individual gradient, 1 % down after others; within 1/1,000 and 1,000 times its start.
     Adaptive,
 }
 
-/// How the leader's total derivative is computed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// The leader's update, of the Stackelberg forms and of baselines with `step_match`.
+///
+/// `x-solvers` names the solvers that a setting belongs to, where that is not all of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(title = "The leader's update")]
 pub struct StackelbergConfig {
     /// How the leader's linear system is solved.
     pub solver: SolverKind,
-    /// Which matrix stands for the follower's Hessian.
-    pub curvature: Curvature,
-    /// Damping lambda; 0.1 for `woodbury` and 100 for the other solvers if not given.
+    /// Which matrix stands for the follower's Hessian: `gauss_newton` for `woodbury`, `hessian` for other
+    /// solvers if not given.
+    pub curvature: Option<Curvature>,
+    /// Damping λ: 0.1 for `woodbury`, 100 for other solvers if not given.
+    #[schemars(range(min = 0))]
     pub lam: Option<f64>,
-    /// How lambda evolves.
+    /// How λ evolves.
     pub lam_decay: LambdaDecay,
-    /// Iterations of `cg` and `neumann` at most.
+    /// Iterations at most.
+    #[schemars(range(min = 1), extend("x-solvers" = ["cg", "neumann"]))]
     pub cg_iterations: usize,
-    /// Relative residual at which `cg` and `neumann` stop.
+    /// Relative residual at which to stop.
+    #[schemars(range(min = 0), extend("x-solvers" = ["cg", "neumann"]))]
     pub cg_tolerance: f64,
-    /// Rank of `nystrom`'s approximation, at most.
-    pub solver_rank: usize,
-    /// Whether the solver stops at the first direction of non-positive curvature.
+    /// Whether to stop at the first direction of non-positive curvature.
+    #[schemars(extend("x-solvers" = ["cg", "neumann"]))]
     pub curvature_stop: bool,
-    /// Whether the solver starts from its last solution.
+    /// Whether to start from the last solution instead of zero.
+    #[schemars(extend("x-solvers" = ["cg", "neumann"]))]
     pub warm_start: bool,
-    /// Bound of the implicit term's norm, in units of the individual gradient's.
+    /// Rank of the approximation, at most.
+    #[schemars(range(min = 1), extend("x-solvers" = ["nystrom"]))]
+    pub solver_rank: usize,
+    /// Bound of ‖implicit term‖ / ‖individual gradient‖.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub norm_ratio_clamp: Option<f64>,
-    /// Whether each factor of the implicit term is estimated from a minibatch of its own.
+    /// Whether D₁₂f₂, D₂₂f₂ and D₂f₁ each come from a minibatch of its own (Appendix D), so that the
+    /// product's expectation is the expectations' product; not with `woodbury`.
     pub independent_minibatches: bool,
 }
 
 impl Default for StackelbergConfig {
     fn default() -> Self {
         Self {
-            solver: SolverKind::Cg,
-            curvature: Curvature::Hessian,
+            solver: SolverKind::Woodbury,
+            curvature: None,
             lam: None,
             lam_decay: LambdaDecay::None,
             cg_iterations: 10,
             cg_tolerance: 1e-6,
-            solver_rank: 10,
             curvature_stop: true,
             warm_start: false,
+            solver_rank: 10,
             norm_ratio_clamp: None,
             independent_minibatches: false,
         }
     }
 }
 
-impl StackelbergConfig {
-    /// Takes its own keys out of `settings` and reads them over `defaults`.
-    pub(crate) fn take(defaults: &Self, settings: &mut Settings) -> Result<Self> {
-        let is_own = |key: &str| serde_json::to_value(defaults).is_ok_and(|v| v.get(key).is_some());
-        let (own, others) = std::mem::take(settings).into_iter().partition(|(key, _)| is_own(key));
-        *settings = others;
-        parse(defaults, &own)
-    }
-
-    /// Checks every range.
-    pub(crate) fn validate(&self) -> Result<()> {
-        at_least_one("cg_iterations", self.cg_iterations)?;
-        at_least_one("solver_rank", self.solver_rank)?;
-        not_negative("cg_tolerance", self.cg_tolerance)?;
-        if let Some(lam) = self.lam {
-            not_negative("lam", lam)?;
-            if lam == 0.0 && self.solver == SolverKind::Nystrom {
-                let reason =
-                    "`nystrom` needs it above 0: its low-rank matrix has no inverse without";
-                return Err(Error::config("lam", lam, reason));
-            }
+impl Record for StackelbergConfig {
+    fn check(&self) -> Result<()> {
+        let woodbury = self.solver == SolverKind::Woodbury;
+        if woodbury && self.curvature == Some(Curvature::Hessian) {
+            return Err(Error::config("curvature", "hessian", HESSIAN_WITH_WOODBURY));
         }
-        if let Some(clamp) = self.norm_ratio_clamp {
-            positive("norm_ratio_clamp", clamp)?;
+        if self.lam == Some(0.0) && self.solver == SolverKind::Nystrom {
+            let reason = "`nystrom` needs it above 0: its low-rank matrix has no inverse without";
+            return Err(Error::config("lam", 0.0, reason));
         }
-        if self.independent_minibatches && self.solver == SolverKind::Woodbury {
+        if self.independent_minibatches && woodbury {
             let reason = "`woodbury` takes all factors from one Gram matrix; another solver can have them apart";
             return Err(Error::config("independent_minibatches", true, reason));
         }
         Ok(())
     }
+}
+
+const HESSIAN_WITH_WOODBURY: &str =
+    "`woodbury` solves with the Gauss-Newton matrix; take `cg` for the full Hessian";
+
+impl StackelbergConfig {
+    /// What of `settings` has no meaning with the solver that they name, and why.
+    pub(crate) fn foreign(settings: &Settings) -> Vec<(String, String)> {
+        let schema = schema::of::<Self>();
+        let solver = settings.get("solver").unwrap_or(&schema["properties"]["solver"]["default"]);
+        let (Some(name), Ok(kind)) = (solver.as_str(), SolverKind::deserialize(solver)) else {
+            return Vec::new();
+        };
+        let mut foreign = Vec::new();
+        for (key, declared) in schema::properties(&schema) {
+            let others = declared.get("x-solvers").and_then(Value::as_array);
+            if let Some(others) = others.filter(|others| !others.contains(solver)) {
+                let others: Vec<_> = others.iter().filter_map(Value::as_str).collect();
+                let others = others.join("` and `");
+                foreign
+                    .push((key.clone(), format!("it is a setting of `{others}`, not of `{name}`")));
+            }
+        }
+        let hessian = settings.get("curvature").and_then(Value::as_str) == Some("hessian");
+        if kind == SolverKind::Woodbury && hessian {
+            foreign.push(("curvature".to_owned(), HESSIAN_WITH_WOODBURY.to_owned()));
+        }
+        foreign.retain(|(key, _)| settings.contains_key(key));
+        foreign
+    }
+
+    /// These settings with nothing left to a default, without those of other solvers.
+    pub(crate) fn resolved(&self) -> Result<Settings> {
+        let (curvature, lam) = (Some(self.curvature()), Some(self.lam()));
+        let Value::Object(mut settings) = to_value(&Self { curvature, lam, ..self.clone() })?
+        else {
+            return Ok(Settings::new());
+        };
+        for (key, _) in Self::foreign(&settings) {
+            settings.shift_remove(&key);
+        }
+        Ok(settings)
+    }
 
     /// An error if these settings need a follower that fits targets.
     pub(crate) fn refuse_gauss_newton(&self) -> Result<()> {
-        let (key, value) = match (self.solver, self.curvature) {
+        let (key, value) = match (self.solver, self.curvature()) {
             (SolverKind::Woodbury, _) => ("solver", "woodbury"),
             (_, Curvature::GaussNewton) => ("curvature", "gauss_newton"),
             _ => return Ok(()),
@@ -110,8 +152,16 @@ impl StackelbergConfig {
         Err(Error::config(key, value, reason))
     }
 
+    /// Which matrix stands for the follower's Hessian.
+    pub fn curvature(&self) -> Curvature {
+        self.curvature.unwrap_or(match self.solver {
+            SolverKind::Woodbury => Curvature::GaussNewton,
+            _ => Curvature::Hessian,
+        })
+    }
+
     /// Lambda at the start.
-    fn initial_lambda(&self) -> f64 {
+    pub fn lam(&self) -> f64 {
         self.lam.unwrap_or(match self.solver {
             SolverKind::Woodbury => 0.1,
             _ => 100.0,
@@ -122,7 +172,7 @@ impl StackelbergConfig {
     pub fn solver_config(&self, seed: u64) -> SolverConfig {
         SolverConfig {
             kind: self.solver,
-            curvature: self.curvature,
+            curvature: self.curvature(),
             iterations: self.cg_iterations,
             tolerance: self.cg_tolerance,
             curvature_stop: self.curvature_stop,
@@ -147,7 +197,7 @@ pub struct Damping {
 impl Damping {
     /// As the leader's settings say.
     pub fn new(config: &StackelbergConfig) -> Self {
-        Self { start: config.initial_lambda(), decay: config.lam_decay }
+        Self { start: config.lam(), decay: config.lam_decay }
     }
 
     /// The same lambda at all times.

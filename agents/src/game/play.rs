@@ -14,10 +14,11 @@ use crate::error::{Error, Result};
 use crate::flat::{self, Scalar};
 use crate::threads;
 use crate::train_state::{NotFinite, TrainState};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// In which order the players step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UpdateOrder {
     /// Both gradients at the same parameters, then both steps, (11)-(14).

@@ -126,7 +126,7 @@ impl Acting {
             return Err(Error::Diverged {
                 what: "an action",
                 update: state.play.updates,
-                learning_rate: config.learning_rate,
+                learning_rate: config.common.learning_rate,
             });
         }
         for (drawn, env) in drawn.chunks_exact_mut(m).zip(env.chunks_exact_mut(m)) {

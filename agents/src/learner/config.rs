@@ -1,9 +1,9 @@
 //! What a learner is told, whatever its algorithm.
 
-use crate::algo::{OffPolicyConfig, OnPolicyConfig, TrainFreq};
+use crate::algo::algorithm::OffPolicy;
+use crate::algo::{Common, OffPolicyConfig, OnPolicyConfig, TrainFreq};
 use crate::engine::Role;
-use crate::game::{Averaging, Damping, Direction, Rules, StackelbergConfig, UpdateOrder};
-use crate::optim::OptimizerKind;
+use crate::game::{Averaging, Damping, Direction, Rules, UpdateOrder};
 
 /// When an agent acts at random, and when it learns.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,22 +23,10 @@ pub struct Schedule {
 pub struct LearnerConfig {
     /// When it acts at random and when it learns.
     pub schedule: Schedule,
-    /// Optimiser of both players.
-    pub optimizer: OptimizerKind,
-    /// Step size of both players.
-    pub learning_rate: f64,
-    /// Step size of the critic, where it differs.
-    pub critic_learning_rate: Option<f64>,
-    /// Transitions per update, and remembered; of learners from trajectories neither is used.
+    /// What every algorithm has.
+    pub common: Common,
+    /// Transitions per update; not used by those who learn from trajectories.
     pub batch_size: usize,
-    /// See there.
-    pub buffer_size: usize,
-    /// Who leads; nobody in the baselines.
-    pub leader: Option<Role>,
-    /// Whether a baseline's gradient takes the length of a leader's.
-    pub step_match: bool,
-    /// The leader's update.
-    pub stackelberg: StackelbergConfig,
     /// In which order the players step.
     pub update_order: UpdateOrder,
     /// Follower steps per update.
@@ -50,19 +38,19 @@ pub struct LearnerConfig {
 impl LearnerConfig {
     /// Who leads, or would.
     pub fn role(&self) -> Role {
-        self.leader.unwrap_or(Role::Actor)
+        self.common.leader.unwrap_or(Role::Actor)
     }
 
     /// Whether factors of the implicit term have batches of their own.
     pub fn independent(&self) -> bool {
-        self.direction() != Direction::Individual && self.stackelberg.independent_minibatches
+        self.direction() != Direction::Individual && self.common.stackelberg.independent_minibatches
     }
 
     /// Step size of `role`.
     pub fn learning_rate(&self, role: Role) -> f64 {
         match role {
-            Role::Actor => self.learning_rate,
-            Role::Critic => self.critic_learning_rate.unwrap_or(self.learning_rate),
+            Role::Actor => self.common.learning_rate,
+            Role::Critic => self.common.critic_learning_rate.unwrap_or(self.common.learning_rate),
         }
     }
 
@@ -72,9 +60,9 @@ impl LearnerConfig {
     }
 
     fn direction(&self) -> Direction {
-        match self.leader {
+        match self.common.leader {
             Some(_) => Direction::Total,
-            None if self.step_match => Direction::Matched,
+            None if self.common.step_match => Direction::Matched,
             None => Direction::Individual,
         }
     }
@@ -87,39 +75,35 @@ impl LearnerConfig {
             learning_rates: self.learning_rates(),
             every: [1; 2],
             unroll: self.unroll,
-            norm_ratio_clamp: self.stackelberg.norm_ratio_clamp,
-            damping: Damping::new(&self.stackelberg),
+            norm_ratio_clamp: self.common.stackelberg.norm_ratio_clamp,
+            damping: Damping::new(&self.common.stackelberg),
             averaging: self.averaging,
         }
     }
 }
 
-impl From<&OffPolicyConfig> for LearnerConfig {
-    fn from(config: &OffPolicyConfig) -> Self {
+impl LearnerConfig {
+    /// Of an off-policy algorithm.
+    pub fn off_policy<A: OffPolicy>(config: &OffPolicyConfig, algorithm: &A) -> Self {
+        let random_steps = if algorithm.starts_at_random() { config.random_steps } else { 0 };
+        let every = algorithm.target_update_interval();
         Self {
             schedule: Schedule {
                 train_freq: config.train_freq,
                 gradient_steps: u64::try_from(config.gradient_steps).ok(),
                 learning_starts: config.learning_starts,
-                random_steps: config.uniform_steps(),
+                random_steps,
             },
-            optimizer: config.optimizer,
-            learning_rate: config.learning_rate,
-            critic_learning_rate: config.critic_learning_rate,
             batch_size: config.batch_size,
-            buffer_size: config.buffer_size,
-            leader: config.leader,
-            step_match: false,
-            stackelberg: config.stackelberg.clone(),
             update_order: config.update_order,
             unroll: config.unroll as u64,
-            averaging: Some(Averaging { tau: config.tau, every: config.target_update_interval }),
+            averaging: Some(Averaging { tau: config.tau, every }),
+            common: config.common.clone(),
         }
     }
-}
 
-impl From<&OnPolicyConfig> for LearnerConfig {
-    fn from(config: &OnPolicyConfig) -> Self {
+    /// Of an on-policy algorithm.
+    pub fn on_policy(config: &OnPolicyConfig) -> Self {
         Self {
             schedule: Schedule {
                 train_freq: TrainFreq::Steps(config.n_steps as u64),
@@ -127,17 +111,11 @@ impl From<&OnPolicyConfig> for LearnerConfig {
                 learning_starts: 0,
                 random_steps: 0,
             },
-            optimizer: config.optimizer,
-            learning_rate: config.learning_rate,
-            critic_learning_rate: config.critic_learning_rate,
             batch_size: 0,
-            buffer_size: 0,
-            leader: config.leader,
-            step_match: config.step_match,
-            stackelberg: config.stackelberg.clone(),
             update_order: UpdateOrder::Simultaneous,
             unroll: config.critic_steps as u64,
             averaging: None,
+            common: config.common.clone(),
         }
     }
 }

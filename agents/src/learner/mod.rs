@@ -24,6 +24,7 @@ use crate::game::{
 use crate::memory::{Batch, Memory as _, MemoryMut, Normalizer};
 use crate::metrics::Metrics;
 use crate::rng::{Purpose, Rng};
+use crate::settings::Record as _;
 use crate::spaces::Spaces;
 use crate::train_state::TrainState;
 use act::Acting;
@@ -70,7 +71,7 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
     ) -> Result<Self> {
         let player = |role, purpose| {
             let params = algorithm.init(role, &mut Rng::new(seed, purpose));
-            TrainState::new(params, config.optimizer, algorithm.has_targets())
+            TrainState::new(params, config.common.optimizer, algorithm.has_targets())
         };
         let state = State {
             actor: player(Role::Actor, Purpose::Actor),
@@ -85,7 +86,7 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
         };
         let role = config.role();
         let dims = [role, role.opponent()].map(|role| state.player(role).params.len());
-        let solver = Solver::new(&config.stackelberg.solver_config(seed));
+        let solver = Solver::new(&config.common.stackelberg.solver_config(seed));
         let own = config.independent().then(|| Box::new(std::array::from_fn(|_| engine.clone())));
         Ok(Self {
             acting: Acting::new::<A>(&algorithm, &spaces)?,
@@ -153,7 +154,7 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
         if let Some(batches) = &arena.batches {
             algorithm.record(&readings, &batches.whole, means)?;
         }
-        means.add("train/learning_rate", config.learning_rate);
+        means.add("train/learning_rate", config.common.learning_rate);
         if let (Some(entropy), Some(temperature)) = (entropy, &mut state.temperature) {
             means.add("train/ent_coef", ent_coef);
             means.add_some("train/ent_coef_loss", temperature.step(entropy));
@@ -343,7 +344,7 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learn for Learner<A, E> {
     }
 
     fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.config.learning_rate = learning_rate;
+        self.config.common.learning_rate = learning_rate;
         self.play.rules.learning_rates = self.config.learning_rates();
         if let Some(temperature) = &mut self.state.temperature {
             temperature.set_learning_rate(learning_rate);
@@ -371,7 +372,10 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
         batch: &A::Batch,
         stackelberg: &StackelbergConfig,
     ) -> Result<GameGradients> {
-        stackelberg.validate()?;
+        stackelberg.check()?;
+        if self.config.role() == Role::Critic {
+            stackelberg.refuse_gauss_newton()?;
+        }
         let (ent_coef, leader) = (self.ent_coef(), self.config.role());
         let follower = leader.opponent();
         let mut rules = self.config.rules();

@@ -93,7 +93,7 @@ impl Progress {
 impl<M: Memory> State<M> {
     /// Updates whose warm start no longer fits begin from zero; what depends on settings comes from `fresh`.
     pub(super) fn follow(&mut self, fresh: Self, old: &LearnerConfig, new: &LearnerConfig) {
-        if old.optimizer != new.optimizer {
+        if old.common.optimizer != new.common.optimizer {
             self.actor.optimizer = fresh.actor.optimizer;
             self.critic.optimizer = fresh.critic.optimizer;
         }
@@ -102,7 +102,9 @@ impl<M: Memory> State<M> {
             (own, new) => *own = new,
         }
         self.memory.resize_to(&fresh.memory);
-        if old.leader != new.leader || old.stackelberg != new.stackelberg {
+        if old.common.leader != new.common.leader
+            || old.common.stackelberg != new.common.stackelberg
+        {
             self.play.solution.clear();
         }
     }

@@ -55,7 +55,7 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> StateDict for Learner<A, E>
     }
 
     fn set_moments(&mut self, given: &[Moments]) -> Result<()> {
-        let kind = self.config.optimizer;
+        let kind = self.config.common.optimizer;
         for player in [&mut self.state.actor, &mut self.state.critic] {
             player.optimizer = Optimizer::new(kind, player.params.len());
         }

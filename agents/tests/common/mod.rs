@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, dead_code)]
 
 pub mod quadratic;
+pub mod shipped;
 pub mod tabular;
 
 use agents::algo::ac::{ActorCritic, Data};

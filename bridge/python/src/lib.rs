@@ -5,7 +5,7 @@
 use agents::registry;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use stac_bench::config::{self, Config, Overrides, Preset};
+use stac_bench::config::{self, Config, ConfigError, Overrides, Preset};
 
 /// The version of PyTorch whose libtorch this was linked with.
 #[pyfunction]
@@ -26,13 +26,10 @@ fn environments(algo: &str) -> PyResult<Vec<String>> {
     config::environments(algorithm).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-/// Presets by name.
-const PRESETS: &[(&str, Preset)] = &[("paper", Preset::Paper)];
-
 /// The presets' names.
 #[pyfunction]
-fn presets() -> Vec<&'static str> {
-    PRESETS.iter().map(|(name, _)| *name).collect()
+fn presets() -> Vec<String> {
+    Preset::names()
 }
 
 /// The settings of `algo` on `env`, those of the run too, as JSON: `configs/{algo}.yml`, with `preset`
@@ -41,7 +38,7 @@ fn presets() -> Vec<&'static str> {
 #[pyo3(signature = (algo, env="default", preset=None))]
 fn settings(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
     let config = resolve(algo, env, preset)?;
-    Ok(serde_json::Value::Object(config.settings).to_string())
+    Ok(serde_json::Value::Object(config.all().map_err(invalid)?).to_string())
 }
 
 /// As `settings`, without those of the run: what the agent is built from.
@@ -49,23 +46,26 @@ fn settings(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
 #[pyo3(signature = (algo, env="default", preset=None))]
 fn algorithm_settings(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
     let config = resolve(algo, env, preset)?;
-    Ok(serde_json::Value::Object(config.algorithm_settings()).to_string())
+    Ok(serde_json::Value::Object(config.prepared.settings).to_string())
 }
 
 fn resolve(algo: &str, env: &str, preset: Option<&str>) -> PyResult<Config> {
     let algorithm = registry::find(algo).map_err(bridge::exception)?;
-    let known = |name| PRESETS.iter().find(|(known, _)| *known == name);
-    let preset = match preset.map(|name| (name, known(name))) {
-        None => None,
-        Some((_, Some((_, preset)))) => Some(*preset),
-        Some((name, None)) => {
-            let reason = format!("preset={name:?}: it must be one of {}", presets().join(", "));
-            return Err(PyValueError::new_err(reason));
-        }
-    };
+    let preset = preset.map(Preset::find).transpose().map_err(invalid)?;
     let overrides = Overrides { preset, ..Overrides::default() };
-    Config::resolve(algorithm, env, &overrides)
-        .map_err(|error| PyValueError::new_err(error.to_string()))
+    Config::resolve(algorithm, env, &overrides).map_err(invalid)
+}
+
+fn invalid(error: ConfigError) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+/// What can be set of `algo` and of a run of it, as JSON schema: names, documentation, types, ranges and
+/// defaults.
+#[pyfunction]
+fn declared(algo: &str) -> PyResult<String> {
+    let algorithm = registry::find(algo).map_err(bridge::exception)?;
+    Ok(config::declared(algorithm).to_string())
 }
 
 /// Runs `stac-bench` with these arguments, its name first; returns the exit status.
@@ -86,5 +86,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(presets, module)?)?;
     module.add_function(wrap_pyfunction!(settings, module)?)?;
     module.add_function(wrap_pyfunction!(algorithm_settings, module)?)?;
+    module.add_function(wrap_pyfunction!(declared, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)
 }

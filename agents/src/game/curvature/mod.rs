@@ -9,10 +9,11 @@ pub use composite::{Composite, OuterHessian};
 use super::{Game, Player};
 use crate::error::{Error, Result};
 use crate::flat::Scalar;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which matrix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Curvature {
     /// The Hessian itself; may be indefinite.

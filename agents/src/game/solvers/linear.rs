@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::flat::Scalar;
 use crate::game::curvature::Curvature;
 use crate::game::operator::Operator;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How a solve went.
@@ -27,7 +28,7 @@ pub trait LinearSolver<T: Scalar>: Send {
 }
 
 /// Which solver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SolverKind {
     /// Conjugate gradients.
