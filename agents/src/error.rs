@@ -105,6 +105,7 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// libtorch reported an error.
+    #[cfg(feature = "torch")]
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
     /// Code outside this crate failed, a sink or an observer; the message is its own.

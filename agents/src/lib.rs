@@ -4,18 +4,21 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+#[cfg(feature = "torch")]
 pub mod algo;
 pub mod engine;
 pub mod env;
 pub mod error;
 pub mod flat;
 pub mod game;
+#[cfg(feature = "torch")]
 pub mod learner;
 pub mod memory;
 pub mod metrics;
 pub mod nn;
 pub mod optim;
 pub mod params;
+#[cfg(feature = "torch")]
 pub mod registry;
 pub mod rng;
 pub mod settings;

@@ -87,7 +87,7 @@ pub fn linear_tensors(layer: &Layer, heads: &[&str], offset: usize) -> Vec<Tenso
 }
 
 /// The parameter of each place, in order. Nothing may be missing, left over or of another shape.
-pub(crate) fn matching<'a, 'p>(
+pub fn matching<'a, 'p>(
     parameters: &'a [Parameter],
     places: impl Iterator<Item = &'p TensorPlace> + Clone,
 ) -> Result<Vec<&'a Parameter>> {
@@ -111,7 +111,7 @@ pub(crate) fn matching<'a, 'p>(
 }
 
 /// The part of `optimizer`'s state that belongs to the tensor at `place`; none before a first step.
-pub(crate) fn read_moments(optimizer: &Optimizer<f32>, place: TensorPlace) -> Option<Moments> {
+pub fn read_moments(optimizer: &Optimizer<f32>, place: TensorPlace) -> Option<Moments> {
     match optimizer {
         Optimizer::Adam { m, v, t } if *t > 0 => Some(Moments {
             step: *t,
@@ -124,7 +124,7 @@ pub(crate) fn read_moments(optimizer: &Optimizer<f32>, place: TensorPlace) -> Op
 }
 
 /// Takes over what `moments` has for the tensor at `place`, if anything.
-pub(crate) fn write_moments(
+pub fn write_moments(
     optimizer: &mut Optimizer<f32>,
     place: &TensorPlace,
     moments: &[Moments],

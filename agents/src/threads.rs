@@ -17,8 +17,8 @@ static POOL: Mutex<Option<u32>> = Mutex::new(None);
 /// are built.
 pub fn set(count: usize) -> Result<()> {
     grant(count, count)?;
-    let torch = i32::try_from(count).map_err(|error| unable(count, error.to_string()))?;
-    tch::set_num_threads(torch);
+    #[cfg(feature = "torch")]
+    tch::set_num_threads(i32::try_from(count).map_err(|error| unable(count, error.to_string()))?);
     Ok(())
 }
 

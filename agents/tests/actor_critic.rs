@@ -1,4 +1,5 @@
 //! The game of actor-critic against closed forms, finite differences and dense algebra, in float64.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

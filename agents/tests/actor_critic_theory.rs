@@ -1,5 +1,6 @@
 //! Proposition 1 and Theorem 1 on a decision process that can be enumerated, in float64: what training
 //! computes, averaged over every trajectory, is the exact gradient.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,4 +1,5 @@
 //! The off-policy agent as its users see it: schedule, memory, determinism, update rules.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

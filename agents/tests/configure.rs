@@ -1,4 +1,5 @@
 //! Settings that change while an agent learns: what was learnt, drawn and counted goes on.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

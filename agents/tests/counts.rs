@@ -1,5 +1,6 @@
 //! What one update costs, counted: no allocation in the steady state, and as many floating-point
 //! operations in matrix products as the formula says.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

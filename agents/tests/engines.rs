@@ -1,4 +1,5 @@
 //! The fused engine against the specification, the autograd engine, on random networks and batches.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

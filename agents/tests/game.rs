@@ -1,5 +1,6 @@
 //! The games of DDPG and SAC, of the autograd engine, against finite differences and dense algebra, in
 //! float64.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

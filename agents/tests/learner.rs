@@ -1,4 +1,5 @@
 //! What holds of every agent, whatever its algorithm: the rules of the play, and a state that can be kept.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

@@ -1,4 +1,5 @@
 //! The on-policy agent as its users see it: batches, determinism, update rules, environments at once.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

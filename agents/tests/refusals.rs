@@ -1,4 +1,5 @@
 //! Settings and spaces that off-policy algorithms refuse, each by name.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

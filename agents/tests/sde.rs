@@ -1,5 +1,6 @@
 //! State-dependent exploration: the density against the change of variables, the matrices of an
 //! agent against what they promise.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;

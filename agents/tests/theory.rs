@@ -1,4 +1,5 @@
 //! What the paper proves about its update, as tests. Equation numbers are its own.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
 mod common;

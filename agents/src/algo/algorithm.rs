@@ -143,6 +143,11 @@ pub trait OffPolicy: Clone + Send + 'static {
         1
     }
 
+    /// The actor steps in every so-manieth update, the averages with it.
+    fn actor_every(&self) -> u64 {
+        1
+    }
+
     /// Whether training starts with uniformly random actions.
     fn starts_at_random(&self) -> bool {
         true

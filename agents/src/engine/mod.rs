@@ -4,6 +4,7 @@
 //! states them, on any device. `fused` computes the same on the CPU in closed form, for networks and
 //! objectives that it knows.
 
+#[cfg(feature = "torch")]
 pub mod autograd;
 pub mod fused;
 

@@ -103,7 +103,7 @@ const HESSIAN_WITH_WOODBURY: &str =
 
 impl StackelbergConfig {
     /// What of `settings` has no meaning with the solver that they name, and why.
-    pub(crate) fn foreign(settings: &Settings) -> Vec<(String, String)> {
+    pub fn foreign(settings: &Settings) -> Vec<(String, String)> {
         let schema = schema::of::<Self>();
         let solver = settings.get("solver").unwrap_or(&schema["properties"]["solver"]["default"]);
         let (Some(name), Ok(kind)) = (solver.as_str(), SolverKind::deserialize(solver)) else {
@@ -128,7 +128,7 @@ impl StackelbergConfig {
     }
 
     /// These settings with nothing left to a default, without those of other solvers.
-    pub(crate) fn resolved(&self) -> Result<Settings> {
+    pub fn resolved(&self) -> Result<Settings> {
         let (curvature, lam) = (Some(self.curvature()), Some(self.lam()));
         let Value::Object(mut settings) = to_value(&Self { curvature, lam, ..self.clone() })?
         else {
@@ -141,7 +141,7 @@ impl StackelbergConfig {
     }
 
     /// An error if these settings need a follower that fits targets.
-    pub(crate) fn refuse_gauss_newton(&self) -> Result<()> {
+    pub fn refuse_gauss_newton(&self) -> Result<()> {
         let (key, value) = match (self.solver, self.curvature()) {
             (SolverKind::Woodbury, _) => ("solver", "woodbury"),
             (_, Curvature::GaussNewton) => ("curvature", "gauss_newton"),

@@ -131,14 +131,14 @@ impl<T> Default for PlayState<T> {
 pub struct Report<R> {
     /// `f1` and `f2` where their gradients were taken; none of one that did not step.
     pub losses: [Option<f64>; 2],
-    /// Norms of both gradients, in updates in which both step.
+    /// Norms of the gradients, if the leader stepped; NaN of a follower that did not.
     pub norms: Option<Norms>,
     /// The solve behind the total derivative.
     pub solve: Option<Solve>,
     /// Its damping.
     pub lambda: f64,
-    /// Of the game in which the leader's gradient was taken.
-    pub readings: R,
+    /// Of the game in which the leader's gradient was taken, if it was frozen.
+    pub readings: Option<R>,
 }
 
 /// A play: its rules, and the work space for both gradients.
@@ -218,7 +218,7 @@ impl<T: Scalar> Play<T> {
             |what, learning_rate| move |NotFinite| Error::Diverged { what, update, learning_rate };
         let threads = threads::count();
         let mut losses = [None; 2];
-        let mut follower_norm = None;
+        let (mut follower_norm, mut solve, mut readings) = (None, None, None);
 
         // g2 = D2 f2(x1, x2);  x2 <- x2 - alpha2 g2
         if first {
@@ -230,21 +230,20 @@ impl<T: Scalar> Play<T> {
             stepped.map_err(diverged(A_GRADIENT, follower_rate))?;
             follower_norm = Some(norm);
         }
-        let mut game = arena.freeze(players.both())?;
-        // g2 = D2 f2(x1, x2)
-        if follows && !first {
-            let norm = self.follower_gradient(&mut game)?;
-            losses[1] = Some(game.objective(Player::Follower)?);
-            follower_norm = Some(norm);
+        if leads || !first {
+            let mut game = arena.freeze(players.both())?;
+            // g2 = D2 f2(x1, x2)
+            if follows && !first {
+                follower_norm = Some(self.follower_gradient(&mut game)?);
+                losses[1] = Some(game.objective(Player::Follower)?);
+            }
+            // g1 = D f1(x1, x2)
+            if leads {
+                solve = self.leader_gradient(&mut game, state, t)?;
+                losses[0] = Some(game.objective(Player::Leader)?);
+            }
+            readings = Some(A::read(&mut game)?);
         }
-        // g1 = D f1(x1, x2)
-        let mut solve = None;
-        if leads {
-            solve = self.leader_gradient(&mut game, state, t)?;
-            losses[0] = Some(game.objective(Player::Leader)?);
-        }
-        let readings = A::read(&mut game)?;
-        drop(game);
         let leader_norm = self.leader.norms.total;
         let finite = |norm: Option<T>| norm.is_none_or(T::is_finite);
         if !finite(leads.then_some(leader_norm)) || !finite(follower_norm) {
@@ -292,7 +291,8 @@ impl<T: Scalar> Play<T> {
             [&mut players.leader, &mut players.follower].into_iter().for_each(|p| p.average(tau));
         }
 
-        let norms = follower_norm.filter(|_| leads).map(|norm| Norms::new(self.leader.norms, norm));
+        let follower_norm = follower_norm.unwrap_or_else(T::nan);
+        let norms = leads.then(|| Norms::new(self.leader.norms, follower_norm));
         let lambda = self.rules.damping.lambda(t, state.damping);
         if let (Some(solve), Some(norms)) = (&solve, &norms) {
             state.damping = Damping::adapted(state.damping, solve, norms);

@@ -29,6 +29,8 @@ pub struct LearnerConfig {
     pub batch_size: usize,
     /// In which order the players step.
     pub update_order: UpdateOrder,
+    /// The actor steps in every so-manieth update.
+    pub actor_every: u64,
     /// Follower steps per update.
     pub unroll: u64,
     /// Of the target networks, where there are such.
@@ -69,11 +71,15 @@ impl LearnerConfig {
 
     /// The rules of the play.
     pub fn rules(&self) -> Rules {
+        let role = self.role();
         Rules {
             direction: self.direction(),
             order: self.update_order,
             learning_rates: self.learning_rates(),
-            every: [1; 2],
+            every: [role, role.opponent()].map(|role| match role {
+                Role::Actor => self.actor_every,
+                Role::Critic => 1,
+            }),
             unroll: self.unroll,
             norm_ratio_clamp: self.common.stackelberg.norm_ratio_clamp,
             damping: Damping::new(&self.common.stackelberg),
@@ -96,6 +102,7 @@ impl LearnerConfig {
             },
             batch_size: config.batch_size,
             update_order: config.update_order,
+            actor_every: algorithm.actor_every(),
             unroll: config.unroll as u64,
             averaging: Some(Averaging { tau: config.tau, every }),
             common: config.common.clone(),
@@ -113,6 +120,7 @@ impl LearnerConfig {
             },
             batch_size: 0,
             update_order: UpdateOrder::Simultaneous,
+            actor_every: 1,
             unroll: config.critic_steps as u64,
             averaging: None,
             common: config.common.clone(),

@@ -144,7 +144,7 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
     fn record(&mut self, report: &Report<[Option<f64>; 2]>, ent_coef: f64) -> Result<()> {
         let Self { algorithm, config, arena, state, .. } = self;
         let Report { losses: [leader, follower], norms, solve, lambda, readings } = report;
-        let [saturation, entropy] = *readings;
+        let [saturation, entropy] = readings.unwrap_or_default();
         let (actor_loss, critic_loss) = match config.role() {
             Role::Actor => (*leader, *follower),
             Role::Critic => (*follower, *leader),

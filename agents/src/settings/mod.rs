@@ -158,7 +158,7 @@ impl NumberOrAuto {
     }
 
     /// `default` for `auto`, `x` for `auto_x`; `None` for other words.
-    pub(crate) fn start(word: &str, default: f64) -> Option<f64> {
+    pub fn start(word: &str, default: f64) -> Option<f64> {
         match word.strip_prefix("auto")? {
             "" => Some(default),
             rest => rest.strip_prefix('_')?.parse().ok(),
