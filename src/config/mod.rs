@@ -249,6 +249,24 @@ pub fn environments(algorithm: &Algorithm) -> Result<Vec<String>, ConfigError> {
     Ok(file.entries().filter(is_env).map(str::to_owned).collect())
 }
 
+/// The defaults of `algorithm` on `env`, before anything follows from anything else: of the solvers and of a control that
+/// are not in use too, but for what the algorithm can never take.
+pub fn defaults(
+    algorithm: &Algorithm,
+    env: &str,
+    preset: Option<Preset>,
+) -> Result<Settings, ConfigError> {
+    let run = schema::of::<RunSettings>();
+    let never = if algorithm.leader.is_some() { "step_match" } else { "leader" };
+    let settings = built_in(algorithm, env, preset)?.settings.into_iter();
+    let own = settings.filter(|(key, _)| !schema::properties(&run).contains_key(key));
+    let mut own: Settings = own.filter(|(key, _)| key != never).collect();
+    if let (Some(value), Some(leader)) = (own.get_mut("leader"), algorithm.leader) {
+        *value = to_value(&leader)?;
+    }
+    Ok(own)
+}
+
 /// What the entries of a file in `configs/` are called, besides algorithms and environments.
 const BLOCKS: [&str; 3] = ["default", "stackelberg", "paper"];
 

@@ -41,12 +41,15 @@ fn settings(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
     Ok(serde_json::Value::Object(config.all().map_err(invalid)?).to_string())
 }
 
-/// As `settings`, without those of the run: what the agent is built from.
+/// The defaults of all settings of `algo`, without those of the run, as JSON: those that do not apply by default too, and
+/// `null` where a value follows from another setting.
 #[pyfunction]
 #[pyo3(signature = (algo, env="default", preset=None))]
-fn algorithm_settings(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
-    let config = resolve(algo, env, preset)?;
-    Ok(serde_json::Value::Object(config.prepared.settings).to_string())
+fn defaults(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
+    let algorithm = registry::find(algo).map_err(bridge::exception)?;
+    let preset = preset.map(Preset::find).transpose().map_err(invalid)?;
+    let settings = config::defaults(algorithm, env, preset).map_err(invalid)?;
+    Ok(serde_json::Value::Object(settings).to_string())
 }
 
 fn resolve(algo: &str, env: &str, preset: Option<&str>) -> PyResult<Config> {
@@ -85,7 +88,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(environments, module)?)?;
     module.add_function(wrap_pyfunction!(presets, module)?)?;
     module.add_function(wrap_pyfunction!(settings, module)?)?;
-    module.add_function(wrap_pyfunction!(algorithm_settings, module)?)?;
+    module.add_function(wrap_pyfunction!(defaults, module)?)?;
     module.add_function(wrap_pyfunction!(declared, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)
 }
