@@ -238,13 +238,13 @@ def test_a_reward_that_is_nan(stac_bench, tmp_path):
     [("NanReset-v0", "an observation of NaN at step 0"), ("HugeReward-v0", "a reward of 1")],
 )
 def test_numbers_that_training_cannot_use_are_named(stac_bench, tmp_path, algo, env, reason):
-    """The learning rate was blamed for a first observation of NaN and rewards beyond float32."""
+    """A first observation of NaN and rewards beyond float32 are named, not the learning rate."""
     run = ["--env", env, "--env-import", "environments", "--algo", algo, "--steps", 400]
     wrong(stac_bench(tmp_path, *run), reason, status=1)
 
 
 def test_an_output_folder_that_is_not_text(binary, environment, tmp_path):
-    """A name that is no UTF-8 panicked on its way into `args.yml`."""
+    """A name that is no UTF-8 is an error, not a panic."""
     command = [str(binary), *POINT, *DDPG, *map(str, QUICK), "--out", b"bad\xff"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
@@ -256,7 +256,7 @@ def test_a_run_without_an_update_says_so(stac_bench, tmp_path):
 
 
 def test_a_reward_that_is_nan_in_evaluation_is_no_best_model(stac_bench, tmp_path):
-    """Evaluation has an environment of its own; NaN would have counted as the best return."""
+    """Evaluation has an environment of its own, and NaN compares as no return."""
     fault = ["--set", "env_kwargs={fault: nan, after: 50}", "--eval-freq", 40, "--steps", 40]
     done = stac_bench(tmp_path, *POINT, *DDPG, *QUICK, *fault)
     wrong(done, "reward of NaN", status=1)

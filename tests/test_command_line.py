@@ -65,7 +65,13 @@ def test_damping_and_curvature_follow_the_solver_and_are_said(train, tmp_path):
         config = yaml.safe_load((run / "config.yml").read_text())
         curvature, lam, keys = own
         assert (config["curvature"], config["lam"]) == (curvature, lam)
-        of_solvers = ("cg_iterations", "cg_tolerance", "curvature_stop", "warm_start", "solver_rank")
+        of_solvers = (
+            "cg_iterations",
+            "cg_tolerance",
+            "curvature_stop",
+            "warm_start",
+            "solver_rank",
+        )
         assert keys == {key for key in of_solvers if key in config}
 
 
@@ -91,7 +97,7 @@ def test_a_setting_beats_the_preset(train, tmp_path):
 
 @pytest.mark.parametrize("arguments", [["algos"], ["--version"], ["completions", "bash"], []])
 def test_a_reader_that_has_gone_is_no_panic(binary, environment, tmp_path, arguments):
-    """`stac-bench algos | head -1` panicked: `println!` does, on a closed pipe."""
+    """`stac-bench algos | head -1`: `println!` panics on a closed pipe."""
     command = [binary, *(arguments or [*POINT, "--algo", "ddpg", *QUICK])]
     read, write = os.pipe()
     os.close(read)
@@ -118,8 +124,8 @@ def test_an_environment_of_ones_own_with_asymmetric_actions_and_shaped_observati
 @pytest.mark.parametrize("env", ["OddBounds", "DoubleBounds", "IntegerActions", "Fixed"])
 @pytest.mark.parametrize("algo", ["ddpg", "stsac-al"])
 def test_actions_lie_in_boxes_of_any_kind(train, tmp_path, algo, env):
-    """The environment asserts it: a digit of float32 took actions out of their bounds, and integers
-    were cut off, so that the outermost were never met."""
+    """The environment asserts that actions lie in their bounds in spite of float32's rounding, and
+    that integers are rounded, so that the outermost occur."""
     train(tmp_path, algo, f"{env}-v0", *POINT[2:])
 
 
@@ -245,7 +251,7 @@ def test_eval_renders_a_video_of_each_episode_and_no_more(stac_bench, train, tmp
 
 
 def test_an_agent_trained_on_a_gpu_is_evaluated_without_one(stac_bench, train, tmp_path):
-    """`eval` built the agent on the device it was trained on, though acting needs none."""
+    """`eval` needs no GPU to act."""
     run = train(tmp_path, "ddpg", *POINT[1:])
     model = run / "best_model" / "model.safetensors"
     bytes_ = model.read_bytes()
@@ -335,9 +341,7 @@ def test_interruption_of_several_seeds_ends_them_all(binary, environment, tmp_pa
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_the_end_of_the_terminal_did_not_spare_runs_under_nohup(
-    binary, environment, tmp_path, seeds
-):
+def test_runs_under_nohup_survive_the_end_of_the_terminal(binary, environment, tmp_path, seeds):
     command = ["nohup", binary, *POINT, "--algo", "ddpg", *QUICK, "--steps", "3000"]
     process = subprocess.Popen(
         [*command, "--seeds", str(seeds), "--jobs", "2"], cwd=tmp_path, env=environment
@@ -374,8 +378,8 @@ def alive(process):
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: no other process")
 @pytest.mark.parametrize("kind, pause", [(signal.SIGINT, 1000), (signal.SIGKILL, 0.1)])
-def test_an_environments_process_outlived_its_run(binary, environment, tmp_path, kind, pause):
-    """Ctrl-C waited for one that hangs; a killed run left one that does not."""
+def test_environment_processes_end_with_their_run(binary, environment, tmp_path, kind, pause):
+    """Also where the environment hangs, and where the run is killed."""
     (tmp_path / "in_a_process.py").write_text(IN_A_PROCESS)
     more = {"PYTHONPATH": f"{tmp_path}:{environment['PYTHONPATH']}", "TESTS": str(os.getpid())}
     arguments = ["--env", "InAProcess-v0", "--env-import", "in_a_process", "--algo", "ac"]

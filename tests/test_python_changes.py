@@ -32,7 +32,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_setting_changed_by_a_callback_was_ignored(change):
+def test_a_setting_changed_by_a_callback_counts_from_the_next_update(change):
     def model():
         return STSAC("MlpPolicy", "Pendulum-v1", **QUICK, ent_coef=0.1, solver="cg", lam=10.0)
 
@@ -49,7 +49,7 @@ def test_a_setting_changed_by_a_callback_was_ignored(change):
 
 
 @pytest.mark.parametrize("kind", [DDPG, STSAC, STAC])
-def test_a_changed_setting_restarted_random_streams(kind):
+def test_a_changed_setting_keeps_random_streams(kind):
     keywords = {"n_steps": 20, "seed": 0} if kind is STAC else QUICK
     whole = kind("MlpPolicy", "Pendulum-v1", **keywords).learn(160)
     halves = kind("MlpPolicy", "Pendulum-v1", **keywords).learn(100)
@@ -60,7 +60,7 @@ def test_a_changed_setting_restarted_random_streams(kind):
     assert_same(state_of(whole), state_of(halves))
 
 
-def test_action_noise_given_by_a_callback_was_ignored():
+def test_action_noise_given_by_a_callback_counts_from_the_next_rollout():
     class Wide(gym.Env):
         observation_space = gym.spaces.Box(-1, 1, (2,))
         action_space = gym.spaces.Box(-1, 1, (2,))
@@ -80,7 +80,7 @@ def test_action_noise_given_by_a_callback_was_ignored():
     assert (model.replay_buffer.actions[3:6] == 1).all()
 
 
-def test_set_random_seed_in_a_callback_was_an_error():
+def test_set_random_seed_works_in_a_callback():
     def seed(model):
         model.set_random_seed(5)
 
@@ -92,7 +92,7 @@ def test_set_random_seed_in_a_callback_was_an_error():
     assert np.array_equal(*runs), "random actions of one seed, from step 11 on"
 
 
-def test_a_batch_size_that_cannot_be_was_found_at_the_next_learn():
+def test_a_wrong_batch_size_is_refused_at_the_next_update():
     model = DDPG("MlpPolicy", "Pendulum-v1", **QUICK)
     with pytest.raises(ValueError, match="batch_size"):
         model.learn(100, callback=Change(60, lambda m: setattr(m, "batch_size", 0)))
@@ -107,7 +107,7 @@ def zero(model):
         tensor.data[:] = 0.0
 
 
-def test_writes_through_data_were_unseen():
+def test_writes_through_data_reach_the_agent():
     model = DDPG("MlpPolicy", "Pendulum-v1", **QUICK).learn(60)
     policy = model.policy
     for tensor in policy.parameters():
@@ -122,7 +122,7 @@ def test_writes_through_data_were_unseen():
     assert float(weight.abs().max()) < 2e-3, "one Adam step from zero"
 
 
-def test_polyak_update_by_hand_was_unseen():
+def test_polyak_update_by_hand_reaches_the_agent():
     model = DDPG("MlpPolicy", "Pendulum-v1", **QUICK, tau=0.0)
 
     def follow(model):
@@ -137,7 +137,7 @@ def test_polyak_update_by_hand_was_unseen():
 
 @pytest.mark.parametrize("kind", [STDDPG, STSAC, STAC])
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_models_could_not_be_copied_or_pickled(kind, way):
+def test_copies_and_pickles_of_models_keep_what_was_learnt(kind, way):
     keywords = {"n_steps": 20} if kind is STAC else {**QUICK, "buffer_size": 100}
     model = kind("MlpPolicy", "Pendulum-v1", **keywords).learn(80)
     other, before = way(model), state_of(model)
@@ -156,7 +156,7 @@ def test_models_could_not_be_copied_or_pickled(kind, way):
 
 
 @pytest.mark.parametrize("way", ["save", "pickle"])
-def test_adaptive_damping_began_anew_in_a_loaded_model(way, tmp_path):
+def test_a_loaded_model_continues_with_its_adaptive_damping(way, tmp_path):
     keywords = {**QUICK, "solver": "cg", "lam": 1e9, "lam_decay": "adaptive"}
     model = STDDPG("MlpPolicy", "Pendulum-v1", **keywords).learn(90)
     # By 1 % down in each of the 40 updates.
@@ -168,8 +168,9 @@ def test_adaptive_damping_began_anew_in_a_loaded_model(way, tmp_path):
     assert other._agent.damping == pytest.approx(1.01**-50)
 
 
-def test_a_plain_environment_was_normalised_as_the_one_before():
-    model = DDPG("MlpPolicy", VecNormalize(DummyVecEnv([Short])), **QUICK).learn(60)
+def test_an_environment_without_vec_normalize_is_not_normalised():
+    env = VecNormalize(DummyVecEnv([Short]))
+    model = DDPG("MlpPolicy", env, **QUICK, noise_std=0.0).learn(60)
     model.set_env(DummyVecEnv([Short]))
 
     def acts_as_predicted(local, _):

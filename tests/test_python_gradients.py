@@ -113,22 +113,22 @@ def test_game_gradients_of_sac_take_the_noise_and_add_up():
 
 
 def test_an_empty_batch_is_a_value_error():
-    """It was a panic in Rust."""
+    """Not a panic in Rust."""
     model = STDDPG("MlpPolicy", "Pendulum-v1", **QUICK)
     with pytest.raises(ValueError, match="empty"):
         game_gradients(model, batch_of(0, size=0))
 
 
 @pytest.mark.parametrize("lam", [float("nan"), float("inf"), -1.0])
-def test_a_lam_that_is_none_is_refused_by_name(lam):
-    """NaN ended in a message about JSON's line and column."""
+def test_a_lam_that_is_no_damping_is_refused_by_name(lam):
+    """Also NaN, which JSON cannot express."""
     model = STDDPG("MlpPolicy", "Pendulum-v1", **QUICK)
     with pytest.raises(ValueError, match="lam"):
         game_gradients(model, batch_of(0), lam=lam)
 
 
-def test_a_failed_solve_is_told():
-    """An implicit term of zero was all that told of it."""
+def test_a_failed_solve_warns():
+    """An implicit term of zero alone would not tell."""
     model = STDDPG("MlpPolicy", "Pendulum-v1", leader="critic", **QUICK).learn(70)
     batch = batch_of(0)
     weights = {k: 1e18 * v for k, v in model.get_parameters()["policy"].items()}
@@ -145,7 +145,7 @@ def test_a_failed_solve_is_told():
 
 @pytest.mark.parametrize("kind", [AC, STAC])
 def test_gradients_on_a_batch_are_the_off_policy_classes_alone(kind):
-    """It ended in an error about a batch's keys."""
+    """By the name of the class, not by the batch's keys."""
     with pytest.raises(TypeError, match=f"the model is {kind.__name__}"):
         game_gradients(kind("MlpPolicy", "Pendulum-v1"), batch_of(0))
 
@@ -158,7 +158,7 @@ def test_a_batch_with_nan_is_refused_by_name():
 
 
 def test_a_critic_that_policies_cannot_hold_is_refused_by_name():
-    """It ended in an error about the sizes of tensors."""
+    """Not by the sizes of its tensors."""
     with pytest.raises(ValueError, match="critic='q'"):
         stac_bench.STAC("MlpPolicy", "CartPole-v1", critic="q").learn(10)
 

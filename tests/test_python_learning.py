@@ -71,14 +71,14 @@ def diary(kind, envs, steps, stop=None, **keywords):
 
 @pytest.mark.parametrize("ours, theirs", [(DDPG, sb3.DDPG), (STSAC, sb3.SAC)])
 @pytest.mark.parametrize("stop", [None, 6, 7])
-def test_callbacks_saw_a_step_after_the_updates_that_it_made_due(ours, theirs, stop):
+def test_callbacks_see_a_step_before_the_updates_that_it_makes_due(ours, theirs, stop):
     keywords = {"learning_starts": 4, "train_freq": 3, "gradient_steps": 2, "buffer_size": 10}
     expected = diary(theirs, 1, 14, stop, **keywords)
     assert diary(ours, 1, 14, stop, **keywords) == expected
     assert expected[-1][2] == {None: 8, 6: 0, 7: 2}[stop]
 
 
-def test_on_policy_callbacks_saw_a_step_after_the_update_that_it_made_due():
+def test_on_policy_callbacks_see_a_step_before_the_update_that_it_makes_due():
     expected = diary(sb3.A2C, 2, 20, n_steps=4)
     assert diary(AC, 2, 20, n_steps=4) == expected
 
@@ -87,7 +87,7 @@ def test_on_policy_callbacks_saw_a_step_after_the_update_that_it_made_due():
 @pytest.mark.parametrize("train_freq", [1, 5, (2, "episode")])
 @pytest.mark.parametrize("gradient_steps", [-1, 0, 3])
 @pytest.mark.parametrize("learning_starts", [0, 7, 10])
-def test_updates_came_when_stable_baselines3_makes_none(
+def test_updates_come_when_stable_baselines3_makes_them(
     envs, train_freq, gradient_steps, learning_starts
 ):
     if envs > 1 and isinstance(train_freq, tuple):
@@ -155,7 +155,7 @@ def relabel(model):
 
 @pytest.mark.parametrize("change", [demonstrate, forget, replace, relabel])
 @pytest.mark.parametrize("during", [True, False])
-def test_what_was_done_to_the_replay_buffer_was_ignored(change, during):
+def test_changes_to_the_replay_buffer_reach_the_memory(change, during):
     held = []
     for kind in (sb3.DDPG, DDPG):
         model = kind("MlpPolicy", Short(), **small(), buffer_size=20, learning_starts=100)
@@ -184,7 +184,7 @@ def test_what_was_done_to_the_replay_buffer_was_ignored(change, during):
     assert rewards == np.roll(buffer.rewards[:size].ravel(), -start).tolist()
 
 
-def test_a_buffer_kept_by_a_callback_was_stale():
+def test_a_buffer_kept_by_a_callback_is_up_to_date():
     kept, sizes = [], []
 
     def keep(locals_, _):
@@ -196,7 +196,7 @@ def test_a_buffer_kept_by_a_callback_was_stale():
     assert sizes == [(0, 0), *((i, 1) for i in range(1, 10))]
 
 
-def test_looking_at_a_full_buffer_changed_what_was_sampled():
+def test_reading_a_full_buffer_does_not_change_what_is_sampled():
     keywords = {**QUICK, "buffer_size": 70}
     whole = DDPG("MlpPolicy", "Pendulum-v1", **keywords).learn(160)
     halves = DDPG("MlpPolicy", "Pendulum-v1", **keywords).learn(101)
@@ -206,7 +206,7 @@ def test_looking_at_a_full_buffer_changed_what_was_sampled():
 
 
 @pytest.mark.parametrize("kind", [DDPG, sb3.DDPG])
-def test_a_saved_model_was_without_its_replay_buffer(kind, tmp_path):
+def test_a_model_saved_with_its_replay_buffer_loads_with_it(kind, tmp_path):
     model = DDPG("MlpPolicy", "Pendulum-v1", **QUICK, buffer_size=200).learn(60)
     model.save(tmp_path / "with.zip", include=["replay_buffer"])
     model.save(tmp_path / "without.zip")
@@ -226,7 +226,7 @@ def test_a_saved_model_was_without_its_replay_buffer(kind, tmp_path):
 default = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
 
 
-def test_ctrl_c_waited_for_the_end_of_a_round_of_updates(python, tmp_path):
+def test_ctrl_c_interrupts_a_round_of_updates(python, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import stac_bench\n"
@@ -254,7 +254,7 @@ def test_ctrl_c_waited_for_the_end_of_a_round_of_updates(python, tmp_path):
     assert output.splitlines()[-1] == "10 True True"
 
 
-def test_a_signal_handlers_exception_lost_its_type():
+def test_a_signal_handlers_exception_keeps_its_type():
     class Enough(Exception):
         pass
 
@@ -274,7 +274,7 @@ def test_a_signal_handlers_exception_lost_its_type():
     assert model._n_updates > 0
 
 
-def test_predicting_in_a_callback_dropped_running_statistics():
+def test_predicting_in_a_callback_keeps_running_statistics():
     runs = []
     for look in (False, True):
         env = VecNormalize(DummyVecEnv([lambda: gym.make("Pendulum-v1")]))
@@ -296,7 +296,7 @@ def test_predicting_in_a_callback_dropped_running_statistics():
 
 
 @pytest.mark.parametrize("space", ["box", "discrete"])
-def test_the_rollout_buffer_was_empty(space):
+def test_the_rollout_buffer_holds_the_rollout(space):
     class Coins(Short):
         action_space = gym.spaces.Discrete(3)
 

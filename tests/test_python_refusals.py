@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import stac_bench
 import torch as th
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
-from stac_bench import AC, DDPG, SAC, STAC, STDDPG, STSAC
+from stac_bench import AC, DDPG, SAC, STAC, STDDPG, STSAC, DivergedError
 from test_python import QUICK, Short
 
 
@@ -21,6 +22,18 @@ def test_nan_rewards_raise_value_error_and_leave_the_model_usable():
     with pytest.raises(ValueError, match=r"reward of NaN at step 60"):
         model.learn(100)
     assert np.isfinite(model.predict(np.zeros((1, 2), np.float32))[0]).all()
+
+
+@pytest.mark.parametrize("kind", [DDPG, STSAC, AC])
+def test_a_divergence_has_an_exception_of_its_own(kind):
+    model = kind("MlpPolicy", Short(), learning_rate=1e30, seed=0)
+    with pytest.raises(
+        DivergedError, match=r"non-finite at update .*lower `learning_rate`"
+    ) as info:
+        model.learn(300)
+    assert isinstance(info.value, RuntimeError) and not isinstance(info.value, ValueError)
+    again = pickle.loads(pickle.dumps(info.value))
+    assert type(again) is stac_bench.DivergedError and again.args == info.value.args
 
 
 def test_an_environments_exception_comes_through_as_it_is():
@@ -48,11 +61,18 @@ def test_a_callbacks_exception_comes_through_as_it_is():
         (DDPG, {"replay_buffer_kwargs": {"handle_timeout_termination": False}}, "handle_timeout"),
         (DDPG, {"policy_kwargs": {"net_arch": {"pi": [8], "qf": [9]}}}, "net_arch"),
         (DDPG, {"policy_kwargs": {"activation_fn": "gelu"}}, "gelu"),
-        (STDDPG, {"leader": "referee"}, "referee"),
+        (STDDPG, {"leader": "referee"}, "referee.*actor or critic"),
+        (STDDPG, {"leader": None}, "leader"),
         (STDDPG, {"solver": "magic"}, "magic"),
         (STDDPG, {"leader": "critic", "solver": "woodbury"}, "woodbury"),
         (STDDPG, {"target_policy": "target"}, "target_policy"),
         (STAC, {"leader": "critic"}, "leader"),
+        (STDDPG, {"cg_iterations": 20}, "cg_iterations.*`cg` and `neumann`"),
+        (STDDPG, {"curvature": "hessian"}, "curvature.*`cg`"),
+        (STSAC, {"leader": "critic", "solver_rank": 3}, "solver_rank.*`nystrom`"),
+        (DDPG, {"lam": 3.0}, "lam.*`stddpg-al`"),
+        (AC, {"solver": "woodbury"}, "solver.*`stac`"),
+        (DDPG, {"policy_kwargs": {"n_critics": 2}}, "n_critics=2"),
     ],
 )
 def test_what_is_not_offered_is_refused_by_name(kind, keywords, words):
@@ -71,7 +91,7 @@ def test_what_is_not_offered_is_refused_by_name(kind, keywords, words):
     ],
 )
 def test_policy_keywords_are_not_ignored(kind, name, value):
-    """Training went on with Adam's defaults, flat features and our own first weights."""
+    """Training has Adam's defaults, flat features and initial weights of its own."""
     with pytest.raises(ValueError, match=f"{name}={re.escape(repr(value))}"):
         kind("MlpPolicy", "Pendulum-v1", policy_kwargs={name: value})
 
@@ -88,6 +108,9 @@ def test_policy_keywords_at_what_they_are_here_are_taken():
 def test_unknown_keywords_are_type_errors_that_name_them(kind):
     with pytest.raises(TypeError, match="lamda"):
         kind("MlpPolicy", "Pendulum-v1", lamda=1.0)
+    if "leader" not in kind.own_defaults:
+        with pytest.raises(TypeError, match="leader"):
+            kind("MlpPolicy", "Pendulum-v1", leader="actor")
     with pytest.raises(TypeError, match="n_actors"):
         kind("MlpPolicy", "Pendulum-v1", policy_kwargs={"n_actors": 2})
     with pytest.raises(TypeError, match="rollout_buffer_class"):

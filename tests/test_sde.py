@@ -12,6 +12,7 @@ from stac_bench import AC, SAC, STAC, STSAC, game_gradients
 QUICK = {
     "seed": 0,
     "learning_starts": 30,
+    "random_steps": 30,
     "batch_size": 16,
     "policy_kwargs": {"net_arch": [16, 16]},
     "use_sde": True,
@@ -142,7 +143,7 @@ class Still(gym.Env):
 
 
 @pytest.mark.parametrize("train_freq, sde_sample_freq", [(1, -1), (8, -1), (12, 5)])
-def test_a_matrix_lasted_fifty_steps_whatever_a_rollout_is(train_freq, sde_sample_freq):
+def test_exploration_matrices_last_as_long_as_in_stable_baselines3(train_freq, sde_sample_freq):
     """Under one state and one policy, actions change with the matrix alone."""
     changes = {}
     for kind in (SAC, sb3.SAC):

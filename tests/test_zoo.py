@@ -11,6 +11,7 @@ import pytest
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
+from stac_bench import STDDPG
 
 ENV = "InvertedPendulum-v4"
 SETTINGS = {"learning_starts": 100, "random_steps": 100, "batch_size": 16}
@@ -96,6 +97,29 @@ def test_on_policy_too(zoo, stac_bench, tmp_path, envs):
     done = stac_bench(tmp_path, *run, "--eval-freq", 500, "--eval-episodes", 3, *params)
     assert done.returncode == 0, done.stderr
     assert_same_evaluations(tmp_path, "stac", "stac")
+
+
+def test_a_preset_through_the_zoo_is_that_of_the_command_line(zoo, stac_bench, tmp_path):
+    train(zoo, tmp_path, "stddpg-al", params=[*ZOO_PARAMS, "train_freq:5", "preset:'paper'"])
+    run = ["--algo", "stddpg-al", "--env", ENV, "--seed", 3, "--steps", 1000, "--quiet"]
+    run += ["--preset", "paper", "--set", "train_freq=5"]
+    evaluation = ["--eval-freq", 500, "--eval-episodes", 3]
+    done = stac_bench(tmp_path, *run, *evaluation, *OUR_PARAMS)
+    assert done.returncode == 0, done.stderr
+    assert_same_evaluations(tmp_path, "stddpg-al", "stddpg-al")
+    config = tmp_path / "logs" / "stddpg-al" / f"{ENV}_1" / ENV / "config.yml"
+    assert re.search(r"- solver\n\s+- cg", config.read_text())
+
+
+def test_a_file_of_hyperparameters_can_name_a_preset(zoo, tmp_path):
+    conf = tmp_path / "conf.yml"
+    conf.write_text(
+        "default: {policy: MlpPolicy, n_timesteps: 50, preset: paper, cg_iterations: 3}\n"
+    )
+    params = ["policy_kwargs:dict(net_arch=[16,16])"]
+    train(zoo, tmp_path, "stddpg-al", "-conf", conf, params=params, steps=50)
+    model = STDDPG.load(tmp_path / "logs" / "stddpg-al" / f"{ENV}_1" / f"{ENV}.zip")
+    assert (model.preset, model.solver, model.lam, model.cg_iterations) == ("paper", "cg", 0, 3)
 
 
 def test_enjoy_and_continue(zoo, logs):

@@ -4,6 +4,13 @@ use agents::Error;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+pyo3::create_exception!(
+    stac_bench,
+    DivergedError,
+    PyRuntimeError,
+    "Weights, gradients or losses are no longer finite: training cannot go on."
+);
+
 /// The [`Error`] for a Python exception that was raised during `during`.
 pub(crate) fn translate(py: Python<'_>, error: &PyErr, during: &'static str) -> Error {
     if error.is_instance_of::<PyKeyboardInterrupt>(py) {
@@ -28,11 +35,12 @@ pub(crate) fn passing<T>(f: impl FnOnce(Python<'_>) -> PyResult<T>) -> agents::R
     Python::attach(f).map_err(|error| Error::External(Box::new(error)))
 }
 
-/// The Python exception for `error`: the original one if it came from Python, `ValueError` for wrong input from the
-/// user or the environment, `RuntimeError` otherwise.
+/// The Python exception for `error`: the original one if it came from Python, `DivergedError` where training
+/// diverged, `ValueError` for wrong input from the user or the environment, `RuntimeError` otherwise.
 pub fn exception(error: Error) -> PyErr {
     match error {
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
+        Error::Diverged { .. } => DivergedError::new_err(error.to_string()),
         Error::Torch(_) | Error::Env { .. } => PyRuntimeError::new_err(error.to_string()),
         Error::External(inner) => match inner.downcast::<PyErr>() {
             Ok(error) => *error,

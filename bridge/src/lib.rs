@@ -13,7 +13,7 @@ mod spaces;
 
 pub use agent::PyAgent;
 pub use env::{EnvOptions, GymEnv, Video};
-pub use error::exception;
+pub use error::{DivergedError, exception};
 pub use forked_vec_env::ForkedVecEnv;
 pub use interpreter::{
     Signals, check_signals, executable, handle_interrupts, host, initialize, site_packages,

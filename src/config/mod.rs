@@ -23,13 +23,14 @@ pub enum Preset {
 
 impl Preset {
     /// The preset called `name`.
-    pub fn find(name: &str) -> Result<Self, ConfigError> {
-        Self::from_str(name, false).map_err(|_| {
-            let names = Self::value_variants().iter().filter_map(Self::to_possible_value);
-            let names: Vec<_> = names.map(|name| format!("`{}`", name.get_name())).collect();
-            let reason = format!("there is no such preset; there is {}", names.join(", "));
-            ConfigError::Invalid { origin: None, key: "preset".into(), value: name.into(), reason }
-        })
+    pub fn find(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
+    }
+
+    /// All names.
+    pub fn names() -> Vec<String> {
+        let names = Self::value_variants().iter().filter_map(Self::to_possible_value);
+        names.map(|name| name.get_name().to_owned()).collect()
     }
 }
 
@@ -234,6 +235,22 @@ pub fn declared(algorithm: &Algorithm) -> Value {
 /// The same, record by record.
 pub fn records(algorithm: &Algorithm) -> Vec<Value> {
     std::iter::once(schema::of::<RunSettings>()).chain((algorithm.base.records)()).collect()
+}
+
+/// The settings of an agent of `algorithm` on `env`, if nothing is given, before the one follows from the
+/// other: with those that may apply once others are changed, and null for what depends on them.
+pub fn defaults(
+    algorithm: &Algorithm,
+    env: &str,
+    preset: Option<Preset>,
+) -> Result<Settings, ConfigError> {
+    let mut settings = built_in(algorithm, env, preset)?.settings;
+    take::<RunSettings>(&mut settings)?;
+    settings.shift_remove(if algorithm.leader.is_some() { "step_match" } else { "leader" });
+    if let Some(leader) = settings.get_mut("leader") {
+        *leader = to_value(&algorithm.leader)?;
+    }
+    Ok(settings)
 }
 
 /// The environments that the algorithm's file in `configs/` has an entry for.

@@ -1,10 +1,11 @@
 //! `stac_bench._native`: Rust agents, and the command line.
 
-use agents::registry;
+use agents::registry::{self, Algorithm};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use serde_json::Value;
 use stac_bench::config::{self, Config, ConfigError, Overrides, Preset};
+use std::collections::HashMap;
 
 /// The version of PyTorch whose libtorch this was linked with.
 #[pyfunction]
@@ -18,32 +19,65 @@ fn algorithms() -> Vec<&'static str> {
     registry::ALGORITHMS.iter().map(|algorithm| algorithm.name).collect()
 }
 
-/// The environments that `configs/{algo}.yml` has an entry for.
+/// The environments that the file of `algo` in `configs/` has an entry for.
 #[pyfunction]
 fn environments(algo: &str) -> PyResult<Vec<String>> {
-    let algorithm = registry::find(algo).map_err(bridge::exception)?;
-    config::environments(algorithm).map_err(|error| PyValueError::new_err(error.to_string()))
+    config::environments(algorithm(algo)?).map_err(invalid)
 }
 
-/// The settings of `algo` on `env`, those of the run too, as JSON; with `preset`, for instance `paper`,
-/// its own over them.
+/// The presets' names.
 #[pyfunction]
-#[pyo3(signature = (algo, env, preset=None))]
+fn presets() -> Vec<String> {
+    Preset::names()
+}
+
+/// The settings of a run of `algo` on `env`, with `preset` laid over them, as JSON: all that apply.
+#[pyfunction]
+#[pyo3(signature = (algo, env="default", preset=None))]
 fn settings(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
-    let invalid = |error: ConfigError| PyValueError::new_err(error.to_string());
-    let algorithm = registry::find(algo).map_err(bridge::exception)?;
-    let preset = preset.map(Preset::find).transpose().map_err(invalid)?;
-    let overrides = Overrides { preset, ..Overrides::default() };
-    let config = Config::resolve(algorithm, env, &overrides).map_err(invalid)?;
+    let overrides = Overrides { preset: find(preset)?, ..Overrides::default() };
+    let config = Config::resolve(algorithm(algo)?, env, &overrides).map_err(invalid)?;
     Ok(Value::Object(config.all().map_err(invalid)?).to_string())
+}
+
+/// As `settings`, but without those of the run, with all that may apply once others are changed, and with
+/// null for what then follows from them.
+#[pyfunction]
+#[pyo3(signature = (algo, env="default", preset=None))]
+fn defaults(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
+    let defaults = config::defaults(algorithm(algo)?, env, find(preset)?).map_err(invalid)?;
+    Ok(Value::Object(defaults).to_string())
 }
 
 /// What can be set of `algo` and of a run of it, as JSON schema: names, documentation, types, ranges and
 /// defaults.
 #[pyfunction]
 fn declared(algo: &str) -> PyResult<String> {
-    let algorithm = registry::find(algo).map_err(bridge::exception)?;
-    Ok(config::declared(algorithm).to_string())
+    Ok(config::declared(algorithm(algo)?).to_string())
+}
+
+/// What of `settings` (JSON) does not apply to `algo`, and why.
+#[pyfunction]
+fn foreign(algo: &str, settings: &str) -> PyResult<HashMap<String, String>> {
+    let settings =
+        serde_json::from_str(settings).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(algorithm(algo)?.foreign(&settings).into_iter().collect())
+}
+
+fn algorithm(name: &str) -> PyResult<&'static Algorithm> {
+    registry::find(name).map_err(bridge::exception)
+}
+
+fn invalid(error: ConfigError) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+fn find(preset: Option<&str>) -> PyResult<Option<Preset>> {
+    let unknown = |name: &str| {
+        let names = Preset::names().join(", ");
+        PyValueError::new_err(format!("preset={name:?}: it must be one of {names}"))
+    };
+    preset.map(|name| Preset::find(name).ok_or_else(|| unknown(name))).transpose()
 }
 
 /// Runs `stac-bench` with these arguments, its name first; returns the exit status.
@@ -57,10 +91,14 @@ fn main(py: Python<'_>, arguments: Vec<String>) -> u8 {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     bridge::host();
     module.add_class::<bridge::PyAgent>()?;
+    module.add("DivergedError", module.py().get_type::<bridge::DivergedError>())?;
     module.add_function(wrap_pyfunction!(libtorch, module)?)?;
     module.add_function(wrap_pyfunction!(algorithms, module)?)?;
     module.add_function(wrap_pyfunction!(environments, module)?)?;
+    module.add_function(wrap_pyfunction!(presets, module)?)?;
     module.add_function(wrap_pyfunction!(settings, module)?)?;
+    module.add_function(wrap_pyfunction!(defaults, module)?)?;
     module.add_function(wrap_pyfunction!(declared, module)?)?;
+    module.add_function(wrap_pyfunction!(foreign, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)
 }

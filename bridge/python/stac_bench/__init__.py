@@ -19,9 +19,20 @@ if _torch.__version__.split("+")[0].rsplit(".", 1)[0] != _TORCH:
         + _REMEDY
     )
 
+from stac_bench._native import DivergedError  # noqa: E402
 from stac_bench.gradients import game_gradients, game_solve  # noqa: E402
 from stac_bench.off_policy import DDPG, SAC, STDDPG, STSAC  # noqa: E402
 from stac_bench.on_policy import AC, STAC  # noqa: E402
 
 __version__ = "0.1.0"
-__all__ = ["AC", "DDPG", "SAC", "STAC", "STDDPG", "STSAC", "game_gradients", "game_solve"]
+__all__ = [
+    "AC",
+    "DDPG",
+    "SAC",
+    "STAC",
+    "STDDPG",
+    "STSAC",
+    "DivergedError",
+    "game_gradients",
+    "game_solve",
+]

@@ -1,40 +1,55 @@
-"""What all classes share: a Rust agent behind Stable-Baselines3's interface."""
+"""The mixin that puts a Rust agent behind Stable-Baselines3's interface."""
 
+import inspect
 import json
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from typing_extensions import Self
 
 from stac_bench import _native
+from stac_bench.keywords import AgentSettings, Role, SolverSettings
 from stac_bench.observations import ObservationCodec
 from stac_bench.policies import check_policy
 from stac_bench.rollouts import Rollouts
+from stac_bench.settings import (
+    algorithm_defaults,
+    describe,
+    environment_id,
+    led_algorithms,
+    sb3_parameters,
+    signature,
+)
 
 ACTIVATIONS = {"relu": th.nn.ReLU, "tanh": th.nn.Tanh}
 
 
 def as_json(settings: dict[str, Any]) -> str:
-    """Settings as the Rust side reads them."""
+    """Settings as JSON for the Rust side."""
     for name, value in settings.items():
         if isinstance(value, (float, np.floating)) and not np.isfinite(value):
             raise ValueError(f"{name}={value}: it must be a finite number")
-    # Numbers of numpy are integers or not, as they were.
+    # Scalars of numpy become Python's, integers remain integers.
     return json.dumps(
         settings, default=lambda x: x.item() if isinstance(x, np.generic) else float(x)
     )
 
 
-def lent(name: str) -> Any:
-    """An attribute that is brought up to date when somebody looks at it."""
+def synced_property(name: str) -> Any:
+    """An attribute that is synchronised with the Rust agent when it is read.
+
+    Typed as `Any`, like `policy_attr`: Stable-Baselines3 declares plain attributes.
+    """
 
     def get(self: "RustAgent") -> Any:
         self._sync()
-        self._looked_at = True
+        self._may_have_changed = True
         try:
             return self.__dict__[f"_{name}"]
         except KeyError:
@@ -42,67 +57,144 @@ def lent(name: str) -> Any:
 
     def put(self: "RustAgent", value: Any) -> None:
         self.__dict__[f"_{name}"] = value
-        self._looked_at = True
+        self._may_have_changed = True
 
     return property(get, put)
 
 
-def alias(name: str) -> Any:
-    """The policy's network of that name."""
+def policy_attr(name: str) -> Any:
+    """The network `name` of the current policy."""
     return property(lambda self: getattr(self.policy, name), lambda self, value: None)
 
 
-class RustAgent(BaseAlgorithm):
-    """Mixed in before one of Stable-Baselines3's classes, makes it learn in Rust.
+class RustAgent(AgentSettings, BaseAlgorithm):
+    """Mixin for a class of Stable-Baselines3: makes it learn in Rust.
 
-    The policy stays a PyTorch module of Stable-Baselines3's own class, so that prediction, saving
-    and loading are Stable-Baselines3's. Parameters and optimiser state are copied to it when
-    `model.policy` is looked at after updates, and back before updates if they were changed. A
-    reference to the policy that a callback has kept is up to date once it asks for `model.policy`
-    again. Settings are read before each round of updates, as in Stable-Baselines3.
+    The policy is a PyTorch module of Stable-Baselines3's class, a copy of the Rust agent's
+    parameters. It is updated when `model.policy` is read, and copied back before the next update if
+    it was changed. A reference to the policy that a callback keeps is therefore stale until the
+    callback reads `model.policy` again. Settings are read before each round of updates, as in
+    Stable-Baselines3.
     """
 
-    #: Keywords that Stable-Baselines3's class does not have, with their defaults.
+    #: The Rust algorithm, of a Stackelberg class that of its baseline. Mixins have none.
+    algorithm: ClassVar[str] = ""
+    #: The Rust algorithms by leader, None for a baseline.
+    forms: ClassVar[dict[str | None, str]] = {}
+    #: Keywords that Stable-Baselines3's class does not have, with their defaults. `STDDPG` and
+    #: `STSAC` have others where the critic leads: `defaults("critic")`.
     own_defaults: ClassVar[dict[str, Any]] = {}
-    #: Attributes besides those that settings are made of.
-    watched: ClassVar[tuple[str, ...]] = ()
+    #: Defaults of our own keywords that are not Rust's.
+    changed_defaults: ClassVar[dict[str, Any]] = {}
+    #: Keywords of Stable-Baselines3's class that are always passed, and those that are refused.
+    fixed: ClassVar[dict[str, Any]] = {}
+    foreign: ClassVar[tuple[str, ...]] = ()
+    __signature__: ClassVar[inspect.Signature]
+    rollouts_class: ClassVar[type[Rollouts[Any]]]
+    #: Attributes of Stable-Baselines3 that are settings of the Rust agent, too.
+    setting_attributes: ClassVar[tuple[str, ...]] = ()
     _agent: "_native.Agent | None" = None
-    #: The agent's settings, and the attributes that they were made of.
+    #: Arguments of the last `_native.Agent` or `configure`, and the attributes they came from.
     _built_with: tuple[str, str, int] = ("", "", 0)
     _built_from: tuple[Any, ...] = ()
-    #: The agent's updates when PyTorch's copy was last brought up to date, and what it was then.
-    _seen_updates = 0
-    _seen: dict[str, np.ndarray] | None = None
-    _seen_moments: tuple[Any, ...] = ()
-    #: Whether somebody may have changed the policy since.
-    _looked_at = False
+    #: The agent's update count and PyTorch's copy when both were last equal.
+    _synced_updates = 0
+    _synced_parameters: dict[str, np.ndarray] | None = None
+    _synced_moments: tuple[Any, ...] = ()
+    #: Whether the policy was read since, so that it may have been changed in place.
+    _may_have_changed = False
     _learning = False
-    #: What an adaptive damping has come to, where no agent says so.
+    #: The factor of an adaptive damping, for an agent that is still to be built.
     _damping = 1.0
 
-    policy = lent("policy")
+    policy = synced_property("policy")
+    preset = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not cls.algorithm:
+            return
+        cls.forms = cls._forms()
+        cls.own_defaults = cls.defaults()
+        own = {**cls.own_defaults, "preset": None}
+        if cls.__module__.startswith("stac_bench."):
+            cls.__doc__ = describe(cls, own)
+        # For `help` and `inspect`. A user's subclass may have a constructor of its own.
+        if cls.__init__ is RustAgent.__init__:
+            cls.__signature__ = signature(cls, own)
+        else:
+            theirs = inspect.signature(cls.__init__)
+            cls.__signature__ = theirs.replace(parameters=[*theirs.parameters.values()][1:])
+
+    @classmethod
+    def _forms(cls) -> dict[str | None, str]:
+        return {None: cls.algorithm}
+
+    @classmethod
+    def defaults(
+        cls, leader: str | None = None, preset: str | None = None, env: str = "default"
+    ) -> dict[str, Any]:
+        """Defaults of our own keywords.
+
+        :param leader: who leads, where there is a choice; None for the actor
+        :param preset: `paper` for the paper's settings
+        :param env: Gymnasium id, since some settings of a preset depend on it
+        """
+        theirs = sb3_parameters(cls)
+        settings = algorithm_defaults(cls._form(leader or next(iter(cls.forms))), env, preset)
+        own = {key: value for key, value in settings.items() if key not in theirs}
+        return {**own, **cls.changed_defaults, "threads": 1}
+
+    @classmethod
+    def _form(cls, leader: str | None) -> str:
+        """The name of the Rust algorithm where `leader` leads."""
+        if leader not in cls.forms:
+            raise ValueError(f"leader={leader!r}: it must be {' or '.join(map(str, cls.forms))}")
+        return cls.forms[leader]
 
     def _algorithm(self) -> str:
         """The name of the Rust algorithm."""
-        raise NotImplementedError
+        return self._form(None)
 
     def _settings(self) -> dict[str, Any]:
         """The Rust algorithm's settings."""
         raise NotImplementedError
 
     def _optimizers(self) -> list[th.optim.Optimizer]:
-        """The optimisers whose state travels."""
+        """The optimisers whose state is synchronised."""
         raise NotImplementedError
 
     def _tensors(self) -> dict[str, th.Tensor]:
-        """Every tensor that the Rust agent has a parameter for, by its name."""
+        """PyTorch's copy of the Rust agent's parameters, by name."""
         policy = self.__dict__["_policy"]
-        return getattr(policy, "_orig_mod", policy).state_dict(keep_vars=True)  # if compiled
+        module = cast(th.nn.Module, getattr(policy, "_orig_mod", policy))  # if compiled
+        return module.state_dict(keep_vars=True)
 
     # -- construction ------------------------------------------------------------------------
 
-    def _take_own(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Takes the keywords that are ours out of `kwargs`."""
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *args: Any,
+        _init_setup_model: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if foreign := [key for key in self.foreign if key in kwargs]:
+            raise TypeError(f"{type(self).__name__} has no {', '.join(foreign)}")
+        own = self._pop_own_keywords(env, kwargs)
+        create: Any = super().__init__  # of the class that this is mixed into
+        create(policy, env, *args, _init_setup_model=False, **self.fixed, **kwargs)
+        self.__dict__.update(own)
+        if _init_setup_model:
+            self._setup_model()
+
+    def _pop_own_keywords(self, env: GymEnv | str | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Removes our own keywords from `kwargs` and returns them, defaults included."""
+        preset = kwargs.pop("preset", None)
+        of_env = environment_id(env) if preset is not None else "default"
+        leader = kwargs.get("leader") if "leader" in self.own_defaults else None
+        defaults = self.defaults(leader, preset, of_env)
         if kwargs.get("policy_kwargs") is not None:
             # A copy: Stable-Baselines3 writes into it.
             policy_kwargs = kwargs["policy_kwargs"] = dict(kwargs["policy_kwargs"])
@@ -112,19 +204,28 @@ class RustAgent(BaseAlgorithm):
                     raise ValueError(f"activation_fn={activation!r}: it must be relu or tanh")
                 policy_kwargs["activation_fn"] = ACTIVATIONS[activation]
         if kwargs.get("device", "auto") == "auto":
-            # The fused engine is the CPU's. Stable-Baselines3 would take a GPU if there is one.
+            # Stable-Baselines3 would take a GPU if there is one; the fused engine needs the CPU.
             kwargs["device"] = "cpu"
-        return {name: kwargs.pop(name, value) for name, value in self.own_defaults.items()}
+        own = {name: kwargs.pop(name, value) for name, value in defaults.items()}
+        return {**own, "preset": preset}
 
     def _own_settings(self) -> dict[str, Any]:
-        """Ours of the Rust algorithm's settings."""
-        return {name: getattr(self, name) for name in self.own_defaults if name != "threads"}
+        """Settings of the Rust agent that come from our own keywords."""
+        own = {name: getattr(self, name) for name in self.own_defaults if name != "threads"}
+        env = "default" if self.preset is None else environment_id(self.env)
+        defaults = self.defaults(own.get("leader"), self.preset, env)
+        if own.get("solver", "") is None:
+            own["solver"] = defaults["solver"]
+        # What does not apply is left out if it is a default, and otherwise refused by Rust.
+        foreign = _native.foreign(self._algorithm(), as_json(own))
+        return {k: v for k, v in own.items() if k not in foreign or v != defaults[k]}
 
     def _setup_model(self) -> None:
         check_policy(self.policy_class, self.policy_kwargs)
-        super()._setup_model()
+        # Abstract in `BaseAlgorithm`, but implemented by the class that this is mixed into.
+        super()._setup_model()  # type: ignore[safe-super]
         self._agent = None
-        # The first weights are the Rust agent's, so that a seed means the same here and there.
+        # Initial weights come from Rust, so that a seed gives the same run as in `stac-bench`.
         agent = self._build()
         names = set(agent.parameters())
         for name, tensor in self._tensors().items():
@@ -133,7 +234,7 @@ class RustAgent(BaseAlgorithm):
                     f"{type(self).__name__} learns multilayer perceptrons on flat observations "
                     f"(MlpPolicy); this policy also has `{name}`"
                 )
-        self._pull(agent)
+        self._pull_policy(agent)
 
     def _network(self, module: Any, net_arch: list[int]) -> dict[str, Any]:
         """`policy_kwargs` for the Rust agent."""
@@ -144,7 +245,7 @@ class RustAgent(BaseAlgorithm):
         return {"net_arch": list(net_arch), "activation_fn": names[module.activation_fn]}
 
     def _build(self) -> "_native.Agent":
-        """The Rust agent, with the current settings."""
+        """Builds the Rust agent, or updates its settings. Returns it."""
         if self.seed is None and "_drawn_seed" not in self.__dict__:
             self._drawn_seed = int(np.random.randint(2**31 - 1))
         seed = self._drawn_seed if self.seed is None else self.seed
@@ -156,15 +257,17 @@ class RustAgent(BaseAlgorithm):
             space, dim = self.action_space, self._codec.dim
             self._agent = _native.Agent(algorithm, settings, dim, space, seed, threads)
             self._agent.damping = self._damping
-            self._seen_updates, self._seen = 0, None
+            self._synced_updates, self._synced_parameters = 0, None
         elif self._built_with != wanted:
             self._agent.configure(algorithm, settings, self.action_space, seed, threads)
         self._built_with, self._built_from = wanted, self._attributes()
         return self._agent
 
     def _attributes(self) -> tuple[Any, ...]:
-        """Values of the attributes that settings are made of."""
-        return tuple(getattr(self, name, None) for name in (*self.own_defaults, *self.watched))
+        """The current values of all settings."""
+        return tuple(
+            getattr(self, name, None) for name in (*self.own_defaults, *self.setting_attributes)
+        )
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seeds Python, numpy, PyTorch, the environments, and the Rust agent's generators."""
@@ -175,41 +278,43 @@ class RustAgent(BaseAlgorithm):
     # -- parameters and optimiser state ------------------------------------------------------
 
     def _sync(self) -> None:
-        """Brings PyTorch's copy up to date, or the Rust agent if PyTorch's copy was changed."""
+        """Makes PyTorch's copy and the Rust agent equal; the side that changed wins."""
         agent = self._agent
         if agent is None or "_policy" not in self.__dict__:
             return
-        if agent.updates != self._seen_updates:
-            self._pull(agent)
-        elif self._changed():
-            self._push(agent)
+        if agent.updates != self._synced_updates:
+            self._pull_policy(agent)
+        elif self._policy_changed():
+            self._push_policy(agent)
 
-    def _settle(self) -> None:
-        """What a callback may have changed counts from here on."""
-        if self._looked_at:
-            self._looked_at = False
+    def _push_changes(self) -> None:
+        """Copies what a callback may have changed to the Rust agent."""
+        if self._may_have_changed:
+            self._may_have_changed = False
             self._sync()
 
-    def _changed(self) -> bool:
-        """Whether PyTorch's copy is another than it was."""
-        # By its content: writes to `param.data` leave no other trace.
-        if self._seen is None or self._moments() != self._seen_moments:
+    def _policy_changed(self) -> bool:
+        """Whether PyTorch's copy was changed since the last synchronisation."""
+        # Compares values, since writes to `param.data` do not change `_version`.
+        if self._synced_parameters is None or self._moments() != self._synced_moments:
             return True
-        tensors, seen = self._tensors(), self._seen.items()
+        tensors = self._tensors()
         return not all(
-            np.array_equal(tensors[name].detach().cpu().numpy(), values) for name, values in seen
+            np.array_equal(tensors[name].detach().cpu().numpy(), values)
+            for name, values in self._synced_parameters.items()
         )
 
     def _moments(self) -> tuple[Any, ...]:
-        """Which tensors the optimisers' state is, and how often they were written."""
+        """Identity and version of each tensor of the optimisers' state."""
         states = (state for optimizer in self._optimizers() for state in optimizer.state.values())
         tensors = (s[name] for s in states for name in ("exp_avg", "exp_avg_sq") if name in s)
         return tuple((id(tensor), tensor._version) for tensor in tensors)
 
     @th.no_grad()
-    def _pull(self, agent: "_native.Agent") -> None:
-        tensors, self._seen = self._tensors(), agent.parameters()
-        for name, values in self._seen.items():
+    def _pull_policy(self, agent: "_native.Agent") -> None:
+        """Copies parameters and optimiser state from Rust to PyTorch."""
+        tensors, self._synced_parameters = self._tensors(), agent.parameters()
+        for name, values in self._synced_parameters.items():
             tensors[name].copy_(th.from_numpy(values))
         moments = agent.moments()
         owners = {id(tensor): name for name, tensor in tensors.items()}
@@ -225,15 +330,17 @@ class RustAgent(BaseAlgorithm):
                         "exp_avg": th.from_numpy(mean).view_as(tensor).to(tensor.device),
                         "exp_avg_sq": th.from_numpy(square).view_as(tensor).to(tensor.device),
                     }
-        self._seen_updates, self._seen_moments = agent.updates, self._moments()
+        self._synced_updates, self._synced_moments = agent.updates, self._moments()
 
-    def _push(self, agent: "_native.Agent") -> None:
+    def _push_policy(self, agent: "_native.Agent") -> None:
+        """Copies parameters and optimiser state from PyTorch to Rust."""
+
         def flat(tensor: th.Tensor) -> np.ndarray:
             return tensor.detach().cpu().numpy().astype(np.float32)
 
         tensors = self._tensors()
-        self._seen = {name: flat(tensors[name]) for name in agent.parameters()}
-        agent.set_parameters(self._seen)
+        self._synced_parameters = {name: flat(tensors[name]) for name in agent.parameters()}
+        agent.set_parameters(self._synced_parameters)
         owners = {id(tensor): name for name, tensor in tensors.items()}
         moments = {}
         for optimizer in self._optimizers():
@@ -243,13 +350,13 @@ class RustAgent(BaseAlgorithm):
                     averages = flat(state["exp_avg"]), flat(state["exp_avg_sq"])
                     moments[name] = (int(state["step"]), *averages)
         agent.set_moments(moments)
-        self._seen_updates, self._seen_moments = agent.updates, self._moments()
+        self._synced_updates, self._synced_moments = agent.updates, self._moments()
 
     # -- saving ------------------------------------------------------------------------------
 
     _TRANSIENT = (
         *("_agent", "_built_with", "_built_from", "_codec", "_learning"),
-        *("_seen_updates", "_seen", "_seen_moments", "_looked_at"),
+        *("_synced_updates", "_synced_parameters", "_synced_moments", "_may_have_changed"),
     )
 
     def _excluded_save_params(self) -> list[str]:
@@ -258,7 +365,7 @@ class RustAgent(BaseAlgorithm):
     def save(
         self, path: Any, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
     ) -> None:
-        """Saves the model as Stable-Baselines3 does, with what an adaptive damping has come to."""
+        """Saves the model as Stable-Baselines3 does, with the current factor of the damping."""
         if self._agent is not None:
             self._damping = self._agent.damping
         super().save(path, exclude, include)
@@ -269,9 +376,9 @@ class RustAgent(BaseAlgorithm):
         return state if self._agent is None else {**state, "_damping": self._agent.damping}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A model with what the other had learnt. Its generators begin anew, as those of `load`."""
+        """Restores parameters, optimiser state and memory. Generators restart, as in `load`."""
         self.__dict__.update(state)
-        self._push(self._build())
+        self._push_policy(self._build())
 
     # -- acting ------------------------------------------------------------------------------
 
@@ -284,7 +391,7 @@ class RustAgent(BaseAlgorithm):
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Actions for one observation or a batch of them, as in Stable-Baselines3.
 
-        Deterministic actions come from the Rust agent, and are those of `stac-bench` to the bit.
+        Deterministic actions come from the Rust agent and equal those of `stac-bench` bit by bit.
         """
         shape, space = self.observation_space.shape, self.action_space
         plain = isinstance(observation, np.ndarray) and self._codec.plain
@@ -294,8 +401,8 @@ class RustAgent(BaseAlgorithm):
             if isinstance(space, spaces.Discrete):
                 actions = np.asarray(actions + space.start)
             return actions, state
-        # Nobody else runs while an update does: what may have changed was looked at.
-        if self._looked_at or not self._learning:
+        # While learning, the policy can only have changed if it was read.
+        if self._may_have_changed or not self._learning:
             self._sync()
         rows = np.ascontiguousarray(observation, dtype=np.float32).reshape(-1, self._codec.dim)
         actions = self._agent.act(rows)
@@ -303,25 +410,49 @@ class RustAgent(BaseAlgorithm):
         if isinstance(space, spaces.Box):
             actions = actions.reshape(*batch, *space.shape).astype(space.dtype)
             return np.clip(actions, space.low, space.high), state
+        assert isinstance(space, spaces.Discrete)
         return actions.reshape(batch).astype(np.int64) + space.start, state
 
     def _acts_alike(self, deterministic: bool) -> bool:
-        """Whether the Rust agent's deterministic action is what is asked for."""
+        """Whether the Rust agent's deterministic action is the one asked for."""
         return deterministic
 
     # -- learning ----------------------------------------------------------------------------
 
-    def _train_in_rust(
+    def train(self, *args: Any, **kwargs: Any) -> None:
+        """Raises: the Rust loop makes the updates, inside `learn`."""
+        raise NotImplementedError("call learn(): updates happen in Rust, between its steps")
+
+    def _learn(
         self,
-        rollouts: Rollouts,
-        noise: Callable[[], Any] | None = None,
-        normalizer: VecNormalize | None = None,
-    ) -> None:
-        """Runs the Rust training loop until `rollouts` says no."""
+        total_timesteps: int,
+        callback: MaybeCallback,
+        log_interval: int | None,
+        tb_log_name: str | None,
+        reset_num_timesteps: bool,
+        progress_bar: bool,
+    ) -> Self:
+        """`learn`, whose defaults differ from class to class."""
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps,
+            callback,
+            reset_num_timesteps,
+            tb_log_name or type(self).__name__,
+            progress_bar,
+        )
+        callback.on_training_start(locals(), globals())
+        if self.num_timesteps < total_timesteps:
+            self._build()
+            self._train_in_rust(self.rollouts_class(self, callback, total_timesteps, log_interval))
+        callback.on_training_end()
+        return self
+
+    def _train_in_rust(self, rollouts: Rollouts[Any]) -> None:
+        """Runs the Rust training loop until `rollouts` ends it."""
         assert self.env is not None
-        agent = self._build()
-        self._looked_at = self._learning = True
-        self._settle()
+        agent, normalizer = self._build(), rollouts.normalizer
+        self._may_have_changed = self._learning = True
+        self._push_changes()
         threads = th.get_num_threads()
         th.set_num_threads(self.threads)
         try:
@@ -333,7 +464,7 @@ class RustAgent(BaseAlgorithm):
                 self.threads,
                 encode=None if self._codec.plain else self._codec.rows,
                 normalizer=normalizer,
-                noise=noise,
+                noise=rollouts.noise,
             )
         finally:
             th.set_num_threads(threads)
@@ -341,8 +472,8 @@ class RustAgent(BaseAlgorithm):
             rollouts.count_updates()
             self._sync()
 
-    def _follow_settings(self) -> None:
-        """Settings, and the step size, as they are now."""
+    def _apply_settings(self) -> None:
+        """Passes changed settings and the scheduled learning rate to the Rust agent."""
         if self._attributes() != self._built_from:
             self._build()
         assert self._agent is not None
@@ -355,6 +486,22 @@ class RustAgent(BaseAlgorithm):
                 self.logger.record(tag, value)
 
     def dump_logs(self, *args: Any) -> None:
-        """Writes Stable-Baselines3's measures, and `train/*` and `game/*` since the last time."""
+        """Writes Stable-Baselines3's metrics, and ours, averaged since the last call."""
         self._record_metrics()
         super().dump_logs(*args)
+
+
+class LeaderMixin(SolverSettings, RustAgent):
+    """Mixin for a baseline: gives it a leader (Zheng et al., 2022)."""
+
+    leader: Role
+    #: The leader, in a class that has no choice.
+    only_leader: ClassVar[str | None] = None
+
+    @classmethod
+    def _forms(cls) -> dict[str | None, str]:
+        forms, only = led_algorithms(cls.algorithm), cls.only_leader
+        return forms if only is None else {only: forms[only]}
+
+    def _algorithm(self) -> str:
+        return self._form(self.leader)

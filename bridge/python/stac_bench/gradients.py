@@ -2,14 +2,15 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy as np
 from typing_extensions import Unpack
 
 from stac_bench.agent import RustAgent, as_json
 from stac_bench.keywords import SolverKeywords
-from stac_bench.off_policy import LEADER, RustOffPolicy
+from stac_bench.off_policy import RustOffPolicy
+from stac_bench.settings import algorithm_defaults, led_algorithms
 
 Gradients = dict[str, dict[str, np.ndarray]]
 
@@ -74,21 +75,22 @@ def compute(
             f"the model is {type(model).__name__}; it must be DDPG, STDDPG, SAC or STSAC: others"
             " learn from whole trajectories, not from a batch of transitions"
         )
-    known = set(LEADER) - {"leader"}
+    known = set(SolverKeywords.__annotations__)
     if unknown := set(given) - known:
         raise ValueError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}")
-    own = {key: getattr(model, key, default) for key, default in LEADER.items()}
-    leader = own.pop("leader")
-    own["solver"] = own["solver"] or ("woodbury" if leader == "actor" else "cg")
+    leader = getattr(model, "leader", "actor")
+    defaults = algorithm_defaults(led_algorithms(model.algorithm)[leader])
+    own = {key: getattr(model, key, defaults[key]) for key in known}
+    own["solver"] = own["solver"] or defaults["solver"]
     if given.get("solver") not in (None, own["solver"]):
-        own["lam"] = None  # the solver's own default, not another solver's value
-    # None is a value of one key alone; of the others it means the model's own.
-    chosen = lambda key: given[key] is not None or key == "norm_ratio_clamp"  # noqa: E731
-    own |= {key: value for key, value in given.items() if chosen(key)}
+        own["curvature"] = own["lam"] = None  # the defaults of that solver
+    # None means the model's own value, except for `norm_ratio_clamp`, where it is a value.
+    chosen = {k for k, value in given.items() if value is not None or k == "norm_ratio_clamp"}
+    own |= {key: given[key] for key in chosen}
     agent = model._build()
     model._sync()
     gradients, solve = agent.game_gradients(check(model, batch), as_json(own))
-    return gradients, Solve(**solve)  # type: ignore[typeddict-item]
+    return gradients, cast(Solve, solve)
 
 
 def check(model: RustOffPolicy, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -107,7 +109,7 @@ def check(model: RustOffPolicy, batch: Mapping[str, np.ndarray]) -> dict[str, np
         raise ValueError("the batch is empty; it must have at least one transition")
     sizes: dict[str, int] = {}
     if noise and model.use_sde:
-        # Draws of a matrix with a row per feature, not of rows of the batch.
+        # The exploration matrix has a row per feature.
         sizes = dict.fromkeys(noise, len(model.policy.actor.log_std))
     arrays = {}
     for name, width in widths.items():

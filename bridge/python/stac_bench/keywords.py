@@ -1,6 +1,12 @@
-"""What the classes are told and keep, for type checkers and editors."""
+"""Keywords of the classes and their types. Defaults and meanings come from Rust (`settings.py`).
 
-from typing import Any, Literal, TypedDict
+Each keyword stands here twice, in a `*Keywords` class and in a `*Settings` class, because no type
+checker derives attributes from a `TypedDict`. `tests/test_settings_agree.py` compares the two with
+each other and with the settings that Rust declares.
+"""
+
+import sys
+from typing import Annotated, Any, Literal, TypedDict, get_origin, get_type_hints, is_typeddict
 
 import torch as th
 from stable_baselines3.common.buffers import ReplayBuffer
@@ -17,12 +23,14 @@ TargetPolicy = Literal["target", "current"]
 Engine = Literal["auto", "autograd", "fused"]
 CriticKind = Literal["v", "q"]
 Surrogate = Literal["proposition1", "reference"]
+Preset = Literal["paper"]
 
 # -- keywords ------------------------------------------------------------------------------------
+# Those that mean something else here than in Rust, or nothing there, have a description.
 
 
 class AgentKeywords(TypedDict, total=False):
-    """Keywords of every class. Stable-Baselines3's come first, with its defaults."""
+    """Keywords of every class."""
 
     learning_rate: float | Schedule
     gamma: float
@@ -35,14 +43,21 @@ class AgentKeywords(TypedDict, total=False):
     critic_learning_rate: float | None
     optimizer: Optimizer
     engine: Engine
-    threads: int
+    threads: Annotated[
+        int, "threads that compute gradients; their number changes results in the last digits"
+    ]
+    preset: Annotated[
+        Preset | None,
+        "`paper` for the paper's own settings, on this environment, in place of"
+        " the other defaults of these keywords",
+    ]
 
 
 class SolverKeywords(TypedDict, total=False):
     """Keywords of the leader's update."""
 
     solver: SolverName | None
-    curvature: Curvature
+    curvature: Curvature | None
     lam: float | None
     lam_decay: Decay
     cg_iterations: int
@@ -54,7 +69,7 @@ class SolverKeywords(TypedDict, total=False):
     independent_minibatches: bool
 
 
-class OffPolicyKeywords(AgentKeywords, total=False):
+class OffPolicyKeywords(AgentKeywords, SolverKeywords, total=False):
     """Keywords of the off-policy classes."""
 
     buffer_size: int
@@ -68,20 +83,46 @@ class OffPolicyKeywords(AgentKeywords, total=False):
     replay_buffer_kwargs: dict[str, Any] | None
     optimize_memory_usage: bool
     n_steps: int
-    random_steps: int | None
+    random_steps: Annotated[
+        int | None, "steps with uniformly random actions; None for `learning_starts`"
+    ]
     update_order: Order
     unroll: int
 
 
-class DDPGKeywords(OffPolicyKeywords, total=False):
-    """Keywords of `DDPG`."""
+class BaselineKeywords(TypedDict, total=False):
+    """Keywords of classes without a leader."""
 
-    noise_std: float
+    step_match: bool
+
+
+class LeaderKeywords(TypedDict, total=False):
+    """Keywords of the off-policy Stackelberg classes."""
+
+    leader: Role
+
+
+class DDPGFormKeywords(OffPolicyKeywords, total=False):
+    """Keywords of `DDPG` and `STDDPG`."""
+
+    noise_std: Annotated[
+        float,
+        "standard deviation of exploration noise, relative to half the range of actions;"
+        " `action_noise` is added to it",
+    ]
     target_policy: TargetPolicy
 
 
-class SACKeywords(OffPolicyKeywords, total=False):
-    """Keywords of `SAC`."""
+class DDPGKeywords(DDPGFormKeywords, BaselineKeywords, total=False):
+    """Keywords of `DDPG`."""
+
+
+class STDDPGKeywords(DDPGFormKeywords, LeaderKeywords, total=False):
+    """Keywords of `STDDPG`."""
+
+
+class SACFormKeywords(OffPolicyKeywords, total=False):
+    """Keywords of `SAC` and `STSAC`."""
 
     ent_coef: str | float
     target_update_interval: int
@@ -92,20 +133,16 @@ class SACKeywords(OffPolicyKeywords, total=False):
     stats_window_size: int
 
 
-class STDDPGKeywords(DDPGKeywords, SolverKeywords, total=False):
-    """Keywords of `STDDPG`."""
-
-    leader: Role
+class SACKeywords(SACFormKeywords, BaselineKeywords, total=False):
+    """Keywords of `SAC`."""
 
 
-class STSACKeywords(SACKeywords, SolverKeywords, total=False):
+class STSACKeywords(SACFormKeywords, LeaderKeywords, total=False):
     """Keywords of `STSAC`."""
 
-    leader: Role
 
-
-class ACKeywords(AgentKeywords, SolverKeywords, total=False):
-    """Keywords of `AC`."""
+class OnPolicyKeywords(AgentKeywords, SolverKeywords, total=False):
+    """Keywords of the on-policy classes."""
 
     n_steps: int
     gae_lambda: float
@@ -115,34 +152,50 @@ class ACKeywords(AgentKeywords, SolverKeywords, total=False):
     use_sde: bool
     sde_sample_freq: int
     critic_steps: int
-    critic: CriticKind
+    critic: Annotated[
+        CriticKind, "`v` for V(s); only `stac-bench` has `q`, since policies here hold V(s)"
+    ]
     surrogate: Surrogate
-    step_match: bool
 
 
-class STACKeywords(ACKeywords, total=False):
+class ACKeywords(OnPolicyKeywords, BaselineKeywords, total=False):
+    """Keywords of `AC`."""
+
+
+class STACKeywords(OnPolicyKeywords, total=False):
     """Keywords of `STAC`."""
 
     leader: Literal["actor"]
+
+
+def descriptions() -> dict[str, str]:
+    """What keywords mean whose meaning is not that of Rust."""
+    found: dict[str, str] = {}
+    for kind in filter(is_typeddict, vars(sys.modules[__name__]).values()):
+        hints = get_type_hints(kind, include_extras=True)
+        own = {key: hint for key, hint in hints.items() if get_origin(hint) is Annotated}
+        found |= {key: hint.__metadata__[0] for key, hint in own.items()}
+    return found
 
 
 # -- attributes ----------------------------------------------------------------------------------
 
 
 class AgentSettings:
-    """Settings of every class that Stable-Baselines3's does not have."""
+    """Attributes of every class."""
 
     critic_learning_rate: float | None
     optimizer: Optimizer
     engine: Engine
     threads: int
+    preset: Preset | None
 
 
 class SolverSettings:
-    """Settings of the leader's update."""
+    """Attributes of the leader's update."""
 
     solver: SolverName | None
-    curvature: Curvature
+    curvature: Curvature | None
     lam: float | None
     lam_decay: Decay
     cg_iterations: int
@@ -154,9 +207,17 @@ class SolverSettings:
     independent_minibatches: bool
 
 
-class OffPolicySettings(AgentSettings):
-    """Settings of the off-policy classes."""
+class OffPolicySettings:
+    """Attributes of the off-policy classes."""
 
     random_steps: int | None
     update_order: Order
     unroll: int
+
+
+class OnPolicySettings:
+    """Attributes of the on-policy classes."""
+
+    critic_steps: int
+    critic: CriticKind
+    surrogate: Surrogate

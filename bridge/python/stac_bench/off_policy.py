@@ -1,64 +1,41 @@
 """DDPG, SAC and their Stackelberg forms."""
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import stable_baselines3 as sb3
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.buffers import DictReplayBuffer, ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, TrainFreq
 from stable_baselines3.common.type_aliases import TrainFrequencyUnit as Unit
+from stable_baselines3.common.vec_env import VecNormalize
 from typing_extensions import Self, Unpack
 
-from stac_bench.agent import RustAgent, alias, lent
+from stac_bench.agent import LeaderMixin, RustAgent, policy_attr, synced_property
 from stac_bench.keywords import (
     DDPGKeywords,
     OffPolicySettings,
-    Role,
     SACKeywords,
     SolverSettings,
     STDDPGKeywords,
     STSACKeywords,
     TargetPolicy,
 )
-from stac_bench.replay import LiveReplay, adopt
-from stac_bench.rollouts import Rollouts
-
-#: Keys of the leader's update, and of every off-policy agent, with their defaults.
-LEADER = {
-    "leader": "actor",
-    "solver": None,
-    "curvature": "hessian",
-    "lam": None,
-    "lam_decay": "none",
-    "cg_iterations": 10,
-    "cg_tolerance": 1e-6,
-    "solver_rank": 10,
-    "curvature_stop": True,
-    "warm_start": False,
-    "norm_ratio_clamp": None,
-    "independent_minibatches": False,
-}
-COMMON = {
-    "critic_learning_rate": None,
-    "random_steps": None,
-    "optimizer": "adam",
-    "update_order": "sequential",
-    "unroll": 1,
-    "engine": "auto",
-    "threads": 1,
-}
+from stac_bench.replay import SyncedReplay, attach
+from stac_bench.rollouts import Result, Rollouts
+from stac_bench.settings import algorithm_defaults
 
 
-class OffPolicyRollouts(Rollouts):
+class OffPolicyRollouts(Rollouts["RustOffPolicy"]):
     """Rollouts of `train_freq` steps or episodes."""
 
-    def begin(self) -> None:
+    def read_settings(self) -> None:
         model = self.model
-        model._convert_train_freq()
-        self.frequency, self.unit = model.train_freq
+        self.frequency, self.unit = model._train_frequency()
         if self.frequency < 1:
             raise ValueError(f"train_freq={self.frequency}: it must be at least 1")
         if self.unit == Unit.EPISODE and model.n_envs > 1:
@@ -71,21 +48,29 @@ class OffPolicyRollouts(Rollouts):
             "replay_buffer": model.replay_buffer,
         }
 
-    def noise(self) -> np.ndarray | None:
-        """What is added to the actions of one step, in units of their half ranges."""
+    @property
+    def normalizer(self) -> VecNormalize | None:
+        return self.model._vec_normalize_env
+
+    @property
+    def noise(self) -> Callable[[], np.ndarray | None]:
+        return self.draw_noise
+
+    def draw_noise(self) -> np.ndarray | None:
+        """`action_noise` of each environment, None if there is none."""
         if self.action_noise is None:
             return None
         shape = (self.model.n_envs, *self.model.action_space.shape)
         return np.array(np.broadcast_to(self.action_noise(), shape), dtype=np.float64)
 
-    def step_locals(self, actions: Any, result: tuple[Any, ...]) -> dict[str, Any]:
+    def step_locals(self, actions: np.ndarray, result: Result) -> dict[str, Any]:
         scaled = self.model.policy_scale(actions)
         return {**super().step_locals(actions, result), "buffer_actions": scaled}
 
     def complete(self) -> bool:
         return (self.steps if self.unit == Unit.STEP else self.episodes) >= self.frequency
 
-    def due(self) -> int:
+    def updates_due(self) -> int:
         model = self.model
         if model.num_timesteps <= model.learning_starts:
             return 0
@@ -95,36 +80,31 @@ class OffPolicyRollouts(Rollouts):
     def episode_ended(self, index: int) -> None:
         model = self.model
         if self.action_noise is not None:
-            several = model.env.num_envs > 1
-            self.action_noise.reset(**({"indices": [index]} if several else {}))
+            # Noise of one environment takes no `indices`.
+            self.action_noise.reset(**({"indices": [index]} if self.env.num_envs > 1 else {}))
         if self.log_interval is not None and model._episode_num % self.log_interval == 0:
             model.dump_logs()
 
 
-class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
+class RustOffPolicy(OffPolicySettings, SolverSettings, RustAgent, OffPolicyAlgorithm):
     """An off-policy class of Stable-Baselines3 that learns in Rust.
 
-    The memory that learns is Rust's; `model.replay_buffer` is a Stable-Baselines3 buffer on top.
+    Updates sample the Rust replay memory. `model.replay_buffer` is a Stable-Baselines3 buffer that
+    is copied from it when read, and copied back when changed.
     """
 
-    actor = alias("actor")
-    critic = alias("critic")
-    critic_target = alias("critic_target")
-    watched = ("gamma", "tau", "batch_size", "learning_starts", "train_freq")
-
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        _init_setup_model: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        own = self._take_own(kwargs)
-        super().__init__(policy, env, *args, _init_setup_model=False, **kwargs)
-        self.__dict__.update(own)
-        if _init_setup_model:
-            self._setup_model()
+    rollouts_class = OffPolicyRollouts
+    action_space: spaces.Box
+    actor = policy_attr("actor")
+    critic = policy_attr("critic")
+    critic_target = policy_attr("critic_target")
+    setting_attributes: ClassVar[tuple[str, ...]] = (
+        "gamma",
+        "tau",
+        "batch_size",
+        "learning_starts",
+        "train_freq",
+    )
 
     def _settings(self) -> dict[str, Any]:
         if self.n_steps != 1:
@@ -132,51 +112,58 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
         if self.replay_buffer_class not in (None, ReplayBuffer, DictReplayBuffer):
             name = self.replay_buffer_class.__name__
             raise ValueError(f"replay_buffer_class={name}: it must be ReplayBuffer")
-        # A buffer that saves memory cannot tell cut episodes; the Rust memory, which learns, can.
+        # With `optimize_memory_usage` the buffer cannot mark truncated episodes; Rust's can.
         saves = self.optimize_memory_usage
         if not (saves or self.replay_buffer_kwargs.get("handle_timeout_termination", True)):
             raise ValueError(
                 "replay_buffer_kwargs: handle_timeout_termination=False: it must be True, since"
-                " episodes that were cut go on in the memory"
+                " updates always bootstrap from truncated episodes"
             )
         policy = self.__dict__["_policy"]
         actor, critic = policy.actor_kwargs["net_arch"], policy.critic_kwargs["net_arch"]
         if actor != critic:
             raise ValueError(f"net_arch: both networks must have one shape, not {actor}, {critic}")
         own = self._own_settings()
-        if own.get("solver", "") is None:
-            own["solver"] = "woodbury" if self.leader == "actor" else "cg"
         if own["random_steps"] is None:
             own["random_steps"] = int(self.learning_starts)
-        self._convert_train_freq()
-        frequency, unit = self.train_freq
+        frequency, unit = self._train_frequency()
         return {
             **own,
-            "train_freq": [frequency, unit.value],  # `rollouts` says when; this, how long they are
+            "train_freq": [frequency, unit.value],
             "gamma": self.gamma,
             "tau": self.tau,
             "batch_size": self.batch_size,
-            # Stable-Baselines3 shares the memory out among the environments.
+            # `buffer_size` of the buffer is per environment.
             "buffer_size": self.__dict__["replay_buffer"].buffer_size * self.n_envs,
             "device": "cuda" if self.device.type == "cuda" else "cpu",
             "policy_kwargs": {
                 **self._network(policy, actor),
-                "n_critics": policy.critic_kwargs["n_critics"],
+                **self._critics(policy.critic_kwargs["n_critics"]),
             },
         }
+
+    def _critics(self, n_critics: int) -> dict[str, int]:
+        """`n_critics` for the Rust agent, whose algorithm may know of one critic alone."""
+        if "n_critics" in algorithm_defaults(self._algorithm())["policy_kwargs"]:
+            return {"n_critics": n_critics}
+        if n_critics != 1:
+            raise ValueError(f"n_critics={n_critics}: {type(self).__name__} has one critic")
+        return {}
 
     def _optimizers(self) -> list[th.optim.Optimizer]:
         policy = self.__dict__["_policy"]
         return [policy.actor.optimizer, policy.critic.optimizer]
 
     def policy_scale(self, actions: np.ndarray) -> np.ndarray:
-        """Actions in units of `[-1, 1]`, as the replay buffer has them."""
+        """Actions scaled to `[-1, 1]`, as the replay buffer stores them."""
         low, high = self.action_space.low, self.action_space.high
-        return 2.0 * ((actions - low) / (high - low)) - 1.0
+        scaled: np.ndarray = 2.0 * ((actions - low) / (high - low)) - 1.0
+        return scaled
 
-    def train(self, gradient_steps: int, batch_size: int = 0) -> None:
-        """Updates are the Rust loop's, which makes them while `learn` runs."""
-        raise NotImplementedError("call learn(): updates happen in Rust, between its steps")
+    def _train_frequency(self) -> TrainFreq:
+        """`train_freq` as a number and a unit."""
+        self._convert_train_freq()
+        return cast(TrainFreq, self.train_freq)  # declared with the type of the keyword
 
     def learn(
         self,
@@ -189,51 +176,45 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
     ) -> Self:
         """Trains for `total_timesteps` environment steps, as in Stable-Baselines3.
 
-        The loop runs in Rust, in the same order. Raises `ValueError` for a NaN reward or
-        observation.
+        The loop runs in Rust, in the same order. Raises `ValueError` for a reward or observation
+        that is NaN, and `DivergedError` where weights or losses are no longer finite.
         """
-        total_timesteps, callback = self._setup_learn(
+        return self._learn(
             total_timesteps,
             callback,
+            log_interval,
+            tb_log_name,
             reset_num_timesteps,
-            tb_log_name or type(self).__name__,
             progress_bar,
         )
-        callback.on_training_start(locals(), globals())
-        if self.num_timesteps < total_timesteps:
-            self._build()
-            rollouts = OffPolicyRollouts(self, callback, total_timesteps, log_interval)
-            self._train_in_rust(rollouts, rollouts.noise, self._vec_normalize_env)
-        callback.on_training_end()
-        return self
 
-    # -- the memory --------------------------------------------------------------------------
+    # -- the replay memory -------------------------------------------------------------------
 
     @property
     def replay_buffer(self) -> ReplayBuffer | None:
-        """The memory as a Stable-Baselines3 buffer, which shows what it holds and takes changes."""
+        """The Rust memory as a Stable-Baselines3 buffer; changes to it reach the Rust memory."""
         return self.__dict__.get("replay_buffer")
 
     @replay_buffer.setter
     def replay_buffer(self, buffer: ReplayBuffer | None) -> None:
         old = self.__dict__.get("replay_buffer")
-        if isinstance(old, LiveReplay) and old is not buffer:
+        if isinstance(old, SyncedReplay) and old is not buffer:
             old.pull()
             old._owner = None
-        self.__dict__["replay_buffer"] = buffer if buffer is None else adopt(buffer, self)
+        self.__dict__["replay_buffer"] = buffer if buffer is None else attach(buffer, self)
 
-    def _settle(self) -> None:
-        super()._settle()
+    def _push_changes(self) -> None:
+        super()._push_changes()
         buffer = self.__dict__["replay_buffer"]
         if buffer is None:
             raise ValueError("the model has no replay buffer: load one, or make a new model")
-        if buffer._written:
-            self._build()  # it may have another size
-            buffer.settle()
+        if buffer._may_be_newer:
+            self._build()  # the buffer may have another size
+            buffer.push_changes()
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self.replay_buffer = self.__dict__["replay_buffer"]  # one from a zip is not ours yet
+        self.replay_buffer = self.__dict__["replay_buffer"]  # one from a zip is not attached yet
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -243,38 +224,25 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
 class DDPG(RustOffPolicy, sb3.DDPG):
     """Deep deterministic policy gradient (Lillicrap et al., 2016), learning in Rust.
 
-    Takes the keywords of `stable_baselines3.DDPG`, and these:
-
-    :param critic_learning_rate: step size of the critic, where it differs
-    :param noise_std: standard deviation of exploration noise that the Rust loop draws, in units of
-        the action's half range; `action_noise` is added besides
-    :param random_steps: steps with uniformly random actions, `learning_starts` if not given
-    :param optimizer: `adam` or `sgd`
-    :param update_order: `sequential` (the critic first) or `simultaneous`
-    :param target_policy: whose actions the critic's target has, the `target` network's or the
-        `current` ones
-    :param unroll: follower steps per leader step
-    :param engine: `auto`, `autograd` or `fused`
-    :param threads: that compute gradients; results depend on their number in the last digits
-    :param device: `cpu`, which `auto` is here, or `cuda` (with `engine="autograd"`)
+    Takes the keywords of `stable_baselines3.DDPG`, with its defaults, and those below, with the
+    defaults of `stac-bench`. `device="auto"` is the CPU; `cuda` needs `engine="autograd"`.
     """
 
-    own_defaults: ClassVar[dict[str, Any]] = {**COMMON, "noise_std": 0.0, "target_policy": "target"}
-    actor_target = alias("actor_target")
+    algorithm = "ddpg"
+    actor_target = policy_attr("actor_target")
     noise_std: float
     target_policy: TargetPolicy
+    step_match: bool
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        **kwargs: Unpack[DDPGKeywords],
-    ) -> None:
-        super().__init__(policy, env, *args, **kwargs)
+    if TYPE_CHECKING:
 
-    def _algorithm(self) -> str:
-        return "ddpg"
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[DDPGKeywords],
+        ) -> None: ...
 
     def _acts_alike(self, deterministic: bool) -> bool:
         return True
@@ -283,29 +251,33 @@ class DDPG(RustOffPolicy, sb3.DDPG):
 class SAC(RustOffPolicy, sb3.SAC):
     """Soft actor-critic (Haarnoja et al., 2018), learning in Rust.
 
-    Takes the keywords of `stable_baselines3.SAC`, and those of `DDPG` but for `noise_std` and
-    `target_policy`. `target_update_interval` counts all updates, not those of one round alone.
-    With `use_sde`, `engine="auto"` is `autograd`.
+    Takes the keywords of `stable_baselines3.SAC`, with its defaults, and those below, with the
+    defaults of `stac-bench`. `target_update_interval` counts all updates, not those of one round
+    alone. With `use_sde`, `engine="auto"` is `autograd`. `device` is as for `DDPG`.
     """
 
-    own_defaults: ClassVar[dict[str, Any]] = dict(COMMON)
-    watched = (
-        *(*RustOffPolicy.watched, "ent_coef", "target_entropy", "target_update_interval"),
+    algorithm = "sac"
+    step_match: bool
+    setting_attributes: ClassVar[tuple[str, ...]] = (
+        *(
+            *RustOffPolicy.setting_attributes,
+            "ent_coef",
+            "target_entropy",
+            "target_update_interval",
+        ),
         *("sde_sample_freq", "use_sde_at_warmup"),
     )
-    log_ent_coef = lent("log_ent_coef")
+    log_ent_coef = synced_property("log_ent_coef")
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        **kwargs: Unpack[SACKeywords],
-    ) -> None:
-        super().__init__(policy, env, *args, **kwargs)
+    if TYPE_CHECKING:
 
-    def _algorithm(self) -> str:
-        return "sac"
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[SACKeywords],
+        ) -> None: ...
 
     def _settings(self) -> dict[str, Any]:
         auto = isinstance(self.ent_coef, str) and self.ent_coef.startswith("auto")
@@ -345,68 +317,37 @@ class SAC(RustOffPolicy, sb3.SAC):
         return [*super()._excluded_save_params(), "_log_ent_coef"]
 
 
-class Leads(SolverSettings, RustOffPolicy):
-    """Mixed in before a baseline, gives it a leader (Zheng et al., 2022)."""
-
-    leader: Role
-
-    def _algorithm(self) -> str:
-        if self.leader not in ("actor", "critic"):
-            raise ValueError(f"leader={self.leader!r}: it must be actor or critic")
-        return f"st{super()._algorithm()}-{self.leader[0]}l"
-
-
-class STDDPG(Leads, DDPG):
+class STDDPG(LeaderMixin, DDPG):
     """Stackelberg DDPG: the leader follows its total derivative.
 
-    Takes the keywords of `DDPG`, and these:
-
-    :param leader: `actor` or `critic`
-    :param solver: `woodbury` (default where the actor leads), `cg` (default where the critic
-        leads), `neumann`, `nystrom` or `dense`
-    :param curvature: `hessian` or `gauss_newton`
-    :param lam: damping; 0.1 for `woodbury` and 100 for the others if not given
-    :param lam_decay: `none`, `exponential` or `adaptive`
-    :param cg_iterations: of `cg` and `neumann`, at most
-    :param cg_tolerance: relative residual at which they stop
-    :param solver_rank: rank of `nystrom`'s approximation
-    :param curvature_stop: whether solvers stop where curvature is not positive
-    :param warm_start: whether solvers start from their last solution
-    :param norm_ratio_clamp: bound of the implicit term, in units of the individual gradient
-    :param independent_minibatches: whether each factor has a minibatch of its own
+    Takes the keywords of `stable_baselines3.DDPG`, with its defaults, and those below, with the
+    defaults of `stac-bench`. Where the critic leads, the default of `solver` is `cg`.
     """
 
-    own_defaults: ClassVar[dict[str, Any]] = {
-        **DDPG.own_defaults,
-        **LEADER,
-        "update_order": "simultaneous",
-        "target_policy": "current",
-    }
+    if TYPE_CHECKING:
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        **kwargs: Unpack[STDDPGKeywords],
-    ) -> None:
-        super().__init__(policy, env, *args, **kwargs)  # type: ignore[misc]
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[STDDPGKeywords],
+        ) -> None: ...
 
 
-class STSAC(Leads, SAC):
-    """Stackelberg SAC. Takes the keywords of `SAC`, and those of a leader as `STDDPG` does."""
+class STSAC(LeaderMixin, SAC):
+    """Stackelberg SAC: the leader follows its total derivative.
 
-    own_defaults: ClassVar[dict[str, Any]] = {
-        **SAC.own_defaults,
-        **LEADER,
-        "update_order": "simultaneous",
-    }
+    Takes the keywords of `stable_baselines3.SAC`, with its defaults, and those below, with the
+    defaults of `stac-bench`. Where the critic leads, the default of `solver` is `cg`.
+    """
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        **kwargs: Unpack[STSACKeywords],
-    ) -> None:
-        super().__init__(policy, env, *args, **kwargs)  # type: ignore[misc]
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[STSACKeywords],
+        ) -> None: ...

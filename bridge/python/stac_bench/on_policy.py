@@ -1,88 +1,87 @@
 """Actor-critic on trajectories, and STAC."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 import stable_baselines3 as sb3
 import torch as th
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from typing_extensions import Self, Unpack
 
-from stac_bench.agent import RustAgent
+from stac_bench.agent import LeaderMixin, RustAgent
 from stac_bench.keywords import (
     ACKeywords,
-    AgentSettings,
-    CriticKind,
+    OnPolicySettings,
     SolverSettings,
     STACKeywords,
-    Surrogate,
 )
-from stac_bench.live import Live, live_class
-from stac_bench.off_policy import LEADER
-from stac_bench.rollouts import Rollouts
+from stac_bench.observations import Observations, concatenate
+from stac_bench.rollouts import Result, Rollouts
+from stac_bench.synced import SyncedBuffer, synced_class
 
-#: What a rollout buffer has only once it is filled.
+#: Attributes of a rollout buffer that are computed when one of them is read.
 COLUMNS = (
     *("observations", "actions", "rewards", "episode_starts", "values", "log_probs"),
     *("advantages", "returns", "pos", "full"),
 )
-#: Keywords of `stable_baselines3.A2C` that mean nothing here.
-FOREIGN = (
-    *("vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop"),
-    *("rollout_buffer_class", "rollout_buffer_kwargs"),
-)
 
 
-class LiveRollout(Live):
-    """Mixed in before a class of rollout buffers, is filled when somebody looks."""
+class SyncedRollout(SyncedBuffer, RolloutBuffer):
+    """Mixin for a rollout buffer: fills it when it is read, at most once per rollout."""
 
-    own = ("_fill",)
+    extra_attributes = ("_fill",)
     _fill: Callable[[], None] | None = None
 
-    def look(self, name: str) -> None:
+    def before_read(self, name: str) -> None:
         fill, self._fill = self._fill, None
         if fill is not None:
             fill()
 
 
-class OnPolicyRollouts(Rollouts):
+class OnPolicyRollouts(Rollouts["AC"]):
     """Rollouts of `n_steps` steps."""
 
     iterations = 0
+    #: Per step: observations, rewards, episode starts, and `infos` of the episodes that ended.
+    recorded: list[tuple[Observations, np.ndarray, np.ndarray, list[dict[str, Any] | None]]]
 
-    def begin(self) -> None:
-        model, self.kept = self.model, []
-        buffer = model.rollout_buffer
-        if not isinstance(buffer, LiveRollout):
-            buffer.__class__ = live_class(LiveRollout, type(buffer), COLUMNS)
-        buffer.buffer_size = model.n_steps
-        buffer.reset()
-        self.locals |= {"n_rollout_steps": model.n_steps, "rollout_buffer": buffer}
+    def read_settings(self) -> None:
+        model, self.recorded = self.model, []
+        if not isinstance(model.rollout_buffer, SyncedRollout):
+            kind = type(model.rollout_buffer)
+            model.rollout_buffer.__class__ = synced_class(SyncedRollout, kind, COLUMNS)
+        self.buffer = cast(SyncedRollout, model.rollout_buffer)
+        self.buffer.buffer_size = self.length = model.n_steps
+        self.buffer.reset()
+        self.locals |= {"n_rollout_steps": self.length, "rollout_buffer": self.buffer}
 
-    def step_locals(self, actions: Any, result: tuple[Any, ...]) -> dict[str, Any]:
+    def step_locals(self, actions: np.ndarray, result: Result) -> dict[str, Any]:
         several = super().step_locals(actions, result)
         return {**several, "clipped_actions": actions, "n_steps": self.steps - 1}
 
-    def keep(self, rewards: Any, dones: Any, infos: Any) -> None:
+    def record_step(
+        self, rewards: np.ndarray, dones: np.ndarray, infos: list[dict[str, Any]]
+    ) -> None:
         model = self.model
+        assert model._last_obs is not None and model._last_episode_starts is not None
         ends = [info if done else None for info, done in zip(infos, dones, strict=True)]
-        self.kept.append((model._last_obs, rewards, model._last_episode_starts, ends))
+        self.recorded.append((model._last_obs, rewards, model._last_episode_starts, ends))
 
     def complete(self) -> bool:
-        return self.steps >= self.locals["n_rollout_steps"]
+        return self.steps >= self.length
 
-    def finish(self) -> None:
-        self.model.rollout_buffer._fill = self.fill_buffer
+    def before_rollout_end(self) -> None:
+        self.buffer._fill = self.fill_buffer
         self.callback.update_locals(self.locals)
 
-    def due(self) -> int:
-        buffer = self.model.rollout_buffer
+    def updates_due(self) -> int:
         if self.model.num_timesteps >= self.total:
-            buffer.look("pos")  # the last one is there after `learn`
-        buffer._fill = None  # the update changes what it would be filled with
+            self.buffer.before_read("pos")  # filled now, to be there after `learn`
+        self.buffer._fill = None  # after the update, values would be those of another policy
         self.iterations += 1
         if self.log_interval is not None and self.iterations % self.log_interval == 0:
             self.model.dump_logs(self.iterations)
@@ -90,90 +89,63 @@ class OnPolicyRollouts(Rollouts):
 
     @th.no_grad()
     def fill_buffer(self) -> None:
-        """Fills `model.rollout_buffer` as `collect_rollouts` does, with one pass of the policy."""
-        model, buffer = self.model, self.model.rollout_buffer
+        """Fills the buffer as `collect_rollouts` does, with one forward pass of the policy."""
+        model, buffer = self.model, self.buffer
+        last_obs, last_starts = model._last_obs, model._last_episode_starts
+        assert last_obs is not None and last_starts is not None
         model._sync()
         policy, n = model.__dict__["_policy"], model.n_envs
-        # Environment after environment, but for the policy step after step.
-        actions = model._agent.drawn().reshape(n, self.steps, -1).swapaxes(0, 1)
+        # Rust's rows are ordered by environment, the policy's by step.
+        actions = self.agent.drawn().reshape(n, self.steps, -1).swapaxes(0, 1)
         actions = np.ascontiguousarray(actions, dtype=model.action_space.dtype)
-        seen = [kept[0] for kept in self.kept]
-        if isinstance(seen[0], dict):
-            obs = {key: np.concatenate([one[key] for one in seen]) for key in seen[0]}
-        else:
-            obs = np.concatenate(seen)
+        obs = concatenate([kept[0] for kept in self.recorded])
         drawn = actions.reshape((self.steps * n, -1) if model.action_space.shape else -1)
         values, log_probs, _ = policy.evaluate_actions(
             obs_as_tensor(obs, model.device), th.as_tensor(drawn, device=model.device)
         )
         values, log_probs = values.reshape(self.steps, n), log_probs.reshape(self.steps, n)
-        for t, (last_obs, rewards, starts, ends) in enumerate(self.kept):
+        add: Any = buffer.add  # of a `DictRolloutBuffer` it takes dictionaries
+        for t, (seen, rewards, starts, ends) in enumerate(self.recorded):
             rewards = rewards.copy()
             for i, info in enumerate(ends):
                 if info is not None and info.get("TimeLimit.truncated", False):
                     terminal = policy.obs_to_tensor(info["terminal_observation"])[0]
                     rewards[i] += model.gamma * policy.predict_values(terminal)[0].item()
-            buffer.add(last_obs, actions[t], rewards, starts, values[t], log_probs[t])
-        last_values = policy.predict_values(obs_as_tensor(model._last_obs, model.device))
-        buffer.compute_returns_and_advantage(last_values, model._last_episode_starts)
+            add(seen, actions[t], rewards, starts, values[t], log_probs[t])
+        last_values = policy.predict_values(obs_as_tensor(last_obs, model.device))
+        buffer.compute_returns_and_advantage(last_values, last_starts)
 
 
-class AC(AgentSettings, SolverSettings, RustAgent, sb3.A2C):
+class AC(OnPolicySettings, SolverSettings, RustAgent, sb3.A2C):
     """Actor-critic on batches of trajectories (Spinning Up's), learning in Rust.
 
-    Takes the keywords of `stable_baselines3.A2C` but for `vf_coef`, `max_grad_norm` and those of
-    RMSprop and of the rollout buffer, and these:
-
-    :param critic_learning_rate: step size of the critic, where it differs
-    :param critic_steps: critic steps per actor step
-    :param critic: `v` (V(s)); `q` is for `stac-bench`, since policies here hold V(s) alone
-    :param surrogate: `proposition1`, or `reference` for the authors' form
-    :param step_match: whether the gradient takes the length of STAC's total derivative
-    :param optimizer: `adam` or `sgd`
-    :param engine: `auto` or `autograd`
-    :param threads: of libtorch, while the model learns
-    :param device: `cpu`, which `auto` is here, or `cuda`
-
-    and those of a leader as `STDDPG` does.
+    Takes the keywords of `stable_baselines3.A2C`, with its defaults, except `vf_coef`,
+    `max_grad_norm` and those of RMSprop and of the rollout buffer; and those below, with the
+    defaults of `stac-bench`. Of these, `optimizer` and `critic_learning_rate` differ from
+    `stac-bench`, since they go with the `learning_rate`, which is Stable-Baselines3's. `device` is
+    as for `DDPG`, `threads` are those of libtorch.
     """
 
-    own_defaults: ClassVar[dict[str, Any]] = {
-        **{key: value for key, value in LEADER.items() if key != "leader"},
-        "critic_learning_rate": None,
-        "critic_steps": 1,
-        "critic": "v",
-        "surrogate": "proposition1",
-        "step_match": False,
-        "optimizer": "adam",
-        "engine": "auto",
-        "threads": 1,
-    }
-    critic_steps: int
-    critic: CriticKind
-    surrogate: Surrogate
+    algorithm = "ac"
+    rollouts_class = OnPolicyRollouts
+    changed_defaults: ClassVar[dict[str, Any]] = {"optimizer": "adam", "critic_learning_rate": None}
+    fixed: ClassVar[dict[str, Any]] = {"use_rms_prop": False}
+    foreign = (
+        *("vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop"),
+        *("rollout_buffer_class", "rollout_buffer_kwargs"),
+    )
+    setting_attributes = ("gamma", "gae_lambda", "normalize_advantage", "ent_coef")
     step_match: bool
-    watched = ("gamma", "gae_lambda", "normalize_advantage", "ent_coef")
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        **kwargs: Unpack[ACKeywords],
-    ) -> None:
-        foreign = [key for key in FOREIGN if key in kwargs]
-        if foreign:
-            raise TypeError(f"{type(self).__name__} has no {', '.join(foreign)}")
-        keywords: dict[str, Any] = {"use_rms_prop": False, **kwargs}
-        set_up = keywords.pop("_init_setup_model", True)
-        own = self._take_own(keywords)
-        super().__init__(policy, env, *args, _init_setup_model=False, **keywords)
-        self.__dict__.update(own)
-        if set_up:
-            self._setup_model()
+    if TYPE_CHECKING:
 
-    def _algorithm(self) -> str:
-        return "ac"
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[ACKeywords],
+        ) -> None: ...
 
     def _settings(self) -> dict[str, Any]:
         if self.critic != "v":
@@ -187,11 +159,8 @@ class AC(AgentSettings, SolverSettings, RustAgent, sb3.A2C):
             if pi != vf:
                 raise ValueError(f"net_arch: both networks must have one shape, not {pi}, {vf}")
             net_arch = pi
-        own = self._own_settings()
-        if own["solver"] is None:
-            own["solver"] = "cg"
         return {
-            **own,
+            **self._own_settings(),
             "gamma": self.gamma,
             "gae_lambda": self.gae_lambda,
             "normalize_advantage": self.normalize_advantage,
@@ -209,10 +178,6 @@ class AC(AgentSettings, SolverSettings, RustAgent, sb3.A2C):
     def _optimizers(self) -> list[th.optim.Optimizer]:
         return [self.__dict__["_policy"].optimizer]
 
-    def train(self) -> None:
-        """Updates are the Rust loop's, which makes them while `learn` runs."""
-        raise NotImplementedError("call learn(): updates happen in Rust, between its steps")
-
     def learn(
         self,
         total_timesteps: int,
@@ -225,39 +190,34 @@ class AC(AgentSettings, SolverSettings, RustAgent, sb3.A2C):
         """Trains for `total_timesteps` environment steps, as in Stable-Baselines3.
 
         The loop runs in Rust, in the same order. `rollout_buffer` is filled when a rollout ends.
-        Raises `ValueError` for a NaN reward or observation.
+        Raises `ValueError` for a reward or observation that is NaN, and `DivergedError` where
+        weights or losses are no longer finite.
         """
-        total_timesteps, callback = self._setup_learn(
+        return self._learn(
             total_timesteps,
             callback,
+            log_interval,
+            tb_log_name,
             reset_num_timesteps,
-            tb_log_name or type(self).__name__,
             progress_bar,
         )
-        callback.on_training_start(locals(), globals())
-        if self.num_timesteps < total_timesteps:
-            self._build()
-            self._train_in_rust(OnPolicyRollouts(self, callback, total_timesteps, log_interval))
-        callback.on_training_end()
-        return self
 
 
-class STAC(AC):
-    """Stackelberg actor-critic, the actor leads. Takes the keywords of `AC`."""
+class STAC(LeaderMixin, AC):
+    """Stackelberg actor-critic: the actor leads and follows its total derivative.
 
-    own_defaults: ClassVar[dict[str, Any]] = {**AC.own_defaults, "leader": "actor"}
+    Takes the keywords of `stable_baselines3.A2C` as `AC` does, and those below. With the defaults
+    of `stac-bench` but for `optimizer` and `critic_learning_rate`, as for `AC`.
+    """
+
     leader: Literal["actor"]
 
-    def __init__(
-        self,
-        policy: str | type[BasePolicy],
-        env: GymEnv | str | None,
-        *args: Any,
-        **kwargs: Unpack[STACKeywords],
-    ) -> None:
-        super().__init__(policy, env, *args, **kwargs)  # type: ignore[misc]
+    if TYPE_CHECKING:
 
-    def _algorithm(self) -> str:
-        if self.leader != "actor":
-            raise ValueError(f"leader={self.leader!r}: in STAC the actor leads")
-        return "stac"
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[STACKeywords],
+        ) -> None: ...

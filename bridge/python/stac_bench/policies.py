@@ -1,27 +1,27 @@
-"""Which of a policy's keywords mean something here."""
+"""Which keywords of a policy are supported."""
 
 import inspect
 from typing import Any
 
 import torch as th
 
-#: Honoured. Features of flat observations have no parameters: sharing them changes nothing.
-HONOURED = {
+#: Supported with any value. Flat feature extractors have no parameters, so sharing is no change.
+SUPPORTED = {
     *("net_arch", "activation_fn", "n_critics", "log_std_init", "normalize_images"),
     *("share_features_extractor", "use_sde", "use_expln", "clip_mean"),
 }
-#: What Adam is in Rust.
+#: Adam's settings in Rust.
 ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
 
 
 def check_policy(policy: type[Any], policy_kwargs: dict[str, Any]) -> None:
-    """A `ValueError` for the first of `policy_kwargs` that would be ignored.
+    """Raises `ValueError` for the first of `policy_kwargs` that would be ignored.
 
-    One at its default is none, and one that the policy does not have is for itself to refuse.
+    Default values pass. Names that the policy does not have are left for the policy to refuse.
     """
     parameters = inspect.signature(policy).parameters
     for name, value in policy_kwargs.items():
-        if name in HONOURED or name not in parameters:
+        if name in SUPPORTED or name not in parameters:
             continue
         if value in (parameters[name].default, {}):
             continue
@@ -33,5 +33,5 @@ def check_policy(policy: type[Any], policy_kwargs: dict[str, Any]) -> None:
         if name == "optimizer_kwargs":
             if {**ADAM, **value, "betas": tuple(value.get("betas", ADAM["betas"]))} == ADAM:
                 continue
-            reason = f"Adam has {ADAM} here"
+            reason = f"Adam's settings are fixed: {ADAM}"
         raise ValueError(f"policy_kwargs: {name}={value!r}: {reason}")

@@ -1,12 +1,16 @@
-"""Stable-Baselines3's replay buffer on top of the Rust memory."""
+"""A Stable-Baselines3 replay buffer that mirrors the Rust replay memory."""
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from stable_baselines3.common.buffers import ReplayBuffer
 
-from stac_bench.live import Live, live_class
+from stac_bench.observations import Observations
+from stac_bench.synced import SyncedBuffer, synced_class
+
+if TYPE_CHECKING:
+    from stac_bench.off_policy import RustOffPolicy
 
 COLUMNS = (
     *("observations", "next_observations", "actions", "rewards", "dones", "timeouts"),
@@ -14,39 +18,39 @@ COLUMNS = (
 )
 
 
-class LiveReplay(Live, ReplayBuffer):
-    """Mixed in before a class of replay buffers, shows what the Rust memory of a model holds.
+class SyncedReplay(SyncedBuffer, ReplayBuffer):
+    """Mixin for a replay buffer: keeps it equal to the Rust memory of a model.
 
-    What is read is copied first, as far as it is new. What `add` adds goes to the Rust memory at
-    once; when arrays were looked at, or `reset` was called, everything is copied back before the
-    model goes on.
+    Reading an attribute first copies new transitions from Rust (`pull`). `add` writes to both.
+    After an array was read, or `reset` was called, the buffer may differ from the Rust memory, so
+    it is copied back as a whole before the model continues (`push_changes`).
     """
 
-    own = ("_owner", "_seen", "_written")
-    _owner: Any = None
-    #: Transitions of the Rust memory that were copied.
-    _seen = 0
-    #: Whether the arrays may be newer than the Rust memory.
-    _written = True
+    extra_attributes = ("_owner", "_copied", "_may_be_newer")
+    _owner: "RustOffPolicy | None" = None
+    #: How many transitions of the Rust memory were copied so far.
+    _copied = 0
+    #: Whether the arrays may hold changes that the Rust memory does not have.
+    _may_be_newer = True
 
-    def look(self, name: str) -> None:
+    def before_read(self, name: str) -> None:
         self.pull()
-        # Arrays are there to be written too.
-        self._written |= name not in ("pos", "full")
+        # An array can be written to in place.
+        self._may_be_newer |= name not in ("pos", "full")
 
-    def replace(self, name: str) -> None:
+    def before_replace(self, name: str) -> None:
         self.pull()
-        self._written = True
+        self._may_be_newer = True
 
     def pull(self) -> None:
-        """Copies what the Rust memory has and the arrays have not."""
-        if self._owner is None or self._owner._agent is None or self._written:
+        """Copies transitions that only the Rust memory has."""
+        if self._owner is None or self._owner._agent is None or self._may_be_newer:
             return
         agent, codec = self._owner._agent, self._owner._codec
-        new, n = agent.remembered - self._seen, self.n_envs
+        new, n = agent.remembered - self._copied, self.n_envs
         if new == 0:
             return
-        self._seen += new
+        self._copied += new
         obs, actions, rewards, next_obs, dones, timeouts = agent.recall(new)
         steps, end = len(rewards) // n, self.__dict__["pos"] + new // n
         places = np.arange(end - steps, end) % self.buffer_size
@@ -59,56 +63,58 @@ class LiveReplay(Live, ReplayBuffer):
         next_name, next_places = "next_observations", places
         if self.optimize_memory_usage:
             next_name, next_places = "observations", (places + 1) % self.buffer_size
-        for name, at, values in [
+        columns: list[tuple[str, np.ndarray, Observations]] = [
             ("observations", places, codec.observations(obs.reshape(-1, codec.dim))),
             (next_name, next_places, codec.observations(next_obs.reshape(-1, codec.dim))),
             ("actions", places, actions),
             ("rewards", places, rewards),
             ("dones", places, dones),
             ("timeouts", places, timeouts),
-        ]:
+        ]
+        for name, at, values in columns:
             store = self.__dict__[name]
-            parts = [(store, values)]
-            if isinstance(store, dict):
+            if isinstance(values, dict):
                 parts = [(store[key], values[key]) for key in store]
+            else:
+                parts = [(store, values)]
             for target, source in parts:
                 target[at] = source.reshape(steps, *target.shape[1:])
 
-    def settle(self) -> None:
-        """Replaces the Rust memory by the arrays, if those may be newer."""
-        if not self._written:
+    def push_changes(self) -> None:
+        """Replaces the content of the Rust memory by the arrays, if those may have changed."""
+        if not self._may_be_newer or self._owner is None:
             return
         if self.n_envs != self._owner.n_envs:
             raise ValueError(f"the replay buffer is of {self.n_envs} environments")
         full, pos = self.__dict__["full"], self.__dict__["pos"]
-        # The rings agree place by place, so that sampling does too.
-        self._send(slice(0, self.buffer_size if full else pos), pos * self.n_envs)
+        # Equal rings, place by place: both sample the same transitions for the same random numbers.
+        self._push(self._owner, slice(0, self.buffer_size if full else pos), pos * self.n_envs)
 
     def add(self, *args: Any, **kwargs: Any) -> None:
-        pos, written = self.pos, self._written
+        pos, may_be_newer = self.pos, self._may_be_newer
         super().add(*args, **kwargs)
-        if not written and self._owner is not None:
-            self._send(slice(pos, pos + 1), None)
+        if not may_be_newer and self._owner is not None:
+            self._push(self._owner, slice(pos, pos + 1), None)
 
     def sample(self, *args: Any, **kwargs: Any) -> Any:
         self.pull()
-        written = self._written
+        may_be_newer = self._may_be_newer
         try:
             return super().sample(*args, **kwargs)
         finally:
-            self._written = written
+            self._may_be_newer = may_be_newer  # sampling reads the arrays, but changes nothing
 
-    def _send(self, rows: slice, following: int | None) -> None:
-        """Brings `rows` to the Rust memory: all there are, with `following`, the place to go on."""
-        agent, codec, store = self._owner._agent, self._owner._codec, self.__dict__
-        space = self._owner.observation_space
+    def _push(self, owner: "RustOffPolicy", rows: slice, position: int | None) -> None:
+        """Appends `rows` to the Rust memory. With `position`, they replace all that it holds, and
+        the next transition goes there."""
+        agent, codec, store = owner._agent, owner._codec, self.__dict__
+        assert agent is not None
 
-        def observations(values: Any, at: Any = rows) -> np.ndarray:
+        def observations(values: Observations, at: slice | np.ndarray = rows) -> np.ndarray:
+            # Axes: step, environment, then those of the space.
             if isinstance(values, dict):
-                return codec.rows(
-                    {k: v[at].reshape(-1, *space[k].shape) for k, v in values.items()}
-                )
-            batch = values[at].reshape(-1, *space.shape)
+                return codec.rows({k: v[at].reshape(-1, *v.shape[2:]) for k, v in values.items()})
+            batch = values[at].reshape(-1, *values.shape[2:])
             return batch.reshape(len(batch), codec.dim) if codec.plain else codec.rows(batch)
 
         def numbers(values: np.ndarray) -> np.ndarray:
@@ -127,17 +133,18 @@ class LiveReplay(Live, ReplayBuffer):
             numbers(next_obs),
             numbers(dones * (1 - timeouts)),
             numbers(timeouts),
-            following,
+            position,
         )
-        self._seen, self._written = agent.remembered, False
+        self._copied, self._may_be_newer = agent.remembered, False
 
 
-def adopt(buffer: ReplayBuffer, model: Any) -> LiveReplay:
-    """Makes `buffer`, whose content is the newer, show the memory of `model`."""
-    if isinstance(buffer, LiveReplay) and buffer._owner not in (None, model):
-        buffer = copy.deepcopy(buffer)  # the other model goes on with its own
-    if not isinstance(buffer, LiveReplay):
-        buffer.__class__ = live_class(LiveReplay, type(buffer), COLUMNS)
-    buffer.pull()
-    buffer._owner, buffer._written = model, True
-    return buffer
+def attach(buffer: ReplayBuffer, model: "RustOffPolicy") -> SyncedReplay:
+    """Makes `buffer` the mirror of the memory of `model`, which takes over its content."""
+    if isinstance(buffer, SyncedReplay) and buffer._owner not in (None, model):
+        buffer = copy.deepcopy(buffer)  # the other model keeps its own
+    if not isinstance(buffer, SyncedReplay):
+        buffer.__class__ = synced_class(SyncedReplay, type(buffer), COLUMNS)
+    synced = cast(SyncedReplay, buffer)
+    synced.pull()
+    synced._owner, synced._may_be_newer = model, True
+    return synced

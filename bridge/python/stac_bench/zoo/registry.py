@@ -2,46 +2,67 @@
 
 import copy
 import functools
+import inspect
 import json
 import sys
 import types
 from typing import Any
 
-from rl_zoo3 import exp_manager, hyperparams_opt
+import rl_zoo3.hyperparams_opt
+from rl_zoo3 import exp_manager
 from rl_zoo3.utils import ALGOS
-from stable_baselines3.common.base_class import BaseAlgorithm
 
 import stac_bench
 from stac_bench import _native
+from stac_bench.agent import LeaderMixin, RustAgent
+from stac_bench.settings import algorithm_defaults
 from stac_bench.zoo import samplers
 
-
-def led(base: Any, leader: str) -> type[BaseAlgorithm]:
-    """`base` with that leader, under a name of its own in TensorBoard."""
-    name = f"{base.__name__}_{leader[0].upper()}L"
-    defaults = {**base.own_defaults, "leader": leader}
-    return type(name, (base,), {"own_defaults": defaults, "__doc__": base.__doc__})
+# RL Zoo's tables admit its own functions alone, by the names of their parameters.
+hyperparams_opt: Any = rl_zoo3.hyperparams_opt
 
 
-#: RL Zoo's name of each algorithm: its class, and its name in `configs/`.
-ALGORITHMS: dict[str, tuple[type[BaseAlgorithm], str]] = {
-    "ac-rs": (stac_bench.AC, "ac"),
-    "stac": (stac_bench.STAC, "stac"),
-    "ddpg-rs": (stac_bench.DDPG, "ddpg"),
-    "stddpg-al": (led(stac_bench.STDDPG, "actor"), "stddpg-al"),
-    "stddpg-cl": (led(stac_bench.STDDPG, "critic"), "stddpg-cl"),
-    "sac-rs": (stac_bench.SAC, "sac"),
-    "stsac-al": (led(stac_bench.STSAC, "actor"), "stsac-al"),
-    "stsac-cl": (led(stac_bench.STSAC, "critic"), "stsac-cl"),
-}
+def led(base: type[LeaderMixin], leader: str, name: str) -> type[LeaderMixin]:
+    """`base` where `leader` leads, under a name of its own in TensorBoard."""
+    doc = f"`{base.__name__}` where the {leader} leads."
+    attributes = {"only_leader": leader, "__doc__": doc, "__module__": __name__}
+    return type(name.upper().replace("-", "_"), (base,), attributes)
+
+
+def registered() -> dict[str, tuple[type[RustAgent], str]]:
+    """RL Zoo's name of each algorithm: its class, and its name in `stac-bench`.
+
+    `ddpg` becomes `ddpg-rs`, since RL Zoo has one of that name; Stackelberg forms keep theirs.
+    """
+    public = (getattr(stac_bench, name) for name in stac_bench.__all__)
+    classes = [kind for kind in public if isinstance(kind, type) and issubclass(kind, RustAgent)]
+    forms = {name: (kind, leader) for kind in classes for leader, name in kind.forms.items()}
+    table: dict[str, tuple[type[RustAgent], str]] = {}
+    for name in filter(forms.__contains__, _native.algorithms()):
+        kind, leader = forms[name]
+        if leader is None:
+            table[f"{name}-rs"] = kind, name
+        elif issubclass(kind, LeaderMixin) and len(kind.forms) > 1:
+            table[name] = led(kind, leader, name), name
+        else:
+            table[name] = kind, name
+    return table
+
+
+ALGORITHMS = registered()
 
 # RL Zoo has options of its own for these.
 _NOT_OF_THE_MODEL = {"eval_freq", "eval_episodes", "log_freq", "device"}
 
 
-def hyperparameters(name: str, env: str) -> dict[str, Any]:
-    """The hyperparameters of `configs/*.yml` for RL Zoo's algorithm `name` on `env`."""
-    settings = json.loads(_native.settings(ALGORITHMS[name][1], env))
+def hyperparameters(name: str, env: str, preset: str | None = None) -> dict[str, Any]:
+    """The settings of `stac-bench` for RL Zoo's algorithm `name` on `env`."""
+    algorithm = ALGORITHMS[name][1]
+    settings = json.loads(_native.settings(algorithm, env, preset))
+    # Where a value follows from another, it is for the model to say, since `-params` come after.
+    settings |= {
+        k: v for k, v in algorithm_defaults(algorithm, env, preset).items() if k in settings
+    }
     return {
         "policy": "MlpPolicy",
         **{key: value for key, value in settings.items() if key not in _NOT_OF_THE_MODEL},
@@ -58,34 +79,39 @@ class Hyperparameters(dict[str, dict[str, Any]]):
         return copy.deepcopy(super().__getitem__(env))
 
 
-def module_of(name: str) -> str:
+def module_of(name: str, preset: str | None) -> str:
     """The module that RL Zoo reads the hyperparameters of `name` from."""
-    return f"stac_bench.zoo.configs.{name}"
+    return f"stac_bench.zoo.{preset or 'configs'}.{name}"
 
 
 def register() -> None:
-    """Registers everything. Doing it again changes nothing."""
+    """Registers everything. A second call changes nothing."""
     if set(ALGORITHMS) <= set(ALGOS):
         return
-    for name, (kind, config) in ALGORITHMS.items():
+    for name, (kind, algorithm) in ALGORITHMS.items():
         ALGOS[name] = kind
-        environments = ["default", *_native.environments(config)]
-        module = types.ModuleType(module_of(name))
-        module.hyperparams = Hyperparameters(  # type: ignore[attr-defined]
-            {env: hyperparameters(name, env) for env in environments}
-        )
-        sys.modules[module.__name__] = module
-        sampler = functools.partial(samplers.sample, kind)
-        hyperparams_opt.HYPERPARAMS_SAMPLER[name] = sampler
+        hyperparams_opt.HYPERPARAMS_SAMPLER[name] = functools.partial(samplers.sample, kind)
         hyperparams_opt.HYPERPARAMS_CONVERTER[name] = samplers.convert
+        for preset in (None, *_native.presets()):
+            environments = ["default", *_native.environments(algorithm)]
+            module = types.ModuleType(module_of(name, preset))
+            module.hyperparams = Hyperparameters(  # type: ignore[attr-defined]  # RL Zoo reads it
+                {env: hyperparameters(name, env, preset) for env in environments}
+            )
+            sys.modules[module.__name__] = module
 
     manager: Any = exp_manager.ExperimentManager
     original = manager.__init__
+    signature = inspect.signature(original)
 
     @functools.wraps(original)
-    def init(self: Any, args: Any, algo: str, *rest: Any, **kwargs: Any) -> None:
-        if kwargs.get("config") is None and algo in ALGORITHMS:
-            kwargs["config"] = module_of(algo)
-        original(self, args, algo, *rest, **kwargs)
+    def init(*args: Any, **kwargs: Any) -> None:
+        given = signature.bind(*args, **kwargs).arguments
+        if given.get("config") is None and given["algo"] in ALGORITHMS:
+            # `-params preset:"'paper'"` is laid over `configs/`, and the other `-params` over both.
+            preset = (given.get("hyperparams") or {}).get("preset")
+            _native.settings(ALGORITHMS[given["algo"]][1], preset=preset)  # refuses unknown ones
+            kwargs["config"] = module_of(given["algo"], preset)
+        original(*args, **kwargs)
 
     manager.__init__ = init

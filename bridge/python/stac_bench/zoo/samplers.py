@@ -4,9 +4,12 @@ from typing import Any
 
 import optuna
 
+from stac_bench.agent import RustAgent
+from stac_bench.off_policy import RustOffPolicy
+
 
 def sample(
-    kind: Any,
+    kind: type[RustAgent],
     trial: optuna.Trial,
     n_actions: int,
     n_envs: int,
@@ -18,12 +21,12 @@ def sample(
         "learning_rate": trial.suggest_float("learning_rate", 1e-5, 1e-2, log=True),
         "one_minus_gamma": trial.suggest_float("one_minus_gamma", 1e-4, 0.03, log=True),
     }
-    if hasattr(kind, "replay_buffer"):
+    if issubclass(kind, RustOffPolicy):
         sampled["tau"] = trial.suggest_float("tau", 1e-3, 0.08, log=True)
         sampled["batch_size_pow"] = trial.suggest_int("batch_size_pow", 5, 9)
     if "noise_std" in known:
         sampled["noise_std"] = trial.suggest_float("noise_std", 0.0, 0.5)
-    if "lam" in known:
+    if "leader" in known:
         sampled["lam"] = trial.suggest_float("lam", 1e-2, 1e3, log=True)
     return convert(sampled)
 
