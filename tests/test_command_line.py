@@ -65,7 +65,13 @@ def test_damping_and_curvature_follow_the_solver_and_are_said(train, tmp_path):
         config = yaml.safe_load((run / "config.yml").read_text())
         curvature, lam, keys = own
         assert (config["curvature"], config["lam"]) == (curvature, lam)
-        of_solvers = ("cg_iterations", "cg_tolerance", "curvature_stop", "warm_start", "solver_rank")
+        of_solvers = (
+            "cg_iterations",
+            "cg_tolerance",
+            "curvature_stop",
+            "warm_start",
+            "solver_rank",
+        )
         assert keys == {key for key in of_solvers if key in config}
 
 

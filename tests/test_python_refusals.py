@@ -67,6 +67,12 @@ def test_a_callbacks_exception_comes_through_as_it_is():
         (STDDPG, {"leader": "critic", "solver": "woodbury"}, "woodbury"),
         (STDDPG, {"target_policy": "target"}, "target_policy"),
         (STAC, {"leader": "critic"}, "leader"),
+        (STDDPG, {"cg_iterations": 20}, "cg_iterations.*`cg` and `neumann`"),
+        (STDDPG, {"curvature": "hessian"}, "curvature.*`cg`"),
+        (STSAC, {"leader": "critic", "solver_rank": 3}, "solver_rank.*`nystrom`"),
+        (DDPG, {"lam": 3.0}, "lam.*`stddpg-al`"),
+        (AC, {"solver": "woodbury"}, "solver.*`stac`"),
+        (DDPG, {"policy_kwargs": {"n_critics": 2}}, "n_critics=2"),
     ],
 )
 def test_what_is_not_offered_is_refused_by_name(kind, keywords, words):

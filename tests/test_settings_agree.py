@@ -40,10 +40,14 @@ def theirs(kind):
     return inspect.signature(THEIRS[kind]).parameters
 
 
-def own(kind, leader, **given):
+def own(kind, leader, env="default", preset=None):
     """What Rust declares and Stable-Baselines3's class does not have, with Rust's defaults."""
-    settings = rust(kind, leader, **given)
-    return {k: v for k, v in settings.items() if k not in RUN and k not in theirs(kind)}
+    settings = json.loads(_native.defaults(kind.forms[leader], env, preset))
+    return {k: v for k, v in settings.items() if k not in theirs(kind)}
+
+
+def declared(kind, leader):
+    return json.loads(_native.declared(kind.forms[leader]))["properties"]
 
 
 def led_by(leader):

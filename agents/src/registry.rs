@@ -164,15 +164,10 @@ impl Algorithm {
 
     /// Reads and checks `given`: what all algorithms have, what those of its kind have, and its own.
     fn read<C: Record, O: Records>(&self, given: &Settings) -> Result<(Common, C, O)> {
-        let (schema, mut rest) = (self.schema(), given.clone());
-        let defaults = schema::defaults(&schema);
+        let mut rest = given.clone();
         for (key, reason) in self.foreign(given) {
-            match rest.shift_remove(&key) {
-                // Nobody meant anything by a default.
-                Some(value) if !value.is_null() && defaults.get(&key) != Some(&value) => {
-                    return Err(Error::config(key, value, reason));
-                }
-                _ => {}
+            if let Some(value) = rest.shift_remove(&key).filter(|value| !value.is_null()) {
+                return Err(Error::config(key, value, reason));
             }
         }
         let common: Common = take(&mut rest)?;
@@ -189,7 +184,7 @@ impl Algorithm {
         }
         let common = Common { leader: self.leader, stackelberg, ..common };
         let read = (common, take(&mut rest)?, O::take(&mut rest)?);
-        settings::refuse_rest(&rest, &schema)?;
+        settings::refuse_rest(&rest, &self.schema())?;
         Ok(read)
     }
 

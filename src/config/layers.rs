@@ -1,36 +1,11 @@
 //! Settings laid over one another, each remembering where it came from.
 
-use super::ConfigError;
+use super::error::ConfigError;
+use super::origin::Origin;
 use agents::settings::{Settings, nearest};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
-
-/// Where a setting came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A default, or a file compiled into the program.
-    BuiltIn(String),
-    /// A file and a line in it.
-    File(PathBuf, Option<usize>),
-    /// `--set`
-    Set,
-    /// An option of the command line.
-    Option(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BuiltIn(name) => write!(f, "built-in {name}"),
-            Self::File(path, Some(line)) => write!(f, "{}:{line}", path.display()),
-            Self::File(path, None) => write!(f, "{}", path.display()),
-            Self::Set => write!(f, "--set"),
-            Self::Option(name) => write!(f, "{name}"),
-        }
-    }
-}
+use std::path::Path;
 
 /// The key whose values are the environment's business, so that any name is known.
 const FREE_FORM: &str = "env_kwargs";

@@ -1,9 +1,12 @@
 //! Settings of a run: built-in defaults, a file, `--set`, options; each checked.
 
+mod error;
 mod layers;
+mod origin;
 pub mod yaml;
 
-pub use layers::Origin;
+pub use error::ConfigError;
+pub use origin::Origin;
 
 use agents::registry::{self, Algorithm, Prepared};
 use agents::settings::{Record, Settings, nearest, schema, take, to_value};
@@ -29,77 +32,9 @@ impl Preset {
     }
 
     /// The preset called `name`.
-    pub fn find(name: &str) -> Result<Self, ConfigError> {
-        Self::from_str(name, false).map_err(|_| {
-            let names: Vec<_> = Self::names().iter().map(|name| format!("`{name}`")).collect();
-            let reason = format!("there is no such preset; there is {}", names.join(", "));
-            ConfigError::Invalid { origin: None, key: "preset".into(), value: name.into(), reason }
-        })
+    pub fn find(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
     }
-}
-
-/// What is wrong with a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file that cannot be read.
-    #[error("cannot read the configuration {}: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Not YAML, or YAML that says nothing a setting can be.
-    #[error("{origin}: {reason}")]
-    Syntax {
-        /// The file.
-        origin: Origin,
-        /// The parser's message.
-        reason: String,
-    },
-    /// A file that says nothing about this environment.
-    #[error("{origin}: it has neither `default` nor `{env}`; the nearest is `{nearest}`")]
-    NoEntry {
-        /// The file.
-        origin: Origin,
-        /// Gymnasium id.
-        env: String,
-        /// The entry closest to either.
-        nearest: String,
-    },
-    /// An argument of `--set` that is no assignment.
-    #[error("--set {text}: {reason}; write `--set key=value`")]
-    Assignment {
-        /// The argument.
-        text: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A key that the algorithm does not have.
-    #[error("{origin}: unknown key `{key}`; the nearest is `{nearest}`")]
-    UnknownKey {
-        /// Where it stands.
-        origin: Origin,
-        /// The dotted key.
-        key: String,
-        /// The known key closest to it.
-        nearest: String,
-    },
-    /// A value of the wrong type or out of its range.
-    #[error(
-        "{}`{key}` is {value}: {reason}",
-        origin.as_ref().map(|o| format!("{o}: ")).unwrap_or_default()
-    )]
-    Invalid {
-        /// Where it stands.
-        origin: Option<Origin>,
-        /// The dotted key.
-        key: String,
-        /// The value as JSON.
-        value: String,
-        /// What the key accepts, and the name closest to the value where names are accepted.
-        reason: String,
-    },
 }
 
 /// Settings of the run.
@@ -241,30 +176,28 @@ pub fn records(algorithm: &Algorithm) -> Vec<Value> {
     std::iter::once(schema::of::<RunSettings>()).chain((algorithm.base.records)()).collect()
 }
 
+/// The settings of an agent of `algorithm` on `env`, if nothing is given, before the one follows from the
+/// other: with those that may apply once others are changed, and null for what depends on them.
+pub fn defaults(
+    algorithm: &Algorithm,
+    env: &str,
+    preset: Option<Preset>,
+) -> Result<Settings, ConfigError> {
+    let mut settings = built_in(algorithm, env, preset)?.settings;
+    take::<RunSettings>(&mut settings)?;
+    settings.shift_remove(if algorithm.leader.is_some() { "step_match" } else { "leader" });
+    if let Some(leader) = settings.get_mut("leader") {
+        *leader = to_value(&algorithm.leader)?;
+    }
+    Ok(settings)
+}
+
 /// The environments that the algorithm's file in `configs/` has an entry for.
 pub fn environments(algorithm: &Algorithm) -> Result<Vec<String>, ConfigError> {
     let (name, text) = algorithm.base.config;
     let file = File::built_in(name, text)?;
     let is_env = |entry: &&str| !BLOCKS.contains(entry) && registry::find(entry).is_err();
     Ok(file.entries().filter(is_env).map(str::to_owned).collect())
-}
-
-/// The defaults of `algorithm` on `env`, before anything follows from anything else: of the solvers and of a control that
-/// are not in use too, but for what the algorithm can never take.
-pub fn defaults(
-    algorithm: &Algorithm,
-    env: &str,
-    preset: Option<Preset>,
-) -> Result<Settings, ConfigError> {
-    let run = schema::of::<RunSettings>();
-    let never = if algorithm.leader.is_some() { "step_match" } else { "leader" };
-    let settings = built_in(algorithm, env, preset)?.settings.into_iter();
-    let own = settings.filter(|(key, _)| !schema::properties(&run).contains_key(key));
-    let mut own: Settings = own.filter(|(key, _)| key != never).collect();
-    if let (Some(value), Some(leader)) = (own.get_mut("leader"), algorithm.leader) {
-        *value = to_value(&leader)?;
-    }
-    Ok(own)
 }
 
 /// What the entries of a file in `configs/` are called, besides algorithms and environments.
@@ -331,14 +264,4 @@ fn check(
         }
         other => other,
     })
-}
-
-impl From<agents::Error> for ConfigError {
-    fn from(error: agents::Error) -> Self {
-        let (key, value, reason) = match error {
-            agents::Error::Config { key, value, reason } => (key, value, reason),
-            other => ("settings".to_owned(), String::new(), other.to_string()),
-        };
-        Self::Invalid { origin: None, key, value, reason }
-    }
 }

@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use agents::registry;
+use agents::registry::{self, Algorithm};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use serde_json::Value;
 use stac_bench::config::{self, Config, ConfigError, Overrides, Preset};
+use std::collections::HashMap;
 
 /// The version of PyTorch whose libtorch this was linked with.
 #[pyfunction]
@@ -19,11 +21,10 @@ fn algorithms() -> Vec<&'static str> {
     registry::ALGORITHMS.iter().map(|algorithm| algorithm.name).collect()
 }
 
-/// The environments that `configs/{algo}.yml` has an entry for.
+/// The environments that the file of `algo` in `configs/` has an entry for.
 #[pyfunction]
 fn environments(algo: &str) -> PyResult<Vec<String>> {
-    let algorithm = registry::find(algo).map_err(bridge::exception)?;
-    config::environments(algorithm).map_err(|error| PyValueError::new_err(error.to_string()))
+    config::environments(algorithm(algo)?).map_err(invalid)
 }
 
 /// The presets' names.
@@ -32,43 +33,53 @@ fn presets() -> Vec<String> {
     Preset::names()
 }
 
-/// The settings of `algo` on `env`, those of the run too, as JSON: `configs/{algo}.yml`, with `preset`
-/// laid over it.
+/// The settings of a run of `algo` on `env`, with `preset` laid over them, as JSON: all that apply.
 #[pyfunction]
 #[pyo3(signature = (algo, env="default", preset=None))]
 fn settings(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
-    let config = resolve(algo, env, preset)?;
-    Ok(serde_json::Value::Object(config.all().map_err(invalid)?).to_string())
+    let overrides = Overrides { preset: find(preset)?, ..Overrides::default() };
+    let config = Config::resolve(algorithm(algo)?, env, &overrides).map_err(invalid)?;
+    Ok(Value::Object(config.all().map_err(invalid)?).to_string())
 }
 
-/// The defaults of all settings of `algo`, without those of the run, as JSON: those that do not apply by default too, and
-/// `null` where a value follows from another setting.
+/// As `settings`, but without those of the run, with all that may apply once others are changed, and with
+/// null for what then follows from them.
 #[pyfunction]
 #[pyo3(signature = (algo, env="default", preset=None))]
 fn defaults(algo: &str, env: &str, preset: Option<&str>) -> PyResult<String> {
-    let algorithm = registry::find(algo).map_err(bridge::exception)?;
-    let preset = preset.map(Preset::find).transpose().map_err(invalid)?;
-    let settings = config::defaults(algorithm, env, preset).map_err(invalid)?;
-    Ok(serde_json::Value::Object(settings).to_string())
-}
-
-fn resolve(algo: &str, env: &str, preset: Option<&str>) -> PyResult<Config> {
-    let algorithm = registry::find(algo).map_err(bridge::exception)?;
-    let preset = preset.map(Preset::find).transpose().map_err(invalid)?;
-    let overrides = Overrides { preset, ..Overrides::default() };
-    Config::resolve(algorithm, env, &overrides).map_err(invalid)
-}
-
-fn invalid(error: ConfigError) -> PyErr {
-    PyValueError::new_err(error.to_string())
+    let defaults = config::defaults(algorithm(algo)?, env, find(preset)?).map_err(invalid)?;
+    Ok(Value::Object(defaults).to_string())
 }
 
 /// What can be set of `algo` and of a run of it, as JSON schema: names, documentation, types, ranges and
 /// defaults.
 #[pyfunction]
 fn declared(algo: &str) -> PyResult<String> {
-    let algorithm = registry::find(algo).map_err(bridge::exception)?;
-    Ok(config::declared(algorithm).to_string())
+    Ok(config::declared(algorithm(algo)?).to_string())
+}
+
+/// What of `settings` (JSON) does not apply to `algo`, and why.
+#[pyfunction]
+fn foreign(algo: &str, settings: &str) -> PyResult<HashMap<String, String>> {
+    let settings =
+        serde_json::from_str(settings).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(algorithm(algo)?.foreign(&settings).into_iter().collect())
+}
+
+fn algorithm(name: &str) -> PyResult<&'static Algorithm> {
+    registry::find(name).map_err(bridge::exception)
+}
+
+fn invalid(error: ConfigError) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+fn find(preset: Option<&str>) -> PyResult<Option<Preset>> {
+    let unknown = |name: &str| {
+        let names = Preset::names().join(", ");
+        PyValueError::new_err(format!("preset={name:?}: it must be one of {names}"))
+    };
+    preset.map(|name| Preset::find(name).ok_or_else(|| unknown(name))).transpose()
 }
 
 /// Runs `stac-bench` with these arguments, its name first; returns the exit status.
@@ -90,5 +101,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(settings, module)?)?;
     module.add_function(wrap_pyfunction!(defaults, module)?)?;
     module.add_function(wrap_pyfunction!(declared, module)?)?;
+    module.add_function(wrap_pyfunction!(foreign, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)
 }

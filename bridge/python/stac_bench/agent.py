@@ -19,7 +19,7 @@ from stac_bench.observations import ObservationCodec
 from stac_bench.policies import check_policy
 from stac_bench.rollouts import Rollouts
 from stac_bench.settings import (
-    algorithm_settings,
+    algorithm_defaults,
     describe,
     environment_id,
     led_algorithms,
@@ -141,7 +141,7 @@ class RustAgent(AgentSettings, BaseAlgorithm):
         :param env: Gymnasium id, since some settings of a preset depend on it
         """
         theirs = sb3_parameters(cls)
-        settings = algorithm_settings(cls._form(leader or next(iter(cls.forms))), env, preset)
+        settings = algorithm_defaults(cls._form(leader or next(iter(cls.forms))), env, preset)
         own = {key: value for key, value in settings.items() if key not in theirs}
         return {**own, **cls.changed_defaults, "threads": 1}
 
@@ -212,9 +212,13 @@ class RustAgent(AgentSettings, BaseAlgorithm):
     def _own_settings(self) -> dict[str, Any]:
         """Settings of the Rust agent that come from our own keywords."""
         own = {name: getattr(self, name) for name in self.own_defaults if name != "threads"}
+        env = "default" if self.preset is None else environment_id(self.env)
+        defaults = self.defaults(own.get("leader"), self.preset, env)
         if own.get("solver", "") is None:
-            own["solver"] = self.defaults(own.get("leader"))["solver"]
-        return own
+            own["solver"] = defaults["solver"]
+        # What does not apply is left out if it is a default, and otherwise refused by Rust.
+        foreign = _native.foreign(self._algorithm(), as_json(own))
+        return {k: v for k, v in own.items() if k not in foreign or v != defaults[k]}
 
     def _setup_model(self) -> None:
         check_policy(self.policy_class, self.policy_kwargs)

@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 from stac_bench.agent import RustAgent, as_json
 from stac_bench.keywords import SolverKeywords
 from stac_bench.off_policy import RustOffPolicy
-from stac_bench.settings import algorithm_settings, led_algorithms
+from stac_bench.settings import algorithm_defaults, led_algorithms
 
 Gradients = dict[str, dict[str, np.ndarray]]
 
@@ -79,11 +79,11 @@ def compute(
     if unknown := set(given) - known:
         raise ValueError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}")
     leader = getattr(model, "leader", "actor")
-    defaults = algorithm_settings(led_algorithms(model.algorithm)[leader])
+    defaults = algorithm_defaults(led_algorithms(model.algorithm)[leader])
     own = {key: getattr(model, key, defaults[key]) for key in known}
     own["solver"] = own["solver"] or defaults["solver"]
     if given.get("solver") not in (None, own["solver"]):
-        own["lam"] = None  # the default of that solver
+        own["curvature"] = own["lam"] = None  # the defaults of that solver
     # None means the model's own value, except for `norm_ratio_clamp`, where it is a value.
     chosen = {k for k, value in given.items() if value is not None or k == "norm_ratio_clamp"}
     own |= {key: given[key] for key in chosen}

@@ -1,4 +1,4 @@
-"""Keywords of the classes: their types and meanings. Defaults come from Rust (`settings.py`).
+"""Keywords of the classes and their types. Defaults and meanings come from Rust (`settings.py`).
 
 Each keyword stands here twice, in a `*Keywords` class and in a `*Settings` class, because no type
 checker derives attributes from a `TypedDict`. `tests/test_settings_agree.py` compares the two with
@@ -26,7 +26,7 @@ Surrogate = Literal["proposition1", "reference"]
 Preset = Literal["paper"]
 
 # -- keywords ------------------------------------------------------------------------------------
-# Our own have a description, which becomes a `:param` of each class that has them.
+# Those that mean something else here than in Rust, or nothing there, have a description.
 
 
 class AgentKeywords(TypedDict, total=False):
@@ -40,17 +40,15 @@ class AgentKeywords(TypedDict, total=False):
     seed: int | None
     device: th.device | str
     _init_setup_model: bool
-    critic_learning_rate: Annotated[
-        float | None, "learning rate of the critic; None for that of the actor"
-    ]
-    optimizer: Annotated[Optimizer, "`adam` or `sgd`"]
-    engine: Annotated[Engine, "what computes gradients: `auto`, `autograd` or `fused`"]
+    critic_learning_rate: float | None
+    optimizer: Optimizer
+    engine: Engine
     threads: Annotated[
         int, "threads that compute gradients; their number changes results in the last digits"
     ]
     preset: Annotated[
         Preset | None,
-        "`paper` for the paper's own settings (`configs/paper/`), on this environment, in place of"
+        "`paper` for the paper's own settings, on this environment, in place of"
         " the other defaults of these keywords",
     ]
 
@@ -58,27 +56,20 @@ class AgentKeywords(TypedDict, total=False):
 class SolverKeywords(TypedDict, total=False):
     """Keywords of the leader's update."""
 
-    solver: Annotated[
-        SolverName | None,
-        "`woodbury` (only where the actor leads), `cg`, `neumann`, `nystrom` or `dense`",
-    ]
-    curvature: Annotated[
-        Curvature, "what stands for the follower's Hessian: `hessian` or `gauss_newton`"
-    ]
-    lam: Annotated[float | None, "damping; None for 0.1 with `woodbury`, 100 with other solvers"]
-    lam_decay: Annotated[Decay, "of the damping: `none`, `exponential` or `adaptive`"]
-    cg_iterations: Annotated[int, "maximal iterations of `cg` and `neumann`"]
-    cg_tolerance: Annotated[float, "relative residual at which `cg` and `neumann` stop"]
-    solver_rank: Annotated[int, "rank of `nystrom`'s approximation"]
-    curvature_stop: Annotated[bool, "whether solvers stop at non-positive curvature"]
-    warm_start: Annotated[bool, "whether solvers start from their last solution"]
-    norm_ratio_clamp: Annotated[
-        float | None, "maximal norm of the implicit term, relative to the individual gradient"
-    ]
-    independent_minibatches: Annotated[bool, "whether each factor has a minibatch of its own"]
+    solver: SolverName | None
+    curvature: Curvature | None
+    lam: float | None
+    lam_decay: Decay
+    cg_iterations: int
+    cg_tolerance: float
+    solver_rank: int
+    curvature_stop: bool
+    warm_start: bool
+    norm_ratio_clamp: float | None
+    independent_minibatches: bool
 
 
-class OffPolicyKeywords(AgentKeywords, total=False):
+class OffPolicyKeywords(AgentKeywords, SolverKeywords, total=False):
     """Keywords of the off-policy classes."""
 
     buffer_size: int
@@ -95,27 +86,43 @@ class OffPolicyKeywords(AgentKeywords, total=False):
     random_steps: Annotated[
         int | None, "steps with uniformly random actions; None for `learning_starts`"
     ]
-    update_order: Annotated[
-        Order, "`sequential` (the follower first; in a baseline the critic) or `simultaneous`"
-    ]
-    unroll: Annotated[int, "follower steps per leader step"]
+    update_order: Order
+    unroll: int
 
 
-class DDPGKeywords(OffPolicyKeywords, total=False):
-    """Keywords of `DDPG`."""
+class BaselineKeywords(TypedDict, total=False):
+    """Keywords of classes without a leader."""
+
+    step_match: bool
+
+
+class LeaderKeywords(TypedDict, total=False):
+    """Keywords of the off-policy Stackelberg classes."""
+
+    leader: Role
+
+
+class DDPGFormKeywords(OffPolicyKeywords, total=False):
+    """Keywords of `DDPG` and `STDDPG`."""
 
     noise_std: Annotated[
         float,
         "standard deviation of exploration noise, relative to half the range of actions;"
         " `action_noise` is added to it",
     ]
-    target_policy: Annotated[
-        TargetPolicy, "whose actions the critic's target takes: those of `target` or `current`"
-    ]
+    target_policy: TargetPolicy
 
 
-class SACKeywords(OffPolicyKeywords, total=False):
-    """Keywords of `SAC`."""
+class DDPGKeywords(DDPGFormKeywords, BaselineKeywords, total=False):
+    """Keywords of `DDPG`."""
+
+
+class STDDPGKeywords(DDPGFormKeywords, LeaderKeywords, total=False):
+    """Keywords of `STDDPG`."""
+
+
+class SACFormKeywords(OffPolicyKeywords, total=False):
+    """Keywords of `SAC` and `STSAC`."""
 
     ent_coef: str | float
     target_update_interval: int
@@ -126,17 +133,11 @@ class SACKeywords(OffPolicyKeywords, total=False):
     stats_window_size: int
 
 
-class LeaderKeywords(SolverKeywords, total=False):
-    """Keywords of the off-policy Stackelberg classes."""
-
-    leader: Annotated[Role, "who leads: `actor` or, off policy, `critic`"]
+class SACKeywords(SACFormKeywords, BaselineKeywords, total=False):
+    """Keywords of `SAC`."""
 
 
-class STDDPGKeywords(DDPGKeywords, LeaderKeywords, total=False):
-    """Keywords of `STDDPG`."""
-
-
-class STSACKeywords(SACKeywords, LeaderKeywords, total=False):
+class STSACKeywords(SACFormKeywords, LeaderKeywords, total=False):
     """Keywords of `STSAC`."""
 
 
@@ -150,23 +151,15 @@ class OnPolicyKeywords(AgentKeywords, SolverKeywords, total=False):
     stats_window_size: int
     use_sde: bool
     sde_sample_freq: int
-    critic_steps: Annotated[int, "critic steps per actor step"]
+    critic_steps: int
     critic: Annotated[
         CriticKind, "`v` for V(s); only `stac-bench` has `q`, since policies here hold V(s)"
     ]
-    surrogate: Annotated[
-        Surrogate,
-        "how the critic's loss depends on the actor: `proposition1`, or `reference` for the"
-        " authors' form",
-    ]
+    surrogate: Surrogate
 
 
-class ACKeywords(OnPolicyKeywords, total=False):
+class ACKeywords(OnPolicyKeywords, BaselineKeywords, total=False):
     """Keywords of `AC`."""
-
-    step_match: Annotated[
-        bool, "whether the gradient is scaled to the norm of STAC's total derivative"
-    ]
 
 
 class STACKeywords(OnPolicyKeywords, total=False):
@@ -176,7 +169,7 @@ class STACKeywords(OnPolicyKeywords, total=False):
 
 
 def descriptions() -> dict[str, str]:
-    """What each of our own keywords means."""
+    """What keywords mean whose meaning is not that of Rust."""
     found: dict[str, str] = {}
     for kind in filter(is_typeddict, vars(sys.modules[__name__]).values()):
         hints = get_type_hints(kind, include_extras=True)
@@ -202,7 +195,7 @@ class SolverSettings:
     """Attributes of the leader's update."""
 
     solver: SolverName | None
-    curvature: Curvature
+    curvature: Curvature | None
     lam: float | None
     lam_decay: Decay
     cg_iterations: int

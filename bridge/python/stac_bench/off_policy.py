@@ -20,12 +20,14 @@ from stac_bench.keywords import (
     DDPGKeywords,
     OffPolicySettings,
     SACKeywords,
+    SolverSettings,
     STDDPGKeywords,
     STSACKeywords,
     TargetPolicy,
 )
 from stac_bench.replay import SyncedReplay, attach
 from stac_bench.rollouts import Result, Rollouts
+from stac_bench.settings import algorithm_defaults
 
 
 class OffPolicyRollouts(Rollouts["RustOffPolicy"]):
@@ -84,7 +86,7 @@ class OffPolicyRollouts(Rollouts["RustOffPolicy"]):
             model.dump_logs()
 
 
-class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
+class RustOffPolicy(OffPolicySettings, SolverSettings, RustAgent, OffPolicyAlgorithm):
     """An off-policy class of Stable-Baselines3 that learns in Rust.
 
     Updates sample the Rust replay memory. `model.replay_buffer` is a Stable-Baselines3 buffer that
@@ -136,9 +138,17 @@ class RustOffPolicy(OffPolicySettings, RustAgent, OffPolicyAlgorithm):
             "device": "cuda" if self.device.type == "cuda" else "cpu",
             "policy_kwargs": {
                 **self._network(policy, actor),
-                "n_critics": policy.critic_kwargs["n_critics"],
+                **self._critics(policy.critic_kwargs["n_critics"]),
             },
         }
+
+    def _critics(self, n_critics: int) -> dict[str, int]:
+        """`n_critics` for the Rust agent, whose algorithm may know of one critic alone."""
+        if "n_critics" in algorithm_defaults(self._algorithm())["policy_kwargs"]:
+            return {"n_critics": n_critics}
+        if n_critics != 1:
+            raise ValueError(f"n_critics={n_critics}: {type(self).__name__} has one critic")
+        return {}
 
     def _optimizers(self) -> list[th.optim.Optimizer]:
         policy = self.__dict__["_policy"]
@@ -222,6 +232,7 @@ class DDPG(RustOffPolicy, sb3.DDPG):
     actor_target = policy_attr("actor_target")
     noise_std: float
     target_policy: TargetPolicy
+    step_match: bool
 
     if TYPE_CHECKING:
 
@@ -246,6 +257,7 @@ class SAC(RustOffPolicy, sb3.SAC):
     """
 
     algorithm = "sac"
+    step_match: bool
     setting_attributes: ClassVar[tuple[str, ...]] = (
         *(
             *RustOffPolicy.setting_attributes,
@@ -309,8 +321,7 @@ class STDDPG(LeaderMixin, DDPG):
     """Stackelberg DDPG: the leader follows its total derivative.
 
     Takes the keywords of `stable_baselines3.DDPG`, with its defaults, and those below, with the
-    defaults of `stac-bench`. Where the critic leads, `solver` and `lam` have other defaults: `cg`
-    and 100.
+    defaults of `stac-bench`. Where the critic leads, the default of `solver` is `cg`.
     """
 
     if TYPE_CHECKING:
@@ -328,8 +339,7 @@ class STSAC(LeaderMixin, SAC):
     """Stackelberg SAC: the leader follows its total derivative.
 
     Takes the keywords of `stable_baselines3.SAC`, with its defaults, and those below, with the
-    defaults of `stac-bench`. Where the critic leads, `solver` and `lam` have other defaults: `cg`
-    and 100.
+    defaults of `stac-bench`. Where the critic leads, the default of `solver` is `cg`.
     """
 
     if TYPE_CHECKING:

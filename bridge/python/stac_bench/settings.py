@@ -1,4 +1,4 @@
-"""Defaults of our own keywords, which are those of Rust (`configs/*.yml`)."""
+"""Defaults and meanings of our own keywords, which are those that Rust declares."""
 
 import contextlib
 import functools
@@ -20,15 +20,35 @@ if TYPE_CHECKING:
 
 @functools.cache
 def _parsed(algorithm: str, env: str, preset: str | None) -> dict[str, Any]:
-    settings: dict[str, Any] = json.loads(_native.algorithm_settings(algorithm, env, preset))
+    settings: dict[str, Any] = json.loads(_native.defaults(algorithm, env, preset))
     return settings
 
 
-def algorithm_settings(
+def algorithm_defaults(
     algorithm: str, env: str = "default", preset: str | None = None
 ) -> dict[str, Any]:
-    """All settings of an algorithm of `stac-bench algos`."""
+    """What can be set of an algorithm of `stac-bench algos`, with its defaults.
+
+    None where the default follows from another setting. Some of them apply only once others are
+    changed, as `cg_iterations` with `solver="cg"`.
+    """
     return dict(_parsed(algorithm, env, preset))
+
+
+def meanings(algorithm: str) -> dict[str, str]:
+    """What each setting of `algorithm` means: as Rust declares it, unless Python differs."""
+    declared = json.loads(_native.declared(algorithm))["properties"]
+    return {**{key: _meaning(schema) for key, schema in declared.items()}, **descriptions()}
+
+
+def _meaning(schema: dict[str, Any]) -> str:
+    """The documentation of a setting, its choices, and the solvers that it belongs to."""
+    parts = [schema, *schema.get("anyOf", [])]
+    choices = [one["const"] for part in parts for one in part.get("oneOf", [])]
+    words: str = schema["description"].rstrip(".")
+    for prefix, names in ((": ", choices), (", of ", schema.get("x-solvers", []))):
+        words += prefix * bool(names) + ", ".join(f"`{name}`" for name in names)
+    return words
 
 
 def led_algorithms(baseline: str) -> dict[str | None, str]:
@@ -38,7 +58,7 @@ def led_algorithms(baseline: str) -> dict[str | None, str]:
         for name in _native.algorithms()
         if name == f"st{baseline}" or name.startswith(f"st{baseline}-")
     ]
-    return {algorithm_settings(name)["leader"]: name for name in names}
+    return {algorithm_defaults(name)["leader"]: name for name in names}
 
 
 def sb3_parameters(kind: type[BaseAlgorithm]) -> Mapping[str, inspect.Parameter]:
@@ -60,10 +80,10 @@ def environment_id(env: GymEnv | str | None) -> str:
     return "default" if spec is None else spec.id
 
 
-def describe(kind: type[BaseAlgorithm], own: Mapping[str, Any]) -> str:
+def describe(kind: "type[RustAgent]", own: Mapping[str, Any]) -> str:
     """The docstring of `kind` with a `:param` line for each of its own keywords."""
-    meanings = descriptions()
-    lines = [f":param {k}: {meanings.get(k, '')} (default: {v!r})" for k, v in own.items()]
+    words = meanings(next(iter(kind.forms.values())))
+    lines = [f":param {k}: {words[k]} (default: {v!r})" for k, v in own.items()]
     return "\n".join([inspect.cleandoc(kind.__doc__ or ""), "", *lines])
 
 

@@ -15,6 +15,7 @@ from rl_zoo3.utils import ALGOS
 import stac_bench
 from stac_bench import _native
 from stac_bench.agent import LeaderMixin, RustAgent
+from stac_bench.settings import algorithm_defaults
 from stac_bench.zoo import samplers
 
 # RL Zoo's tables admit its own functions alone, by the names of their parameters.
@@ -56,7 +57,12 @@ _NOT_OF_THE_MODEL = {"eval_freq", "eval_episodes", "log_freq", "device"}
 
 def hyperparameters(name: str, env: str, preset: str | None = None) -> dict[str, Any]:
     """The settings of `stac-bench` for RL Zoo's algorithm `name` on `env`."""
-    settings = json.loads(_native.settings(ALGORITHMS[name][1], env, preset))
+    algorithm = ALGORITHMS[name][1]
+    settings = json.loads(_native.settings(algorithm, env, preset))
+    # Where a value follows from another, it is for the model to say, since `-params` come after.
+    settings |= {
+        k: v for k, v in algorithm_defaults(algorithm, env, preset).items() if k in settings
+    }
     return {
         "policy": "MlpPolicy",
         **{key: value for key, value in settings.items() if key not in _NOT_OF_THE_MODEL},

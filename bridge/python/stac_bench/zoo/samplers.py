@@ -26,7 +26,7 @@ def sample(
         sampled["batch_size_pow"] = trial.suggest_int("batch_size_pow", 5, 9)
     if "noise_std" in known:
         sampled["noise_std"] = trial.suggest_float("noise_std", 0.0, 0.5)
-    if "lam" in known:
+    if "leader" in known:
         sampled["lam"] = trial.suggest_float("lam", 1e-2, 1e3, log=True)
     return convert(sampled)
 
