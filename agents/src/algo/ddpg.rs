@@ -2,7 +2,7 @@
 
 use super::algorithm::OffPolicy;
 use super::config::{Common, Networks, OffPolicyConfig};
-use crate::engine::autograd::{Losses, TensorMlp, TensorPoint, Transitions, saturated};
+use crate::engine::autograd::{Factors, Losses, TensorMlp, TensorPoint, Transitions, saturated};
 use crate::engine::fused::Spec;
 use crate::error::{Error, Result};
 use crate::nn::Mlp;
@@ -47,9 +47,30 @@ impl Record for DdpgConfig {}
 pub struct Ddpg {
     actor: TensorMlp,
     critic: TensorMlp,
-    gamma: f64,
+    pub(super) gamma: f64,
     noise_std: f64,
     target_policy: TargetPolicy,
+}
+
+impl Ddpg {
+    /// `mu_theta(s)`, `B x action_dim`.
+    pub(super) fn mu(&self, theta: &Tensor, obs: &Tensor) -> Tensor {
+        self.actor.forward(theta, obs.shallow_clone()).tanh()
+    }
+
+    /// `mu(s')` of the policy that acts in targets.
+    pub(super) fn next_mu(&self, p: &TensorPoint<Transitions>) -> Tensor {
+        match self.target_policy {
+            TargetPolicy::Current => self.mu(&p.actor, &p.batch.next_obs),
+            TargetPolicy::Target => self.mu(&p.target_actor, &p.batch.next_obs),
+        }
+    }
+
+    /// `Q_w(s, a)` of one critic, length `B`, with what its layers saw.
+    pub(super) fn q(&self, w: &Tensor, obs: &Tensor, actions: &Tensor) -> (Tensor, Factors) {
+        let (q, factors) = self.critic.forward_with_factors(w, Tensor::cat(&[obs, actions], 1));
+        (q.squeeze_dim(1), factors)
+    }
 }
 
 impl OffPolicy for Ddpg {
@@ -79,29 +100,18 @@ impl OffPolicy for Ddpg {
 
     fn losses(&self, p: &TensorPoint<Transitions>) -> Losses {
         let b = &p.batch;
-        let mu =
-            |params: &Tensor, obs: &Tensor| self.actor.forward(params, obs.shallow_clone()).tanh();
-        let q = |params: &Tensor, obs: &Tensor, actions: &Tensor| {
-            let (q, factors) =
-                self.critic.forward_with_factors(params, Tensor::cat(&[obs, actions], 1));
-            (q.squeeze_dim(1), factors)
-        };
 
         // -J(theta, w) = -E[Q_w(s, mu_theta(s))]                                            (7)
-        let actions = mu(&p.actor, &b.obs);
-        let actor = -q(&p.critic, &b.obs, &actions).0.mean(None);
+        let actions = self.mu(&p.actor, &b.obs);
+        let actor = -self.q(&p.critic, &b.obs, &actions).0.mean(None);
 
         // y = r + gamma (1 - d) Q_0(s', mu_theta(s')), a function of theta too              (8)
-        let next_actions = match self.target_policy {
-            TargetPolicy::Current => mu(&p.actor, &b.next_obs),
-            TargetPolicy::Target => mu(&p.target_actor, &b.next_obs),
-        };
-        let next_q = q(&p.target_critic, &b.next_obs, &next_actions).0;
+        let next_q = self.q(&p.target_critic, &b.next_obs, &self.next_mu(p)).0;
         let targets = &b.rewards + self.gamma * (1.0 - &b.dones) * next_q;
 
         Losses {
             actor,
-            outputs: vec![q(&p.critic, &b.obs, &b.actions)],
+            outputs: vec![self.q(&p.critic, &b.obs, &b.actions)],
             targets,
             weights: None,
             critic: None,
