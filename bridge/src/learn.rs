@@ -57,8 +57,8 @@ impl SharedAgentProxy {
         let rows = env.iter_mut().zip(drawn).zip(&epsilon);
         for (((a, u), &epsilon), (&low, &high)) in rows.zip(bounds) {
             let half = 0.5 * (high - low);
-            *a = (*a + half * epsilon as f32).clamp(low, high);
-            *u = if half > 0.0 { (*a - low) / half - 1.0 } else { 0.0 };
+            *u = (*u + epsilon as f32).clamp(-1.0, 1.0);
+            *a = (low + (*u + 1.0) * half).clamp(low, high);
         }
         Ok(())
     }

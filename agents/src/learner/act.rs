@@ -57,19 +57,18 @@ impl Acting {
 }
 
 impl ActionMap {
-    fn apply(&self, drawn: &mut [f32], env: &mut [f32]) {
+    fn apply(&self, drawn: &[f32], env: &mut [f32]) {
         match self {
             Self::Scale { low, high, half_range } => {
                 // a = low + (u + 1) (high - low) / 2
                 let bounds = low.iter().zip(high).zip(half_range);
-                for ((a, u), ((&low, &high), &half)) in env.iter_mut().zip(drawn).zip(bounds) {
-                    *a = (low + (*u + 1.0) * half).clamp(low, high);
-                    *u = if half > 0.0 { (*a - low) / half - 1.0 } else { 0.0 };
+                for ((a, &u), ((&low, &high), &half)) in env.iter_mut().zip(drawn).zip(bounds) {
+                    *a = (low + (u + 1.0) * half).clamp(low, high);
                 }
             }
             Self::Clip { low, high } => {
                 let bounds = low.iter().zip(high);
-                for ((a, &mut u), (&low, &high)) in env.iter_mut().zip(drawn).zip(bounds) {
+                for ((a, &u), (&low, &high)) in env.iter_mut().zip(drawn).zip(bounds) {
                     *a = u.clamp(low, high);
                 }
             }
@@ -129,7 +128,7 @@ impl Acting {
                 learning_rate: config.common.learning_rate,
             });
         }
-        for (drawn, env) in drawn.chunks_exact_mut(m).zip(env.chunks_exact_mut(m)) {
+        for (drawn, env) in drawn.chunks_exact(m).zip(env.chunks_exact_mut(m)) {
             map.apply(drawn, env);
         }
         Ok(())
