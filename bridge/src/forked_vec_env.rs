@@ -89,6 +89,9 @@ impl Env for ForkedVecEnv {
     }
 
     fn step(&mut self, actions: &[f32], step: &mut Step) -> Result<()> {
+        if self.children.is_empty() {
+            return self.own.step(actions, step);
+        }
         let m = self.spaces().action.dim();
         for child in &mut self.children {
             let rows = child.first..child.first + child.step.rewards.len();
