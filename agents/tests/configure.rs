@@ -8,19 +8,20 @@ use agents::registry;
 use agents::rng::{Purpose, Rng};
 use agents::settings::merge;
 use agents::{ActionSpace, Actions, Error, Learn, Mode, Spaces, Step};
-use common::shipped::{of_leader, shipped};
+use common::shipped::{of_leader, shipped, with_setting};
 use serde_json::{Value, json};
 
 const OBS: usize = 3;
 
 fn build(algo: &str, settings: &Value, seed: u64) -> Box<dyn Learn> {
     let mut all = json!({"policy_kwargs": {"net_arch": [8, 8]}, "optimizer": "adam"});
-    let own = match algo {
-        "ac" | "stac" => json!({"n_steps": 10}),
-        _ => json!({
+    let own = if with_setting("n_steps").any(|it| it == algo) {
+        json!({"n_steps": 10})
+    } else {
+        json!({
             "learning_starts": 20, "random_steps": 30, "train_freq": 2, "gradient_steps": 2,
             "batch_size": 8, "buffer_size": 25,
-        }),
+        })
     };
     for part in [&own, settings] {
         merge(&mut all, part.clone());
@@ -43,11 +44,9 @@ fn live(agent: &mut dyn Learn, rng: &mut Rng, steps: usize) {
     }
 }
 
-const FORMS: [&str; 6] = ["ac", "stac", "ddpg", "stddpg-al", "sac", "stsac-cl"];
-
 #[test]
 fn settings_that_change_and_change_back_leave_no_trace() {
-    for algo in FORMS {
+    for algo in registry::ALGORITHMS.iter().map(|entry| entry.name) {
         let own = json!({"warm_start": true, "solver": "cg", "lam": 5.0, "lam_decay": "adaptive"});
         let own = of_leader(algo, own);
         let (mut plain, mut other) = (build(algo, &own, 1), build(algo, &own, 1));
@@ -133,7 +132,7 @@ fn other_networks_and_other_engines_are_refused() {
 
 #[test]
 fn a_seed_begins_the_streams_anew_and_leaves_the_weights() {
-    for algo in FORMS {
+    for algo in registry::ALGORITHMS.iter().map(|entry| entry.name) {
         let draws = |seed: u64| {
             let mut agent = build(algo, &json!({}), seed);
             let rng = &mut Rng::new(0, Purpose::Diagnostics);

@@ -10,7 +10,7 @@ use agents::settings::{Settings, merge};
 use agents::sync_vec_env::SyncVecEnv;
 use agents::train::{Flow, Observer, Progress, evaluate, train};
 use agents::{ActionSpace, Actions, Env, Error, Learn, Mode, Parameter, Result, Spaces, Step};
-use common::shipped::{of_leader, shipped};
+use common::shipped::{of_leader, shipped, with_setting};
 use serde_json::json;
 
 /// A point on a line that is rewarded for staying near the origin. Leaving `+-2` ends the task.
@@ -132,11 +132,9 @@ fn several(n: usize) -> SyncVecEnv<Line> {
     SyncVecEnv::new((0..n).map(|_| Line::choices()).collect()).unwrap()
 }
 
-const FORMS: [&str; 2] = ["ac", "stac"];
-
 #[test]
 fn the_same_seed_gives_identical_parameters() {
-    for algo in FORMS {
+    for algo in with_setting("n_steps") {
         for n in [1, 2, 3] {
             let run = |seed| trained_on(&mut several(n), algo, seed, 300, json!({}));
             let a = run(3);
@@ -234,7 +232,7 @@ fn step_matching_changes_the_length_of_the_step_alone() {
 
 #[test]
 fn both_forms_learn_on_either_action_space() {
-    for algo in FORMS {
+    for algo in with_setting("n_steps") {
         for critic in ["v", "q"] {
             for mut env in [Line::choices(), Line::pushes()] {
                 let mut extra = json!({
@@ -275,7 +273,7 @@ fn without_three_trajectories_factors_of_their_own_fall_back_to_the_plain_gradie
 fn metrics_hold_the_losses_and_the_games_measures() {
     let common =
         ["policy_loss", "value_loss", "entropy_loss", "explained_variance", "learning_rate"];
-    for algo in FORMS {
+    for algo in with_setting("n_steps") {
         let mut agent = trained(algo, 0, json!({}));
         let metrics = agent.metrics();
         let get = |tag: &str| {
@@ -311,7 +309,7 @@ fn diagnostics_give_both_ends_of_both_spectra_and_leave_training_as_it_is() {
             Ok(Flow::Continue)
         }
     }
-    for algo in FORMS {
+    for algo in with_setting("n_steps") {
         let mut env = Line::choices();
         let extra = of_leader(algo, json!({"warm_start": true}));
         let mut looked = agent(algo, &env, 1, extra.clone());
@@ -360,7 +358,7 @@ fn parameters_have_the_names_of_stable_baselines3_and_survive_a_round_trip() {
 /// error before it is a weight.
 #[test]
 fn a_learning_rate_of_1e30_never_gives_nan_weights() {
-    for algo in FORMS {
+    for algo in with_setting("n_steps") {
         for (key, env) in [
             ("learning_rate", Line::choices()),
             ("learning_rate", Line::pushes()),

@@ -35,6 +35,15 @@ pub fn shipped(algo: &str, over: &Value) -> Settings {
     settings
 }
 
+/// The names of all algorithms that have a setting `key`: `buffer_size` of those that learn from transitions, `n_steps` of
+/// those that learn from trajectories.
+pub fn with_setting(key: &str) -> impl Iterator<Item = &'static str> {
+    let own = registry::ALGORITHMS
+        .iter()
+        .filter(move |algorithm| schema::properties(&algorithm.schema()).contains_key(key));
+    own.map(|algorithm| algorithm.name)
+}
+
 /// `settings` of a leader, where `algo` has one.
 pub fn of_leader(algo: &str, settings: Value) -> Value {
     if registry::find(algo).unwrap().leader.is_some() { settings } else { json!({}) }

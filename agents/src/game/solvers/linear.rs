@@ -43,6 +43,12 @@ pub enum SolverKind {
     Dense,
 }
 
+impl SolverKind {
+    /// All solvers.
+    pub const ALL: [Self; 5] =
+        [Self::Cg, Self::Neumann, Self::Nystrom, Self::Woodbury, Self::Dense];
+}
+
 /// Settings of a solver. A solver reads what concerns it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SolverConfig {

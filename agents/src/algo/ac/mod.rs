@@ -1,11 +1,15 @@
 //! Actor-critic on trajectories and, with the actor as leader, STAC: networks and objectives.
 //! `docs/stac.md` derives what stands here.
 
-use super::algorithm::{Algorithm, Batches, Draw, Noise, Readings};
-use super::config::{Common, Networks};
-use super::policy::Policy;
-use super::sde::{Sde, SdeConfig};
-use super::temperature::Temperature;
+mod data;
+
+pub use data::Data;
+
+use crate::algo::algorithm::{Algorithm, Batches, Draw, Noise, Readings};
+use crate::algo::config::{Common, Networks};
+use crate::algo::policy::Policy;
+use crate::algo::sde::{Sde, SdeConfig};
+use crate::algo::temperature::Temperature;
 use crate::engine::Role;
 use crate::engine::autograd::{
     Element, Factors, Losses, Objectives, TensorMlp, TensorPoint, copy_to, to_device,
@@ -23,7 +27,7 @@ use crate::settings::Record;
 use crate::spaces::Spaces;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// Settings that AC alone has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -104,28 +108,6 @@ pub struct ActorCritic {
 
 /// Rows of the last batch that eigenvalues are estimated on.
 const SPECTRUM_ROWS: usize = 256;
-
-/// [`Trajectories`] as tensors, ready for the objectives.
-#[derive(Debug)]
-pub struct Data {
-    /// Number of rows, `B`.
-    pub size: usize,
-    obs: Tensor,
-    actions: Tensor,
-    /// What the critic takes.
-    inputs: Tensor,
-    returns: Tensor,
-    /// Coefficients of the scores in the actor's loss, normalised.
-    advantages: Tensor,
-    /// What advantages were divided by.
-    scale: f64,
-    /// Coefficients of the scores in the gradients of returns.
-    scores: Tensor,
-    /// `V(s)` when the batch was made.
-    values: Tensor,
-    remaining: Tensor,
-    longest: usize,
-}
 
 /// Tensors of a batch take megabytes. glibc gives such memory back to the system when it is freed, and takes it anew page
 /// by page, a quarter of an update's time; having freed a block of this size once, it keeps as much (mallopt(3),
@@ -456,52 +438,5 @@ impl Algorithm for ActorCritic {
 
     fn given<'b>(&self, _batch: &'b Batch<f32>) -> Result<&'b Data> {
         Err(Error::NoMinibatch)
-    }
-}
-
-impl Data {
-    /// `y_t = sum_l gamma^l x_{t+l}` to the end of each trajectory, by doubling: after `k` rounds the
-    /// first `2^k` terms are in.
-    fn discounted_sum(&self, x: &Tensor, gamma: f64) -> Tensor {
-        let (mut sum, mut terms) = (x.shallow_clone(), 1);
-        while terms < self.longest {
-            let further = terms as i64;
-            let rest = sum.narrow(0, further, self.size as i64 - further);
-            let inside = self.remaining.gt(further).to_kind(x.kind());
-            sum = &sum + rest.constant_pad_nd([0, further]) * inside * gamma.powi(terms as i32);
-            terms *= 2;
-        }
-        sum
-    }
-
-    /// `x` in the first row, zeros below.
-    fn at_first_row(&self, x: Tensor) -> Tensor {
-        x.view([1]).constant_pad_nd([0, self.size as i64 - 1])
-    }
-
-    /// These rows, each a trajectory of its own: enough for each player's own Hessian.
-    pub fn select(&self, rows: &[i64]) -> Self {
-        let rows = Tensor::from_slice(rows).to_device(self.obs.device());
-        let take = |x: &Tensor| x.index_select(0, &rows);
-        Self {
-            size: rows.numel(),
-            obs: take(&self.obs),
-            actions: take(&self.actions),
-            inputs: take(&self.inputs),
-            returns: take(&self.returns),
-            advantages: take(&self.advantages),
-            scale: self.scale,
-            scores: take(&self.scores),
-            values: take(&self.values),
-            remaining: rows.ones_like(),
-            longest: 1,
-        }
-    }
-
-    /// `1 - Var(R - V) / Var(R)`; NaN where returns do not vary.
-    pub fn explained_variance(&self) -> Result<f64> {
-        let residuals = &self.returns - &self.values;
-        let variance = |x: &Tensor| f64::try_from(x.var(false).to_kind(Kind::Double));
-        Ok(1.0 - variance(&residuals)? / variance(&self.returns)?)
     }
 }
