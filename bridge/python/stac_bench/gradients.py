@@ -7,10 +7,10 @@ from typing import Any, TypedDict, cast
 import numpy as np
 from typing_extensions import Unpack
 
-from stac_bench.agent import RustAgent, as_json
+from stac_bench.agent import RustAgent
 from stac_bench.keywords import SolverKeywords
 from stac_bench.off_policy import RustOffPolicy
-from stac_bench.settings import algorithm_defaults, led_algorithms
+from stac_bench.settings import algorithm_defaults, as_json, led_algorithms
 
 Gradients = dict[str, dict[str, np.ndarray]]
 
