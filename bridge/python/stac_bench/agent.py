@@ -80,7 +80,9 @@ class RustAgent(AgentSettings, BaseAlgorithm):
     foreign: ClassVar[tuple[str, ...]] = ()
     __signature__: ClassVar[inspect.Signature]
     rollouts_class: ClassVar[type[Rollouts[Any]]]
-    #: Attributes of Stable-Baselines3 that are settings of the Rust agent, too.
+    #: Attributes of Stable-Baselines3 that are settings of the Rust agent as they are, and those
+    #: that such settings follow from.
+    same_settings: ClassVar[tuple[str, ...]] = ()
     setting_attributes: ClassVar[tuple[str, ...]] = ()
     _agent: "_native.Agent | None" = None
     #: Arguments of the last `_native.Agent` or `configure`, and the attributes they came from.
@@ -254,9 +256,8 @@ class RustAgent(AgentSettings, BaseAlgorithm):
 
     def _attributes(self) -> tuple[Any, ...]:
         """The current values of all settings."""
-        return tuple(
-            getattr(self, name, None) for name in (*self.own_defaults, *self.setting_attributes)
-        )
+        names = (*self.own_defaults, *self.same_settings, *self.setting_attributes)
+        return tuple(getattr(self, name, None) for name in names)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seeds Python, numpy, PyTorch, the environments, and the Rust agent's generators."""

@@ -98,7 +98,7 @@ def check(model: RustOffPolicy, batch: Mapping[str, np.ndarray]) -> dict[str, np
     actions = int(np.prod(model.action_space.shape))
     widths = {"obs": model._codec.dim, "actions": actions, "next_obs": model._codec.dim}
     widths |= {"rewards": 1, "dones": 1}
-    noise = {"noise": actions, "next_noise": actions} if hasattr(model, "ent_coef") else {}
+    noise = {"noise": actions, "next_noise": actions} if model.draws_noise else {}
     widths |= noise
     if not isinstance(batch, Mapping):
         raise TypeError(f"the batch is a {type(batch).__name__}; it must be a dictionary of arrays")
