@@ -5,6 +5,7 @@ import re
 import subprocess
 
 import pytest
+from algorithms import LED_OFF_POLICY, OFF_POLICY_NAMES
 from conftest import QUICK
 from safetensors.numpy import load_file
 
@@ -103,7 +104,7 @@ def test_a_setting_that_does_not_apply(stac_bench, tmp_path, algo, assignment):
     wrong(done, "c.yml:2", *FOREIGN[algo, assignment])
 
 
-@pytest.mark.parametrize("algo", ["stddpg-cl", "stsac-cl"])
+@pytest.mark.parametrize("algo", [kind.forms["critic"] for kind in LED_OFF_POLICY])
 def test_woodbury_for_a_critic_that_leads(stac_bench, tmp_path, algo):
     done = stac_bench(tmp_path, *POINT, "--algo", algo, "--set", "solver=woodbury")
     wrong(done, "`solver` is woodbury", "take `cg`")
@@ -263,7 +264,7 @@ def test_a_reward_that_is_nan_in_evaluation_is_no_best_model(stac_bench, tmp_pat
     assert not (tmp_path / "runs/ddpg/Point-v0_0/best_model").exists()
 
 
-@pytest.mark.parametrize("algo", ["ddpg", "stddpg-al", "stddpg-cl", "sac", "stsac-al", "stsac-cl"])
+@pytest.mark.parametrize("algo", OFF_POLICY_NAMES)
 def test_divergence_never_reaches_a_saved_model(stac_bench, tmp_path, algo):
     rate = ["--set", "learning_rate=1.0e+30"]
     done = stac_bench(tmp_path, *POINT, "--algo", algo, *QUICK, *rate)

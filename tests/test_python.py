@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import stable_baselines3 as sb3
 import torch as th
+from algorithms import CLASSES, LED_OFF_POLICY
 from conftest import ROOT
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
@@ -15,7 +16,6 @@ from stac_bench import (
     AC,
     DDPG,
     SAC,
-    STAC,
     STDDPG,
     STSAC,
 )
@@ -98,7 +98,7 @@ def test_zips_load_in_both_directions_with_the_optimisers_state(ours, theirs, tm
     assert float(next(iter(back.actor.optimizer.state.values()))["step"]) == steps + 10
 
 
-@pytest.mark.parametrize("kind", [DDPG, STDDPG, SAC, STSAC, AC, STAC])
+@pytest.mark.parametrize("kind", CLASSES)
 def test_saved_models_act_the_same(kind, tmp_path):
     keywords = {"n_steps": 40} if issubclass(kind, AC) else {"learning_starts": 50}
     model = kind("MlpPolicy", "Pendulum-v1", seed=1, **keywords).learn(80)
@@ -112,7 +112,7 @@ def test_saved_models_act_the_same(kind, tmp_path):
     assert np.array_equal(again.predict(obs[0], deterministic=True)[0], expected[0])
 
 
-@pytest.mark.parametrize("kind", [STDDPG, STSAC])
+@pytest.mark.parametrize("kind", LED_OFF_POLICY)
 def test_learning_in_two_halves_is_learning_once(kind):
     whole = kind("MlpPolicy", "Pendulum-v1", **QUICK).learn(160)
     halves = kind("MlpPolicy", "Pendulum-v1", **QUICK).learn(90)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import stac_bench
 import torch as th
+from algorithms import CLASSES
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from stac_bench import AC, DDPG, SAC, STAC, STDDPG, STSAC, DivergedError
 from test_python import QUICK, Short
@@ -24,7 +25,7 @@ def test_nan_rewards_raise_value_error_and_leave_the_model_usable():
     assert np.isfinite(model.predict(np.zeros((1, 2), np.float32))[0]).all()
 
 
-@pytest.mark.parametrize("kind", [DDPG, STSAC, AC])
+@pytest.mark.parametrize("kind", CLASSES)
 def test_a_divergence_has_an_exception_of_its_own(kind):
     model = kind("MlpPolicy", Short(), learning_rate=1e30, seed=0)
     with pytest.raises(
@@ -104,7 +105,7 @@ def test_policy_keywords_at_what_they_are_here_are_taken():
         AC("MlpPolicy", "Pendulum-v1", policy_kwargs={"ortho_init": False})
 
 
-@pytest.mark.parametrize("kind", [AC, DDPG, STDDPG, SAC, STSAC, STAC])
+@pytest.mark.parametrize("kind", CLASSES)
 def test_unknown_keywords_are_type_errors_that_name_them(kind):
     with pytest.raises(TypeError, match="lamda"):
         kind("MlpPolicy", "Pendulum-v1", lamda=1.0)

@@ -8,7 +8,7 @@ use agents::registry;
 use agents::settings::{Settings, merge};
 use agents::train::{Flow, Observer, Progress, evaluate, train};
 use agents::{ActionSpace, Actions, Env, Error, Learn, Mode, Parameter, Result, Spaces, Step};
-use common::shipped::{of_leader, shipped, with_setting};
+use common::shipped::{led_with_setting, of_leader, shipped, with_setting};
 use serde_json::{Value, json};
 
 /// A point on a line that is rewarded for staying near the origin; bounds are lopsided on purpose.
@@ -155,11 +155,9 @@ fn the_random_phase_covers_the_box_and_ends() {
 /// Proposition 2: as lambda grows, the leader's update becomes the baseline's.
 #[test]
 fn a_large_lambda_gives_the_simultaneous_baseline() {
-    for (algo, baseline) in
-        [("stddpg-al", "ddpg"), ("stddpg-cl", "ddpg"), ("stsac-al", "sac"), ("stsac-cl", "sac")]
-    {
+    for (algo, baseline) in led_with_setting("buffer_size") {
         let mut simultaneous = json!({"update_order": "simultaneous"});
-        if baseline == "ddpg" {
+        if with_setting("target_policy").any(|name| name == baseline) {
             simultaneous["target_policy"] = "current".into();
         }
         let baseline = trained(baseline, 1, 100, simultaneous);
@@ -250,7 +248,7 @@ fn targets_follow_every_kth_update() {
 
 #[test]
 fn every_solver_trains_with_either_leader() {
-    for (algo, baseline) in [("stddpg-al", "ddpg"), ("stddpg-cl", "ddpg"), ("stsac-al", "sac")] {
+    for (algo, baseline) in led_with_setting("buffer_size") {
         let baseline = trained(baseline, 1, 100, json!({}));
         // The others are for a follower that fits targets, and for small ones.
         for solver in ["cg", "neumann", "nystrom"] {

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, dead_code, unused_imports)]
 
 #[cfg(feature = "torch")]
+pub mod agreement;
+#[cfg(feature = "torch")]
 mod fixture;
 pub mod quadratic;
 #[cfg(feature = "torch")]

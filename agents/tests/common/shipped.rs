@@ -44,6 +44,17 @@ pub fn with_setting(key: &str) -> impl Iterator<Item = &'static str> {
     own.map(|algorithm| algorithm.name)
 }
 
+/// The names of such algorithms that have a leader, each with that of its baseline.
+pub fn led_with_setting(key: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let led = with_setting(key).filter(|name| registry::find(name).unwrap().leader.is_some());
+    led.map(|name| {
+        let base = registry::find(name).unwrap().base;
+        let mut all = registry::ALGORITHMS.iter();
+        let baseline = all.find(|it| it.leader.is_none() && it.base.config == base.config).unwrap();
+        (name, baseline.name)
+    })
+}
+
 /// `settings` of a leader, where `algo` has one.
 pub fn of_leader(algo: &str, settings: Value) -> Value {
     if registry::find(algo).unwrap().leader.is_some() { settings } else { json!({}) }
