@@ -28,6 +28,7 @@ test: .venv/setup-test ## set up, then check everything: format, lints, Rust tes
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	cargo build --release --locked
 	cargo test --release --workspace --locked
+	cargo test --release --package stac-agents --no-default-features --locked
 	$(MAKE) wheel
 	.venv/bin/python -m pip install --quiet --no-deps --force-reinstall --no-index --find-links dist stac-bench
 	.venv/bin/python -m pytest tests

@@ -1,16 +1,16 @@
 //! Settings, each declared once: as a field of a [`Record`] with its type, default, range and a line
 //! of documentation. What files and options say is laid over the defaults, read, and checked.
 
+mod layers;
 pub mod schema;
+
+pub use layers::{Settings, merge, nearest};
 
 use crate::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-
-/// Settings by key.
-pub type Settings = Map<String, Value>;
+use serde_json::Value;
 
 /// Settings that are declared together. The default is theirs, documentation and ranges stand at
 /// their fields, and [`Record::check`] has what cannot be said of a single field.
@@ -121,24 +121,6 @@ fn last(path: &str) -> &str {
 /// `value` as JSON.
 pub fn to_value(value: &impl Serialize) -> Result<Value> {
     serde_json::to_value(value).map_err(|error| Error::config("settings", "", error.to_string()))
-}
-
-/// Lays `over` over `base`, key by key where both are mappings.
-pub fn merge(base: &mut Value, over: Value) {
-    match (base, over) {
-        (Value::Object(base), Value::Object(over)) => {
-            for (key, value) in over {
-                merge(base.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (base, over) => *base = over,
-    }
-}
-
-/// The name closest to `name`.
-pub fn nearest<S: AsRef<str>>(name: &str, names: impl IntoIterator<Item = S>) -> Option<S> {
-    let distance = |other: &S| strsim::jaro_winkler(other.as_ref(), name);
-    names.into_iter().max_by(|a, b| distance(a).total_cmp(&distance(b)))
 }
 
 /// A number, or a word: `auto` or, for a coefficient and its start, `auto_0.1`.

@@ -1,6 +1,6 @@
 //! What a record declares, as JSON schema: read off it, joined, checked, and put in words.
 
-use super::{Settings, merge};
+use super::layers::{Settings, merge};
 use crate::error::{Error, Result};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;

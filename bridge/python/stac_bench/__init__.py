@@ -1,8 +1,9 @@
 """Stackelberg actor-critic agents for Stable-Baselines3 and RL Baselines3 Zoo.
 
-`AC`, `STAC`, `DDPG`, `STDDPG`, `SAC` and `STSAC` are Stable-Baselines3 algorithms that learn in
-Rust. `game_gradients` computes their gradients on a given batch, and `game_solve` says how the
-implicit term's solve goes. `import stac_bench.zoo` registers them in RL Zoo.
+The classes of `__all__` are Stable-Baselines3 algorithms that learn in Rust: baselines, and their
+Stackelberg forms, whose names begin with ST. `game_gradients` computes their gradients on a given
+batch, and `game_solve` says how the implicit term's solve goes. `import stac_bench.zoo` registers
+them in RL Zoo.
 """
 
 _TORCH = "2.13"

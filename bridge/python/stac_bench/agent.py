@@ -1,7 +1,6 @@
 """The mixin that puts a Rust agent behind Stable-Baselines3's interface."""
 
 import inspect
-import json
 from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
@@ -20,6 +19,7 @@ from stac_bench.policies import check_policy
 from stac_bench.rollouts import Rollouts
 from stac_bench.settings import (
     algorithm_defaults,
+    as_json,
     describe,
     environment_id,
     led_algorithms,
@@ -28,17 +28,6 @@ from stac_bench.settings import (
 )
 
 ACTIVATIONS = {"relu": th.nn.ReLU, "tanh": th.nn.Tanh}
-
-
-def as_json(settings: dict[str, Any]) -> str:
-    """Settings as JSON for the Rust side."""
-    for name, value in settings.items():
-        if isinstance(value, (float, np.floating)) and not np.isfinite(value):
-            raise ValueError(f"{name}={value}: it must be a finite number")
-    # Scalars of numpy become Python's, integers remain integers.
-    return json.dumps(
-        settings, default=lambda x: x.item() if isinstance(x, np.generic) else float(x)
-    )
 
 
 def synced_property(name: str) -> Any:
@@ -91,7 +80,9 @@ class RustAgent(AgentSettings, BaseAlgorithm):
     foreign: ClassVar[tuple[str, ...]] = ()
     __signature__: ClassVar[inspect.Signature]
     rollouts_class: ClassVar[type[Rollouts[Any]]]
-    #: Attributes of Stable-Baselines3 that are settings of the Rust agent, too.
+    #: Attributes of Stable-Baselines3 that are settings of the Rust agent as they are, and those
+    #: that such settings follow from.
+    same_settings: ClassVar[tuple[str, ...]] = ()
     setting_attributes: ClassVar[tuple[str, ...]] = ()
     _agent: "_native.Agent | None" = None
     #: Arguments of the last `_native.Agent` or `configure`, and the attributes they came from.
@@ -265,9 +256,8 @@ class RustAgent(AgentSettings, BaseAlgorithm):
 
     def _attributes(self) -> tuple[Any, ...]:
         """The current values of all settings."""
-        return tuple(
-            getattr(self, name, None) for name in (*self.own_defaults, *self.setting_attributes)
-        )
+        names = (*self.own_defaults, *self.same_settings, *self.setting_attributes)
+        return tuple(getattr(self, name, None) for name in names)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seeds Python, numpy, PyTorch, the environments, and the Rust agent's generators."""

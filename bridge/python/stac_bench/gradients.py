@@ -7,10 +7,10 @@ from typing import Any, TypedDict, cast
 import numpy as np
 from typing_extensions import Unpack
 
-from stac_bench.agent import RustAgent, as_json
+from stac_bench.agent import RustAgent
 from stac_bench.keywords import SolverKeywords
 from stac_bench.off_policy import RustOffPolicy
-from stac_bench.settings import algorithm_defaults, led_algorithms
+from stac_bench.settings import algorithm_defaults, as_json, led_algorithms
 
 Gradients = dict[str, dict[str, np.ndarray]]
 
@@ -35,10 +35,10 @@ def game_gradients(
     Both objectives are losses; the actor's is -J. `B` is the number of transitions. Warns if the
     solve failed, so that the implicit term is zero; `game_solve` tells more.
 
-    :param model: `DDPG`, `STDDPG`, `SAC` or `STSAC`; without a leader of its own, the actor leads
+    :param model: an off-policy one; without a leader of its own, the actor leads
     :param batch: float32 arrays `obs` (B, obs_dim), `actions` (B, action_dim) in [-1, 1],
-        `rewards` (B,), `next_obs` (B, obs_dim), `dones` (B,), 1 where the task terminated; for SAC
-        the standard normal draws of the policy at `obs` and `next_obs` as well, `noise` and
+        `rewards` (B,), `next_obs` (B, obs_dim), `dones` (B,), 1 where the task terminated; where
+        updates draw noise for the policy its standard normal draws at both as well, `noise` and
         `next_noise` (B, action_dim); with `use_sde` those of the exploration matrix
         (features, action_dim), one for both in training
     :param settings: `solver`, `lam`, `cg_iterations`, `cg_tolerance` and the others of a leader as
@@ -72,7 +72,7 @@ def compute(
     """The gradients, and how the solve went."""
     if not isinstance(model, RustOffPolicy):
         raise TypeError(
-            f"the model is {type(model).__name__}; it must be DDPG, STDDPG, SAC or STSAC: others"
+            f"the model is {type(model).__name__}; it must be an off-policy one: others"
             " learn from whole trajectories, not from a batch of transitions"
         )
     known = set(SolverKeywords.__annotations__)
@@ -98,7 +98,7 @@ def check(model: RustOffPolicy, batch: Mapping[str, np.ndarray]) -> dict[str, np
     actions = int(np.prod(model.action_space.shape))
     widths = {"obs": model._codec.dim, "actions": actions, "next_obs": model._codec.dim}
     widths |= {"rewards": 1, "dones": 1}
-    noise = {"noise": actions, "next_noise": actions} if hasattr(model, "ent_coef") else {}
+    noise = {"noise": actions, "next_noise": actions} if model.draws_noise else {}
     widths |= noise
     if not isinstance(batch, Mapping):
         raise TypeError(f"the batch is a {type(batch).__name__}; it must be a dictionary of arrays")

@@ -98,13 +98,10 @@ class RustOffPolicy(OffPolicySettings, SolverSettings, RustAgent, OffPolicyAlgor
     actor = policy_attr("actor")
     critic = policy_attr("critic")
     critic_target = policy_attr("critic_target")
-    setting_attributes: ClassVar[tuple[str, ...]] = (
-        "gamma",
-        "tau",
-        "batch_size",
-        "learning_starts",
-        "train_freq",
-    )
+    same_settings: ClassVar[tuple[str, ...]] = ("gamma", "tau", "batch_size")
+    setting_attributes: ClassVar[tuple[str, ...]] = ("learning_starts", "train_freq")
+    #: Whether updates draw noise for the policy.
+    draws_noise: ClassVar[bool] = False
 
     def _settings(self) -> dict[str, Any]:
         if self.n_steps != 1:
@@ -129,10 +126,8 @@ class RustOffPolicy(OffPolicySettings, SolverSettings, RustAgent, OffPolicyAlgor
         frequency, unit = self._train_frequency()
         return {
             **own,
+            **{name: getattr(self, name) for name in self.same_settings},
             "train_freq": [frequency, unit.value],
-            "gamma": self.gamma,
-            "tau": self.tau,
-            "batch_size": self.batch_size,
             # `buffer_size` of the buffer is per environment.
             "buffer_size": self.__dict__["replay_buffer"].buffer_size * self.n_envs,
             "device": "cuda" if self.device.type == "cuda" else "cpu",
@@ -221,7 +216,19 @@ class RustOffPolicy(OffPolicySettings, SolverSettings, RustAgent, OffPolicyAlgor
         self.replay_buffer = self.__dict__["replay_buffer"]
 
 
-class DDPG(RustOffPolicy, sb3.DDPG):
+class DeterministicPolicy(RustOffPolicy):
+    """An off-policy class whose policy is deterministic, with noise added for exploration."""
+
+    actor_target = policy_attr("actor_target")
+    noise_std: float
+    target_policy: TargetPolicy
+    step_match: bool
+
+    def _acts_alike(self, deterministic: bool) -> bool:
+        return True
+
+
+class DDPG(DeterministicPolicy, sb3.DDPG):
     """Deep deterministic policy gradient (Lillicrap et al., 2016), learning in Rust.
 
     Takes the keywords of `stable_baselines3.DDPG`, with its defaults, and those below, with the
@@ -229,10 +236,6 @@ class DDPG(RustOffPolicy, sb3.DDPG):
     """
 
     algorithm = "ddpg"
-    actor_target = policy_attr("actor_target")
-    noise_std: float
-    target_policy: TargetPolicy
-    step_match: bool
 
     if TYPE_CHECKING:
 
@@ -243,9 +246,6 @@ class DDPG(RustOffPolicy, sb3.DDPG):
             *args: Any,
             **kwargs: Unpack[DDPGKeywords],
         ) -> None: ...
-
-    def _acts_alike(self, deterministic: bool) -> bool:
-        return True
 
 
 class SAC(RustOffPolicy, sb3.SAC):
@@ -258,15 +258,12 @@ class SAC(RustOffPolicy, sb3.SAC):
 
     algorithm = "sac"
     step_match: bool
-    setting_attributes: ClassVar[tuple[str, ...]] = (
-        *(
-            *RustOffPolicy.setting_attributes,
-            "ent_coef",
-            "target_entropy",
-            "target_update_interval",
-        ),
-        *("sde_sample_freq", "use_sde_at_warmup"),
+    same_settings = (*RustOffPolicy.same_settings, "target_entropy", "target_update_interval")
+    setting_attributes = (
+        *RustOffPolicy.setting_attributes,
+        *("ent_coef", "sde_sample_freq", "use_sde_at_warmup"),
     )
+    draws_noise = True
     log_ent_coef = synced_property("log_ent_coef")
 
     if TYPE_CHECKING:
@@ -288,8 +285,6 @@ class SAC(RustOffPolicy, sb3.SAC):
         return {
             **self._with_sde(super()._settings()),
             "ent_coef": self.ent_coef if auto else float(self.ent_coef),
-            "target_entropy": self.target_entropy,
-            "target_update_interval": self.target_update_interval,
         }
 
     def _with_sde(self, settings: dict[str, Any]) -> dict[str, Any]:

@@ -134,7 +134,7 @@ class AC(OnPolicySettings, SolverSettings, RustAgent, sb3.A2C):
         *("vf_coef", "max_grad_norm", "rms_prop_eps", "use_rms_prop"),
         *("rollout_buffer_class", "rollout_buffer_kwargs"),
     )
-    setting_attributes = ("gamma", "gae_lambda", "normalize_advantage", "ent_coef")
+    same_settings = ("gamma", "gae_lambda", "normalize_advantage", "ent_coef")
     step_match: bool
 
     if TYPE_CHECKING:
@@ -161,10 +161,7 @@ class AC(OnPolicySettings, SolverSettings, RustAgent, sb3.A2C):
             net_arch = pi
         return {
             **self._own_settings(),
-            "gamma": self.gamma,
-            "gae_lambda": self.gae_lambda,
-            "normalize_advantage": self.normalize_advantage,
-            "ent_coef": self.ent_coef,
+            **{name: getattr(self, name) for name in self.same_settings},
             "use_sde": self.use_sde,
             "sde_sample_freq": self.sde_sample_freq if self.sde_sample_freq > 0 else -1,
             "device": "cuda" if self.device.type == "cuda" else "cpu",

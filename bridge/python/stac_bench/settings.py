@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
@@ -16,6 +17,17 @@ from stac_bench.keywords import descriptions
 
 if TYPE_CHECKING:
     from stac_bench.agent import RustAgent
+
+
+def as_json(settings: dict[str, Any]) -> str:
+    """Settings as JSON for the Rust side."""
+    for name, value in settings.items():
+        if isinstance(value, (float, np.floating)) and not np.isfinite(value):
+            raise ValueError(f"{name}={value}: it must be a finite number")
+    # Scalars of numpy become Python's, integers remain integers.
+    return json.dumps(
+        settings, default=lambda x: x.item() if isinstance(x, np.generic) else float(x)
+    )
 
 
 @functools.cache
