@@ -226,3 +226,9 @@ fn word(schema: &Value, name: &str) -> String {
         other => other.to_owned(),
     }
 }
+
+/// The solvers that a setting belongs to (`x-solvers`) in words, if not to all.
+pub fn solvers(schema: &Value) -> Option<String> {
+    let names = schema.get("x-solvers")?.as_array()?.iter().filter_map(Value::as_str);
+    Some(format!("of `{}`", names.collect::<Vec<_>>().join("` and `")))
+}

@@ -1,6 +1,5 @@
 //! `docs/settings.md`: what all algorithms declare, in tables.
 
-use super::solvers;
 use crate::config::{self, ConfigError, Preset, yaml};
 use agents::registry::{ALGORITHMS, Algorithm};
 use agents::settings::{Settings, schema};
@@ -104,7 +103,7 @@ fn meaning(declared: &Value) -> String {
         let between = if i == 0 { " " } else { "; " };
         let _ = write!(meaning, "{between}`{name}`: {}", words.trim_end_matches('.'));
     }
-    solvers(declared).map_or(meaning.clone(), |of| format!("{meaning} ({of})"))
+    schema::solvers(declared).map_or(meaning.clone(), |of| format!("{meaning} ({of})"))
 }
 
 /// What presets change.

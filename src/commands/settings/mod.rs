@@ -94,14 +94,8 @@ fn lines(declared: &Value, settings: &Settings, defaults: &Settings) -> Vec<Stri
 fn words(declared: &Value, value: &Value, default: &Value) -> String {
     let default = (default != value).then(|| format!("default {}", yaml::in_one_line(default)));
     let facts: Vec<_> =
-        once(schema::values(declared)).chain(solvers(declared)).chain(default).collect();
+        once(schema::values(declared)).chain(schema::solvers(declared)).chain(default).collect();
     format!("{} ({})", declared["description"].as_str().unwrap_or_default(), facts.join("; "))
-}
-
-/// The solvers that a setting belongs to, if not to all.
-fn solvers(declared: &Value) -> Option<String> {
-    let names = declared.get("x-solvers")?.as_array()?.iter().filter_map(Value::as_str);
-    Some(format!("of `{}`", names.collect::<Vec<_>>().join("` and `")))
 }
 
 /// `text` in lines that a terminal has room for.
