@@ -11,6 +11,7 @@ Examples:
   stac-bench --env Hopper-v4 --algo stddpg-al --seeds 3 --jobs 2
   stac-bench --env Walker2d-v4 --algo stddpg-al --set solver=cg --set lam=100
   stac-bench --env MyEnv-v0 --env-import my_package --algo ddpg
+  stac-bench settings stddpg-al --env Walker2d-v4
   stac-bench eval runs/stddpg-al/Walker2d-v4_0 --episodes 10
   stac-bench toy
   tensorboard --logdir runs";
@@ -51,6 +52,9 @@ pub enum Command {
     Toy(ToyArgs),
     /// List the algorithms
     Algos,
+    /// Print an algorithm's settings, with the meaning, range and default of each
+    #[command(args_override_self = true)]
+    Settings(Box<SettingsArgs>),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -110,6 +114,40 @@ impl TrainArgs {
     pub fn algo(&self) -> &str {
         self.algo.as_deref().unwrap_or_default()
     }
+}
+
+/// Options of `settings`.
+#[derive(Clone, Debug, Args)]
+pub struct SettingsArgs {
+    /// Algorithm, one of `stac-bench algos`
+    // `Option`, so that the documentation goes without; clap requires it otherwise.
+    #[arg(required = true)]
+    pub algo: Option<String>,
+    /// Gymnasium id of the environment [default: what holds for all]
+    #[arg(long, value_name = "ID")]
+    pub env: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub overrides: Overrides,
+    /// Python module that registers your environments; may be given several times
+    #[arg(long, value_name = "MODULE")]
+    pub env_import: Vec<String>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: SettingsFormat,
+    /// Print `docs/settings.md`, of all algorithms
+    #[arg(long, hide = true, exclusive = true)]
+    pub document: bool,
+}
+
+/// How settings are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum SettingsFormat {
+    /// A file for `--config`
+    #[default]
+    Yaml,
+    /// What can be set, for editors and programs
+    JsonSchema,
 }
 
 /// Options of `eval`.

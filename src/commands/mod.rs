@@ -3,6 +3,7 @@
 mod eval;
 mod manifest;
 mod seeds;
+mod settings;
 mod toy;
 mod train;
 
@@ -20,6 +21,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Eval(arguments)) => eval::run(arguments)?,
         Some(Command::Toy(arguments)) => toy::run(arguments)?,
         Some(Command::Algos) => algos(),
+        Some(Command::Settings(arguments)) => settings::run(arguments)?,
         Some(Command::Completions { shell }) => {
             let mut command = Cli::command();
             let mut script = Vec::new();

@@ -11,8 +11,7 @@ use crate::run_dir::{self, write_whole};
 use crate::score::Score;
 use agents::{Env, Learn, registry, train};
 use bridge::{EnvOptions, ForkedVecEnv, GymEnv};
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// Trains one agent with `seed` and leaves its run directory behind.
@@ -127,19 +126,16 @@ fn write_description(
         "seed": seed,
         "threads": arguments.threads,
     });
-    write_yaml(&folder.join("config.yml"), &config.all()?)?;
-    write_yaml(&folder.join("args.yml"), &args)?;
+    let write =
+        |name, value: &Value| write_whole(&folder.join(name), yaml::to_string(value).as_bytes());
+    write("config.yml", &Value::Object(config.all()?))?;
+    write("args.yml", &args)?;
     // Of several seeds, what the user typed.
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let words: Vec<String> = words.take_while(|word| word != "--report").collect();
     let command = shlex::try_join(words.iter().map(String::as_str));
     let command = command.unwrap_or_else(|_| words.join(" "));
     write_whole(&folder.join("command.txt"), format!("{command}\n").as_bytes())
-}
-
-fn write_yaml(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
-    let text = yaml::to_string(value).map_err(std::io::Error::other);
-    write_whole(path, text.map_err(Failure::file("write", path))?.as_bytes())
 }
 
 /// The last and the best evaluation.

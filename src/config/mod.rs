@@ -176,19 +176,29 @@ pub fn records(algorithm: &Algorithm) -> Vec<Value> {
     std::iter::once(schema::of::<RunSettings>()).chain((algorithm.base.records)()).collect()
 }
 
-/// The settings of an agent of `algorithm` on `env`, if nothing is given, before the one follows from the
+/// The settings of a run of `algorithm` on `env`, if nothing is given, before the one follows from the
 /// other: with those that may apply once others are changed, and null for what depends on them.
-pub fn defaults(
+pub fn shipped(
     algorithm: &Algorithm,
     env: &str,
     preset: Option<Preset>,
 ) -> Result<Settings, ConfigError> {
     let mut settings = built_in(algorithm, env, preset)?.settings;
-    take::<RunSettings>(&mut settings)?;
     settings.shift_remove(if algorithm.leader.is_some() { "step_match" } else { "leader" });
     if let Some(leader) = settings.get_mut("leader") {
         *leader = to_value(&algorithm.leader)?;
     }
+    Ok(settings)
+}
+
+/// The same without those of the run.
+pub fn defaults(
+    algorithm: &Algorithm,
+    env: &str,
+    preset: Option<Preset>,
+) -> Result<Settings, ConfigError> {
+    let mut settings = shipped(algorithm, env, preset)?;
+    take::<RunSettings>(&mut settings)?;
     Ok(settings)
 }
 
@@ -213,7 +223,8 @@ fn built_in(
     let (name, text) = algorithm.base.config;
     let file = File::built_in(name, text)?;
     let led = algorithm.leader.map(|_| "stackelberg");
-    let entries = || ["default"].into_iter().chain(led).chain([algorithm.name, env]);
+    let env = Some(env).filter(|env| !BLOCKS.contains(env));
+    let entries = || ["default"].into_iter().chain(led).chain([algorithm.name]).chain(env);
     for entry in entries() {
         file.lay(&mut layers, &[entry])?;
     }

@@ -1,8 +1,7 @@
 //! YAML into values: the only file that names `serde_yaml`, which is no longer maintained.
 
 use saphyr::{LoadableYamlNode as _, MarkedYaml, YamlData};
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
 
 /// A YAML mapping, and where its keys stand.
@@ -40,9 +39,70 @@ pub(super) fn parse_value(text: &str) -> Result<Value, String> {
     to_value(&serde_yaml::from_str(text).map_err(|error| error.to_string())?)
 }
 
-/// Writes `value` as YAML.
-pub fn to_string(value: &impl Serialize) -> Result<String, serde_yaml::Error> {
-    serde_yaml::to_string(value)
+/// `value` as YAML: mappings as blocks, everything else in one line.
+pub fn to_string(value: &Value) -> String {
+    match value {
+        Value::Object(entries) if !entries.is_empty() => {
+            let lines = entries.iter().map(|(key, value)| match value {
+                Value::Object(nested) if !nested.is_empty() => {
+                    let nested = to_string(value);
+                    let nested = nested.lines().map(|line| format!("  {line}\n"));
+                    format!("{}:\n{}", word(key), nested.collect::<String>())
+                }
+                _ => format!("{}: {}\n", word(key), in_one_line(value)),
+            });
+            lines.collect()
+        }
+        other => format!("{}\n", in_one_line(other)),
+    }
+}
+
+/// `value` in YAML's flow style.
+pub fn in_one_line(value: &Value) -> String {
+    let list = |parts: Vec<String>| parts.join(", ");
+    match value {
+        Value::String(text) => word(text),
+        Value::Number(number) => number_as_text(number),
+        Value::Array(items) => format!("[{}]", list(items.iter().map(in_one_line).collect())),
+        Value::Object(entries) => {
+            let pair =
+                |(key, value): (&String, &Value)| format!("{}: {}", word(key), in_one_line(value));
+            format!("{{{}}}", list(entries.iter().map(pair).collect()))
+        }
+        Value::Null | Value::Bool(_) => value.to_string(),
+    }
+}
+
+/// A number that YAML 1.1 reads as one too, where an exponent needs a dot before it and a sign.
+fn number_as_text(number: &Number) -> String {
+    let text = number.to_string();
+    let Some((digits, exponent)) = text.split_once('e') else { return text };
+    let dot = if digits.contains('.') { "" } else { ".0" };
+    let sign = if exponent.starts_with(['-', '+']) { "" } else { "+" };
+    format!("{digits}{dot}e{sign}{exponent}")
+}
+
+/// A string, in quotes where YAML could take it for something else.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    let read = serde_yaml::from_str::<serde_yaml::Value>(text);
+    // Words of YAML 1.1 besides.
+    let other = ["y", "n", "yes", "no", "on", "off"].contains(&text.to_lowercase().as_str());
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic());
+    if starts
+        && text.chars().all(plain)
+        && !other
+        && matches!(read, Ok(serde_yaml::Value::String(_)))
+    {
+        text.to_owned()
+    } else {
+        // JSON is YAML, if what cannot be printed is escaped.
+        let escaped = |c: char| match c.is_control() {
+            true => format!("\\u{:04x}", u32::from(c)),
+            false => c.to_string(),
+        };
+        Value::from(text).to_string().chars().map(escaped).collect()
+    }
 }
 
 /// Whole numbers below this are exact in float64.

@@ -173,3 +173,62 @@ pub fn range(schema: &Value) -> Option<String> {
     let branches: Vec<_> = branches(schema).filter_map(range).collect();
     own.or_else(|| (!branches.is_empty()).then(|| branches.join(", or ")))
 }
+
+/// The names that `schema` takes, each with its documentation.
+pub fn choices(schema: &Value) -> Vec<(&str, &str)> {
+    let named = schema.get("const").and_then(Value::as_str);
+    let own = named.map(|name| (name, schema["description"].as_str().unwrap_or_default()));
+    let names = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
+    let plain = names.filter_map(Value::as_str).map(|name| (name, ""));
+    own.into_iter().chain(plain).chain(branches(schema).flat_map(choices)).collect()
+}
+
+/// What `schema` takes: names, or a type and a range.
+pub fn values(schema: &Value) -> String {
+    let kind = kind(schema);
+    let (kind, null) = match kind.strip_suffix(" or null") {
+        Some(kind) => (kind, ", or null"),
+        None => (kind.as_str(), ""),
+    };
+    match range(schema) {
+        Some(range) => match range.strip_prefix("a finite number") {
+            Some(rest) => format!("{kind}{rest}{null}"),
+            None => format!("{kind}, {range}{null}"),
+        },
+        None => format!("{kind}{null}"),
+    }
+}
+
+/// The type of `schema` in words.
+fn kind(schema: &Value) -> String {
+    let names: Vec<_> = choices(schema).iter().map(|(name, _)| format!("`{name}`")).collect();
+    let mut kinds = if names.is_empty() { Vec::new() } else { vec![names.join(", ")] };
+    let mut own: Vec<String> = match types(schema) {
+        Some(types) => types.map(|name| word(schema, name)).collect(),
+        None => branches(schema).map(kind).collect(),
+    };
+    own.retain(|kind| names.is_empty() || kind == "null");
+    own.dedup();
+    kinds.append(&mut own);
+    kinds.join(" or ")
+}
+
+fn word(schema: &Value, name: &str) -> String {
+    match name {
+        "boolean" => "`true`, `false`".to_owned(),
+        "integer" => "whole number".to_owned(),
+        "string" => "word".to_owned(),
+        "object" => "mapping".to_owned(),
+        "array" => match schema.get("items") {
+            Some(items) => format!("list of {}s {}", kind(items), range(items).unwrap_or_default()),
+            None => "list".to_owned(),
+        },
+        other => other.to_owned(),
+    }
+}
+
+/// The solvers that a setting belongs to (`x-solvers`) in words, if not to all.
+pub fn solvers(schema: &Value) -> Option<String> {
+    let names = schema.get("x-solvers")?.as_array()?.iter().filter_map(Value::as_str);
+    Some(format!("of `{}`", names.collect::<Vec<_>>().join("` and `")))
+}
