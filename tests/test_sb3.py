@@ -15,7 +15,8 @@ FILES = [
 ]
 # By the names that pytest gives them: of a class of ours, or of a test that uses one.
 OURS = [
-    *("A2C", "DDPG", "SAC", "a2c", "sac", "n_critics", "train_freq", "pytorch_var", "sde", "her_"),
+    *("A2C", "DDPG", "SAC", "TD3", "a2c", "sac", "td3"),
+    *("n_critics", "train_freq", "pytorch_var", "sde", "her_"),
     *("eval_callback_vec_env", "eval_friendly_error", "multidim_binary"),
 ]
 

@@ -10,7 +10,7 @@ import stable_baselines3 as sb3
 import stac_bench
 from conftest import ROOT
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-from stac_bench import AC, DDPG, SAC, STAC, STDDPG, STSAC, _native, keywords
+from stac_bench import AC, DDPG, SAC, STAC, STDDPG, STSAC, STTD3, TD3, _native, keywords
 from stac_bench.agent import RustAgent
 from stac_bench.zoo.registry import ALGORITHMS
 from test_python import QUICK
@@ -20,6 +20,8 @@ THEIRS = {
     STAC: sb3.A2C,
     DDPG: sb3.DDPG,
     STDDPG: sb3.DDPG,
+    TD3: sb3.TD3,
+    STTD3: sb3.TD3,
     SAC: sb3.SAC,
     STSAC: sb3.SAC,
 }

@@ -6,6 +6,7 @@ use crate::algo::algorithm::OffPolicy;
 use crate::algo::ddpg::Ddpg;
 use crate::algo::sac::Sac;
 use crate::algo::sde::SdeConfig;
+use crate::algo::td3::Td3;
 use crate::algo::{Common, DeviceKind, EngineKind, OffPolicyConfig, OnPolicyConfig};
 use crate::engine::Role;
 use crate::engine::autograd::Autograd;
@@ -72,6 +73,7 @@ const AC: Base = Base {
     prepare: on_policy,
 };
 const DDPG: Base = off_policy::<Ddpg>("ddpg.yml", include_str!("../../configs/ddpg.yml"));
+const TD3: Base = off_policy::<Td3>("td3.yml", include_str!("../../configs/td3.yml"));
 const SAC: Base = off_policy::<Sac>("sac.yml", include_str!("../../configs/sac.yml"));
 
 /// Every algorithm, in the order of `stac-bench algos`.
@@ -100,6 +102,19 @@ pub const ALGORITHMS: &[Algorithm] = &[
         about: "Stackelberg DDPG, the critic leads",
         leader: Some(Role::Critic),
         base: &DDPG,
+    },
+    Algorithm { name: "td3", about: "twin delayed DDPG", leader: None, base: &TD3 },
+    Algorithm {
+        name: "sttd3-al",
+        about: "Stackelberg TD3, the actor leads",
+        leader: Some(Role::Actor),
+        base: &TD3,
+    },
+    Algorithm {
+        name: "sttd3-cl",
+        about: "Stackelberg TD3, the critic leads",
+        leader: Some(Role::Critic),
+        base: &TD3,
     },
     Algorithm { name: "sac", about: "soft actor-critic", leader: None, base: &SAC },
     Algorithm {

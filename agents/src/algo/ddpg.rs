@@ -128,6 +128,7 @@ impl OffPolicy for Ddpg {
             gamma: self.gamma,
             stochastic: false,
             current_policy: self.target_policy == TargetPolicy::Current,
+            blur: None,
         })
     }
 

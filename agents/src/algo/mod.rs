@@ -8,6 +8,7 @@ mod on_policy_config;
 pub mod policy;
 pub mod sac;
 pub mod sde;
+pub mod td3;
 pub(crate) mod temperature;
 
 pub use ac::{AcConfig, CriticKind, Surrogate};

@@ -230,6 +230,7 @@ impl OffPolicy for Sac {
             gamma: self.gamma,
             stochastic: true,
             current_policy: true,
+            blur: None,
         })
     }
 

@@ -22,7 +22,7 @@ if _torch.__version__.split("+")[0].rsplit(".", 1)[0] != _TORCH:
 
 from stac_bench._native import DivergedError  # noqa: E402
 from stac_bench.gradients import game_gradients, game_solve  # noqa: E402
-from stac_bench.off_policy import DDPG, SAC, STDDPG, STSAC  # noqa: E402
+from stac_bench.off_policy import DDPG, SAC, STDDPG, STSAC, STTD3, TD3  # noqa: E402
 from stac_bench.on_policy import AC, STAC  # noqa: E402
 
 __version__ = "0.1.0"
@@ -33,6 +33,8 @@ __all__ = [
     "STAC",
     "STDDPG",
     "STSAC",
+    "STTD3",
+    "TD3",
     "DivergedError",
     "game_gradients",
     "game_solve",

@@ -121,6 +121,23 @@ class STDDPGKeywords(DDPGFormKeywords, LeaderKeywords, total=False):
     """Keywords of `STDDPG`."""
 
 
+class TD3FormKeywords(DDPGFormKeywords, total=False):
+    """Keywords of `TD3` and `STTD3`."""
+
+    policy_delay: int
+    target_policy_noise: float
+    target_noise_clip: float
+    stats_window_size: int
+
+
+class TD3Keywords(TD3FormKeywords, BaselineKeywords, total=False):
+    """Keywords of `TD3`."""
+
+
+class STTD3Keywords(TD3FormKeywords, LeaderKeywords, total=False):
+    """Keywords of `STTD3`."""
+
+
 class SACFormKeywords(OffPolicyKeywords, total=False):
     """Keywords of `SAC` and `STSAC`."""
 

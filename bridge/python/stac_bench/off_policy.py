@@ -1,4 +1,4 @@
-"""DDPG, SAC and their Stackelberg forms."""
+"""DDPG, TD3, SAC and their Stackelberg forms."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -23,7 +23,9 @@ from stac_bench.keywords import (
     SolverSettings,
     STDDPGKeywords,
     STSACKeywords,
+    STTD3Keywords,
     TargetPolicy,
+    TD3Keywords,
 )
 from stac_bench.replay import SyncedReplay, attach
 from stac_bench.rollouts import Result, Rollouts
@@ -248,6 +250,31 @@ class DDPG(DeterministicPolicy, sb3.DDPG):
         ) -> None: ...
 
 
+class TD3(DeterministicPolicy, sb3.TD3):
+    """Twin delayed DDPG (Fujimoto et al., 2018), learning in Rust.
+
+    Takes the keywords of `stable_baselines3.TD3`, with its defaults, and those below, with the
+    defaults of `stac-bench`. `device` is as for `DDPG`.
+    """
+
+    algorithm = "td3"
+    same_settings = (
+        *RustOffPolicy.same_settings,
+        *("policy_delay", "target_policy_noise", "target_noise_clip"),
+    )
+    draws_noise = True
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[TD3Keywords],
+        ) -> None: ...
+
+
 class SAC(RustOffPolicy, sb3.SAC):
     """Soft actor-critic (Haarnoja et al., 2018), learning in Rust.
 
@@ -327,6 +354,24 @@ class STDDPG(LeaderMixin, DDPG):
             env: GymEnv | str | None,
             *args: Any,
             **kwargs: Unpack[STDDPGKeywords],
+        ) -> None: ...
+
+
+class STTD3(LeaderMixin, TD3):
+    """Stackelberg TD3: the leader follows its total derivative.
+
+    Takes the keywords of `stable_baselines3.TD3`, with its defaults, and those below, with the
+    defaults of `stac-bench`. Where the critic leads, the default of `solver` is `cg`.
+    """
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            policy: str | type[BasePolicy],
+            env: GymEnv | str | None,
+            *args: Any,
+            **kwargs: Unpack[STTD3Keywords],
         ) -> None: ...
 
 

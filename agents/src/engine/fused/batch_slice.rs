@@ -66,8 +66,10 @@ impl<T: Scalar> BatchSlice<T> {
             actor: point.actor,
             critics: point.critic,
             obs: part(&point.batch.obs, &self.samples, spec.obs_dim()),
-            noise: self.noise(spec, &point.batch.noise),
+            noise: self.noise(spec.stochastic, spec, &point.batch.noise),
             eta: if spec.stochastic { T::of(point.ent_coef) } else { T::zero() },
+            counted: if spec.blur.is_some() { 1 } else { spec.critics },
+            blur: None,
         }
     }
 
@@ -78,13 +80,19 @@ impl<T: Scalar> BatchSlice<T> {
             actor: if spec.current_policy { point.actor } else { point.target_actor },
             critics: point.target_critic,
             obs: part(&point.batch.next_obs, &self.samples, spec.obs_dim()),
-            noise: self.noise(spec, &point.batch.next_noise),
+            noise: self.noise(
+                spec.stochastic || spec.blur.is_some(),
+                spec,
+                &point.batch.next_noise,
+            ),
             eta: if spec.stochastic { T::of(point.ent_coef) } else { T::zero() },
+            counted: spec.critics,
+            blur: spec.blur.map(|blur| blur.map(T::of)),
         }
     }
 
-    fn noise<'a>(&self, spec: &Spec, noise: &'a [T]) -> &'a [T] {
-        if spec.stochastic { part(noise, &self.samples, spec.action_dim()) } else { &[] }
+    fn noise<'a>(&self, needed: bool, spec: &Spec, noise: &'a [T]) -> &'a [T] {
+        if needed { part(noise, &self.samples, spec.action_dim()) } else { &[] }
     }
 
     /// Computes `V(s)` up to `stage`.

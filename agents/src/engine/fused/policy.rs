@@ -25,8 +25,10 @@ pub(super) struct Policy<T> {
     pub log_prob: Vec<T>,
     /// `D_rho x = sigma eps`, 0 where `rho` is clamped; empty if deterministic.
     spread: Vec<T>,
-    /// 1, or 0 where `rho` is clamped; empty if deterministic.
+    /// 1, or 0 where `rho` or a blurred action is clamped; empty if neither can be.
     free: Vec<T>,
+    /// `tanh z`, if actions are blurred.
+    squashed: Vec<T>,
     /// `a^`, along a tangent.
     pub actions_t: Vec<T>,
 }
@@ -41,6 +43,7 @@ impl<T: Scalar> Policy<T> {
             log_prob: vec![T::zero(); if stochastic { count } else { 0 }],
             spread: of_spread.clone(),
             free: of_spread,
+            squashed: Vec::new(),
             actions_t: elements.clone(),
             actions: elements,
         }
@@ -88,9 +91,36 @@ impl<T: Scalar> Policy<T> {
         }
     }
 
+    /// Blurs deterministic actions: `a = clip(tanh z + clip(std eps, -bound, bound), -1, 1)`.
+    pub fn blur(&mut self, [std, bound]: [T; 2], noise: &[T]) {
+        self.squashed.clone_from(&self.actions);
+        self.free.resize(noise.len(), T::zero());
+        let clip = |x: T, bound: T| {
+            if x < -bound {
+                -bound
+            } else if x > bound {
+                bound
+            } else {
+                x
+            }
+        };
+        for ((a, free), &epsilon) in self.actions.iter_mut().zip(&mut self.free).zip(noise) {
+            let blurred = *a + clip(std * epsilon, bound);
+            *a = clip(blurred, T::one());
+            *free = T::of(f64::from(u8::from(*a == blurred)));
+        }
+    }
+
     /// `D_z V` from `g = D_a Q`.
     pub fn backward(&self, eta: T, g: &[T], out: &mut [T]) {
         let m = self.action_dim;
+        if !self.squashed.is_empty() {
+            let blurred = self.squashed.iter().zip(&self.free).zip(g);
+            for (out, ((&a, &free), &g)) in out.iter_mut().zip(blurred) {
+                *out = free * by_x(eta, a, g);
+            }
+            return;
+        }
         for (i, (&a, &g)) in self.actions.iter().zip(g).enumerate() {
             let by_x = by_x(eta, a, g);
             if self.stochastic() {

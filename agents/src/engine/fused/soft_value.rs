@@ -38,6 +38,10 @@ pub(super) struct Inputs<'a, T> {
     pub noise: &'a [T],
     /// Weight of the policy's entropy.
     pub eta: T,
+    /// Of how many critics, the first ones, the least counts.
+    pub counted: usize,
+    /// Standard deviation and bound of noise on the actions.
+    pub blur: Option<[T; 2]>,
 }
 
 impl<'a, T: Scalar> Inputs<'a, T> {
@@ -128,18 +132,23 @@ impl<T: Scalar> SoftValue<T> {
         self.actor.a[0].copy_from_slice(inputs.obs);
         self.actor.forward(inputs.actor());
         self.policy.choose(self.actor.output(), inputs.noise);
+        if let Some(blur) = inputs.blur {
+            self.policy.blur(blur, inputs.noise);
+        }
     }
 
     /// `V = min_b Q_b(s, a) - eta log pi`
     fn evaluate(&mut self, inputs: &Inputs<'_, T>) {
-        for (b, critic) in self.critics.iter_mut().enumerate() {
+        let (counted, others) = self.critics.split_at_mut(inputs.counted);
+        others.iter_mut().for_each(|critic| critic.resize(&inputs.spec.critic, 0));
+        for (b, critic) in counted.iter_mut().enumerate() {
             critic.resize(&inputs.spec.critic, self.least.len());
             concat(inputs.spec, inputs.obs, &self.policy.actions, &mut critic.a[0]);
             critic.forward(inputs.critic(b));
         }
         for (i, (value, least)) in self.value.iter_mut().zip(&mut self.least).enumerate() {
-            (*least, *value) = (0, self.critics[0].output()[i]);
-            for (b, critic) in self.critics.iter().enumerate().skip(1) {
+            (*least, *value) = (0, counted[0].output()[i]);
+            for (b, critic) in counted.iter().enumerate().skip(1) {
                 if critic.output()[i] < *value {
                     (*least, *value) = (b, critic.output()[i]);
                 }

@@ -19,6 +19,9 @@ pub struct Spec {
     pub stochastic: bool,
     /// Whether targets use the current policy instead of the target policy.
     pub current_policy: bool,
+    /// Of TD3, whose actor's objective takes the first critic instead of the least: standard deviation and bound of the
+    /// noise on target actions.
+    pub blur: Option<[f64; 2]>,
 }
 
 impl Spec {
