@@ -262,6 +262,23 @@ def test_an_agent_trained_on_a_gpu_is_evaluated_without_one(stac_bench, train, t
     assert stac_bench(tmp_path, "eval", run, "--episodes", 1).returncode == 0
 
 
+def test_a_model_with_settings_that_do_not_apply_is_evaluated(stac_bench, train, tmp_path):
+    """As models of before such settings were refused have them: acting needs no solver."""
+    run = train(tmp_path, "stddpg-al", *POINT[1:])
+    expected = stac_bench(tmp_path, "eval", run, "--episodes", 2).stdout
+    model = run / "best_model" / "model.safetensors"
+    content = model.read_bytes()
+    old, new = (
+        f'\\"curvature\\":\\"{curvature}\\"{more}'.encode()
+        for curvature, more in (("gauss_newton", ""), ("hessian", ',\\"cg_iterations\\":10'))
+    )
+    assert content.count(old) == 1
+    length = int.from_bytes(content[:8], "little") + len(new) - len(old)
+    model.write_bytes(length.to_bytes(8, "little") + content[8:].replace(old, new))
+    done = stac_bench(tmp_path, "eval", run, "--episodes", 2)
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
+
+
 @pytest.mark.parametrize("content", [None, "nothing", "garbage"])
 def test_eval_of_what_is_no_run(stac_bench, tmp_path, content):
     if content:
