@@ -88,6 +88,7 @@ FOREIGN = {
     ("stddpg-cl", "solver_rank=3"): ["`nystrom`", "not of `cg`"],
     ("stsac-cl", "step_match=true"): ["control of baselines", "`sac`"],
     ("ddpg", "lam=3"): ["`ddpg` has none", "`stddpg-al` or `stddpg-cl`", "step_match"],
+    ("ddpg", "step_match=true"): ["`step_match` is true", "`target_policy: current`"],
     ("ac", "solver=cg"): ["`ac` has none", "`stac`", "step_match"],
     ("sac", "leader=actor"): ["nobody leads in `sac`", "`stsac-al` or `stsac-cl`"],
     ("stddpg-al", "curvature=hessian"): ["Gauss-Newton", "take `cg`"],

@@ -181,3 +181,10 @@ def test_engines_agree_on_any_number_of_critics(n_critics):
         for name, values in expected.items():
             scale = max(1e-4, np.abs(values).max())
             assert np.allclose(gradients[1][kind][name], values, atol=1e-3 * scale), (kind, name)
+
+
+@pytest.mark.parametrize("given", [{"cg_iterations": 2}, {"solver": "cg", "solver_rank": 2}])
+def test_settings_of_another_solver_are_refused(given):
+    model = STDDPG("MlpPolicy", "Pendulum-v1", **QUICK)
+    with pytest.raises(ValueError, match=list(given)[-1]):
+        game_gradients(model, batch_of(0), **given)

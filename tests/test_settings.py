@@ -177,3 +177,18 @@ def test_files_say_only_what_differs():
                 [(nested[k], v) for k, v in value.items()] if nested else [(declared[key], value)]
             )
             assert all(schema["default"] != value for schema, value in pairs), key
+
+
+def test_a_file_may_have_all_blocks_that_those_in_configs_have(show, tmp_path):
+    (tmp_path / "c.yml").write_text(
+        "default:\n  gamma: 0.9\nstackelberg:\n  lam: 7\nstddpg-cl:\n  lam: 8\n"
+        "paper:\n  stackelberg:\n    lam: 9\n"
+    )
+
+    def lam(algo, *options):
+        settings = yaml.safe_load(show(algo, "--config", "c.yml", *options))["default"]
+        assert settings["gamma"] == 0.9
+        return settings.get("lam")
+
+    assert [lam(algo) for algo in ("ddpg", "stddpg-al", "stddpg-cl")] == [None, 7, 8]
+    assert lam("stddpg-al", "--preset", "paper") == 9

@@ -425,6 +425,19 @@ fn a_learning_rate_of_1e30_is_an_error_and_not_nan_weights() {
 }
 
 #[test]
+fn a_divergence_names_the_step_size_of_who_diverged() {
+    for algo in with_setting("buffer_size") {
+        for order in ["simultaneous", "sequential"] {
+            let rates = json!({"critic_learning_rate": 1e30, "update_order": order});
+            let error = train(&mut *agent(algo, 0, rates), &mut Point::new(), 200, 0, &mut Silent);
+            let error = error.unwrap_err();
+            let named = matches!(error, Error::Diverged { learning_rate: 1e30, .. });
+            assert!(named, "{algo}, {order}: {error}");
+        }
+    }
+}
+
+#[test]
 fn parameters_survive_a_round_trip_and_strangers_are_refused() {
     let a = trained("ddpg", 0, 80, json!({}));
     let mut b = agent("ddpg", 9, json!({}));

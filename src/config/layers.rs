@@ -168,11 +168,11 @@ impl<'a> File<'a> {
         }
     }
 
-    /// Lays `default`, then the entry of `env`, over `layers`.
-    pub(super) fn lay_over(&self, layers: &mut Layers, env: &str) -> Result<(), ConfigError> {
+    /// An error if the file has none of `entries`, or settings outside of any: they would be ignored.
+    pub(super) fn refuse_silence(&self, entries: &[&str], env: &str) -> Result<(), ConfigError> {
         self.refuse_stray_keys()?;
         let values = &self.document.values;
-        let silent = !values.contains_key("default") && !values.contains_key(env);
+        let silent = !entries.iter().any(|&entry| values.contains_key(entry));
         if silent && !values.is_empty() {
             let [like_default, like_env] =
                 ["default", env].map(|name| nearest(name, values.keys()));
@@ -183,7 +183,7 @@ impl<'a> File<'a> {
                 nearest: slip.or(like_env).cloned().unwrap_or_default(),
             });
         }
-        ["default", env].into_iter().try_for_each(|entry| self.lay(layers, &[entry]))
+        Ok(())
     }
 
     /// A setting outside of any entry would be ignored, which nobody means.

@@ -130,7 +130,9 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut layers = built_in(algorithm, env, overrides.preset)?;
         if let Some(path) = &overrides.config {
-            File::read(path)?.lay_over(&mut layers, env)?;
+            let file = File::read(path)?;
+            file.refuse_silence(&entries(algorithm, env), env)?;
+            lay(&file, &mut layers, algorithm, env, overrides.preset)?;
         }
         for assignment in &overrides.assignments {
             layers.lay(&parse_assignment(assignment)?, &|_| Origin::Set)?;
@@ -221,19 +223,31 @@ fn built_in(
 ) -> Result<Layers, ConfigError> {
     let mut layers = Layers::base(schema::defaults(&declared(algorithm)));
     let (name, text) = algorithm.base.config;
-    let file = File::built_in(name, text)?;
+    lay(&File::built_in(name, text)?, &mut layers, algorithm, env, preset)?;
+    Ok(layers)
+}
+
+/// The entries of a file that hold for `algorithm` on `env`, the later ones over the earlier.
+fn entries<'e>(algorithm: &Algorithm, env: &'e str) -> Vec<&'e str> {
     let led = algorithm.leader.map(|_| "stackelberg");
     let env = Some(env).filter(|env| !BLOCKS.contains(env));
-    let entries = || ["default"].into_iter().chain(led).chain([algorithm.name]).chain(env);
-    for entry in entries() {
-        file.lay(&mut layers, &[entry])?;
-    }
+    ["default"].into_iter().chain(led).chain([algorithm.name]).chain(env).collect()
+}
+
+/// Lays what `file` says over `layers`, and then what it says of the preset.
+fn lay(
+    file: &File<'_>,
+    layers: &mut Layers,
+    algorithm: &Algorithm,
+    env: &str,
+    preset: Option<Preset>,
+) -> Result<(), ConfigError> {
+    let entries = entries(algorithm, env);
+    entries.iter().try_for_each(|entry| file.lay(layers, &[entry]))?;
     if let Some(Preset::Paper) = preset {
-        for entry in entries() {
-            file.lay(&mut layers, &["paper", entry])?;
-        }
+        entries.iter().try_for_each(|entry| file.lay(layers, &["paper", entry]))?;
     }
-    Ok(layers)
+    Ok(())
 }
 
 fn check(

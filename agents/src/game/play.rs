@@ -43,7 +43,7 @@ pub enum Direction {
 pub struct Averaging {
     /// Weight of the new parameters.
     pub tau: f64,
-    /// Updates from one average to the next.
+    /// How many updates in which both step make one average: the first of each so many.
     pub every: u64,
 }
 
@@ -56,7 +56,8 @@ pub struct Rules {
     pub order: UpdateOrder,
     /// Step sizes of leader and follower, `alpha1` and `alpha2`.
     pub learning_rates: [f64; 2],
-    /// Leader and follower step in every so-manieth update, the last of each so many.
+    /// Leader and follower step in every so-manieth update, the last of each so many; one of the two is a multiple of
+    /// the other.
     pub every: [u64; 2],
     /// Follower steps per update, `m`.
     pub unroll: u64,
@@ -64,7 +65,7 @@ pub struct Rules {
     pub norm_ratio_clamp: Option<f64>,
     /// Lambda over the course of the play.
     pub damping: Damping,
-    /// Of both players' parameters; follows in updates in which both step.
+    /// Of both players' parameters.
     pub averaging: Option<Averaging>,
 }
 
@@ -245,16 +246,22 @@ impl<T: Scalar> Play<T> {
             readings = Some(A::read(&mut game)?);
         }
         let leader_norm = self.leader.norms.total;
-        let finite = |norm: Option<T>| norm.is_none_or(T::is_finite);
-        if !finite(leads.then_some(leader_norm)) || !finite(follower_norm) {
-            return Err(diverged(A_GRADIENT, leader_rate)(NotFinite));
+        // Of two gradients that are not finite, the one with the larger step is the likelier cause.
+        let norms = [leads.then_some(leader_norm), follower_norm].into_iter();
+        let rates = norms
+            .zip(self.rules.learning_rates)
+            .filter_map(|(norm, rate)| norm.is_some_and(|norm| !norm.is_finite()).then_some(rate));
+        if let Some(rate) = rates.reduce(f64::max) {
+            return Err(diverged(A_GRADIENT, rate)(NotFinite));
         }
 
         // x1 <- x1 - alpha1 g1;  x2 <- x2 - alpha2 g2; averages with the last steps
+        // Updates before this one in which both stepped.
+        let joint = state.updates / self.rules.every.into_iter().max().unwrap_or(1);
         let averaging = self
             .rules
             .averaging
-            .filter(|averaging| leads && follows && state.updates.is_multiple_of(averaging.every));
+            .filter(|averaging| leads && follows && joint.is_multiple_of(averaging.every));
         let tau = averaging.map(|averaging| T::of(averaging.tau));
         let last = tau.filter(|_| unroll == 1);
         let Players { leader, follower } = players;

@@ -7,6 +7,7 @@ from typing import Any, TypedDict, cast
 import numpy as np
 from typing_extensions import Unpack
 
+from stac_bench import _native
 from stac_bench.agent import RustAgent
 from stac_bench.keywords import SolverKeywords
 from stac_bench.off_policy import RustOffPolicy
@@ -87,6 +88,9 @@ def compute(
     # None means the model's own value, except for `norm_ratio_clamp`, where it is a value.
     chosen = {k for k, value in given.items() if value is not None or k == "norm_ratio_clamp"}
     own |= {key: given[key] for key in chosen}
+    foreign = _native.foreign(led_algorithms(model.algorithm)[leader], as_json(own))
+    for key in sorted(chosen & set(foreign)):
+        raise ValueError(f"{key}={given[key]}: {foreign[key]}")
     agent = model._build()
     model._sync()
     gradients, solve = agent.game_gradients(check(model, batch), as_json(own))

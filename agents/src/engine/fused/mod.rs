@@ -1,7 +1,7 @@
 //! Closed-form kernels for actor-critics with perceptrons, on the CPU. They compute the same as the autograd engine,
 //! their specification, without what an update does not need.
 //!
-//! The two objectives of DDPG and SAC are sums over samples of scalars that the networks give,
+//! The two objectives of DDPG, TD3 and SAC are sums over samples of scalars that the networks give,
 //!
 //! ```text
 //! f_actor  = -(1/B) sum_i V(s_i),                     V(s) = min_b Q_b(s, pi(s)) - eta log pi
