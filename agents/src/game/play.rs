@@ -214,9 +214,9 @@ impl<T: Scalar> Play<T> {
         let [leads, follows] =
             self.rules.every.map(|every| (state.updates + 1).is_multiple_of(every));
         let first = follows && order == UpdateOrder::Sequential;
-        let update = state.updates;
-        let diverged =
-            |what, learning_rate| move |NotFinite| Error::Diverged { what, update, learning_rate };
+        // The larger step is the likelier cause, whoever notices first.
+        let (update, learning_rate) = (state.updates, leader_rate.max(follower_rate));
+        let diverged = |what| move |NotFinite| Error::Diverged { what, update, learning_rate };
         let threads = threads::count();
         let mut losses = [None; 2];
         let (mut follower_norm, mut solve, mut readings) = (None, None, None);
@@ -228,7 +228,7 @@ impl<T: Scalar> Play<T> {
             losses[1] = Some(game.objective(Player::Follower)?);
             drop(game);
             let stepped = players.follower.step(follower_rate, &self.follower, norm, None, threads);
-            stepped.map_err(diverged(A_GRADIENT, follower_rate))?;
+            stepped.map_err(diverged(A_GRADIENT))?;
             follower_norm = Some(norm);
         }
         if leads || !first {
@@ -246,13 +246,9 @@ impl<T: Scalar> Play<T> {
             readings = Some(A::read(&mut game)?);
         }
         let leader_norm = self.leader.norms.total;
-        // Of two gradients that are not finite, the one with the larger step is the likelier cause.
-        let norms = [leads.then_some(leader_norm), follower_norm].into_iter();
-        let rates = norms
-            .zip(self.rules.learning_rates)
-            .filter_map(|(norm, rate)| norm.is_some_and(|norm| !norm.is_finite()).then_some(rate));
-        if let Some(rate) = rates.reduce(f64::max) {
-            return Err(diverged(A_GRADIENT, rate)(NotFinite));
+        let finite = |norm: Option<T>| norm.is_none_or(T::is_finite);
+        if !finite(leads.then_some(leader_norm)) || !finite(follower_norm) {
+            return Err(diverged(A_GRADIENT)(NotFinite));
         }
 
         // x1 <- x1 - alpha1 g1;  x2 <- x2 - alpha2 g2; averages with the last steps
@@ -283,8 +279,8 @@ impl<T: Scalar> Play<T> {
                 _ => last.into_iter().for_each(|tau| follower.average(tau)),
             },
         );
-        for (stepped, rate) in stepped.into_iter().zip(self.rules.learning_rates) {
-            stepped.map_err(diverged(A_PARAMETER, rate))?;
+        for stepped in stepped {
+            stepped.map_err(diverged(A_PARAMETER))?;
         }
         // x2 <- x2 - alpha2 D2 f2(x1, x2), m - 1 times
         for _ in 1..if follows { unroll } else { 1 } {
@@ -292,7 +288,7 @@ impl<T: Scalar> Play<T> {
             let norm = self.follower_gradient(&mut game)?;
             drop(game);
             let stepped = players.follower.step(follower_rate, &self.follower, norm, None, threads);
-            stepped.map_err(diverged(A_GRADIENT, follower_rate))?;
+            stepped.map_err(diverged(A_GRADIENT))?;
         }
         if let (Some(tau), None) = (tau, last) {
             [&mut players.leader, &mut players.follower].into_iter().for_each(|p| p.average(tau));
