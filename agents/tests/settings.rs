@@ -1,4 +1,5 @@
 //! Settings as they are declared: documented, checked to their bounds, and known by name.
+#![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
