@@ -160,11 +160,16 @@ impl Algorithm {
         foreign
     }
 
+    /// The algorithms of its base: the baseline and its Stackelberg forms, itself among them.
+    pub fn forms(&self) -> impl Iterator<Item = &'static Algorithm> {
+        let (file, _) = self.base.config;
+        ALGORITHMS.iter().filter(move |other| other.base.config.0 == file)
+    }
+
     /// The names of its Stackelberg forms, or that of its baseline.
     fn relatives(&self, led: bool) -> String {
-        let own = |a: &&Algorithm| a.base.config == self.base.config && a.leader.is_some() == led;
-        let names = ALGORITHMS.iter().filter(own).map(|a| format!("`{}`", a.name));
-        names.collect::<Vec<_>>().join(" or ")
+        let own = self.forms().filter(|form| form.leader.is_some() == led);
+        own.map(|form| format!("`{}`", form.name)).collect::<Vec<_>>().join(" or ")
     }
 
     /// Reads and checks `settings`, without an environment.

@@ -21,6 +21,12 @@ fn algorithms() -> Vec<&'static str> {
     registry::ALGORITHMS.iter().map(|algorithm| algorithm.name).collect()
 }
 
+/// The names of the baseline of `algo` and of its Stackelberg forms, `algo` among them.
+#[pyfunction]
+fn forms(algo: &str) -> PyResult<Vec<&'static str>> {
+    Ok(algorithm(algo)?.forms().map(|form| form.name).collect())
+}
+
 /// The environments that the file of `algo` in `configs/` has an entry for.
 #[pyfunction]
 fn environments(algo: &str) -> PyResult<Vec<String>> {
@@ -96,6 +102,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("DivergedError", module.py().get_type::<bridge::DivergedError>())?;
     module.add_function(wrap_pyfunction!(libtorch, module)?)?;
     module.add_function(wrap_pyfunction!(algorithms, module)?)?;
+    module.add_function(wrap_pyfunction!(forms, module)?)?;
     module.add_function(wrap_pyfunction!(environments, module)?)?;
     module.add_function(wrap_pyfunction!(presets, module)?)?;
     module.add_function(wrap_pyfunction!(settings, module)?)?;

@@ -80,7 +80,8 @@ def compute(
     if unknown := set(given) - known:
         raise ValueError(f"unknown settings {sorted(unknown)}; known are {sorted(known)}")
     leader = getattr(model, "leader", "actor")
-    defaults = algorithm_defaults(led_algorithms(model.algorithm)[leader])
+    form = led_algorithms(model.algorithm)[leader]
+    defaults = algorithm_defaults(form)
     own = {key: getattr(model, key, defaults[key]) for key in known}
     own["solver"] = own["solver"] or defaults["solver"]
     if given.get("solver") not in (None, own["solver"]):
@@ -88,7 +89,7 @@ def compute(
     # None means the model's own value, except for `norm_ratio_clamp`, where it is a value.
     chosen = {k for k, value in given.items() if value is not None or k == "norm_ratio_clamp"}
     own |= {key: given[key] for key in chosen}
-    foreign = _native.foreign(led_algorithms(model.algorithm)[leader], as_json(own))
+    foreign = _native.foreign(form, as_json(own))
     for key in sorted(chosen & set(foreign)):
         raise ValueError(f"{key}={given[key]}: {foreign[key]}")
     agent = model._build()

@@ -65,11 +65,7 @@ def _meaning(schema: dict[str, Any]) -> str:
 
 def led_algorithms(baseline: str) -> dict[str | None, str]:
     """The Stackelberg algorithms on top of `baseline`, by leader."""
-    names = [
-        name
-        for name in _native.algorithms()
-        if name == f"st{baseline}" or name.startswith(f"st{baseline}-")
-    ]
+    names = (name for name in _native.forms(baseline) if name != baseline)
     return {algorithm_defaults(name)["leader"]: name for name in names}
 
 
