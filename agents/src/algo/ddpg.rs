@@ -2,7 +2,8 @@
 
 use super::algorithm::OffPolicy;
 use super::config::{Common, Networks, OffPolicyConfig};
-use crate::engine::autograd::{Factors, Losses, TensorMlp, TensorPoint, Transitions, saturated};
+use super::critics::Critics;
+use crate::engine::autograd::{Losses, TensorMlp, TensorPoint, Transitions, saturated};
 use crate::engine::fused::Spec;
 use crate::error::{Error, Result};
 use crate::nn::Mlp;
@@ -46,7 +47,7 @@ impl Record for DdpgConfig {}
 #[derive(Clone)]
 pub struct Ddpg {
     actor: TensorMlp,
-    critic: TensorMlp,
+    pub(super) critics: Critics,
     pub(super) gamma: f64,
     noise_std: f64,
     target_policy: TargetPolicy,
@@ -65,12 +66,6 @@ impl Ddpg {
             TargetPolicy::Target => self.mu(&p.target_actor, &p.batch.next_obs),
         }
     }
-
-    /// `Q_w(s, a)` of one critic, length `B`, with what its layers saw.
-    pub(super) fn q(&self, w: &Tensor, obs: &Tensor, actions: &Tensor) -> (Tensor, Factors) {
-        let (q, factors) = self.critic.forward_with_factors(w, Tensor::cat(&[obs, actions], 1));
-        (q.squeeze_dim(1), factors)
-    }
 }
 
 impl OffPolicy for Ddpg {
@@ -81,7 +76,7 @@ impl OffPolicy for Ddpg {
             &config.common;
         Self {
             actor: TensorMlp(Mlp::new(obs_dim, net_arch, action_dim, *activation_fn)),
-            critic: TensorMlp(Mlp::new(obs_dim + action_dim, net_arch, 1, *activation_fn)),
+            critics: Critics::new(obs_dim + action_dim, net_arch, *activation_fn, 1),
             gamma: *gamma,
             noise_std: own.noise_std,
             target_policy: own.target_policy,
@@ -110,28 +105,21 @@ impl OffPolicy for Ddpg {
 
         // -J(theta, w) = -E[Q_w(s, mu_theta(s))]                                            (7)
         let actions = self.mu(&p.actor, &b.obs);
-        let actor = -self.q(&p.critic, &b.obs, &actions).0.mean(None);
+        let actor = -self.critics.least(&p.critic, &b.obs, &actions).mean(None);
 
         // y = r + gamma (1 - d) Q_0(s', mu_theta(s')), a function of theta too              (8)
-        let next_q = self.q(&p.target_critic, &b.next_obs, &self.next_mu(p)).0;
+        let next_q = self.critics.least(&p.target_critic, &b.next_obs, &self.next_mu(p));
         let targets = &b.rewards + self.gamma * (1.0 - &b.dones) * next_q;
 
-        Losses {
-            actor,
-            outputs: vec![self.q(&p.critic, &b.obs, &b.actions)],
-            targets,
-            weights: None,
-            critic: None,
-            saturated: Some(saturated(&actions)),
-            entropy: None,
-        }
+        let outputs = self.critics.values(&p.critic, &b.obs, &b.actions);
+        Losses { saturated: Some(saturated(&actions)), ..Losses::new(actor, outputs, targets) }
     }
 
     fn spec(&self) -> Option<Spec> {
         Some(Spec {
             actor: self.actor.0.clone(),
-            critic: self.critic.0.clone(),
-            critics: 1,
+            critic: self.critic().clone(),
+            critics: self.critics.count,
             gamma: self.gamma,
             stochastic: false,
             current_policy: self.target_policy == TargetPolicy::Current,
@@ -144,11 +132,11 @@ impl OffPolicy for Ddpg {
     }
 
     fn critic(&self) -> &Mlp {
-        &self.critic.0
+        self.critics.network()
     }
 
     fn critics(&self) -> usize {
-        1
+        self.critics.count
     }
 
     fn has_noise(&self) -> bool {

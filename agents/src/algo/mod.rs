@@ -3,6 +3,7 @@
 pub mod ac;
 pub mod algorithm;
 mod config;
+mod critics;
 pub mod ddpg;
 mod on_policy_config;
 pub mod policy;

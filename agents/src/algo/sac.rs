@@ -2,6 +2,7 @@
 
 use super::algorithm::OffPolicy;
 use super::config::{Common, Networks, OffPolicyConfig};
+use super::critics::Critics;
 use super::sde::{Sde, SdeConfig};
 use super::temperature::Temperature;
 use crate::engine::LOG_STD;
@@ -93,7 +94,7 @@ impl Record for SacConfig {
 pub struct Sac {
     actor: TensorMlp,
     sde: Option<Sde>,
-    critic: TensorMlp,
+    critics: Critics,
     gamma: f64,
     config: SacConfig,
     temperature: Temperature,
@@ -132,27 +133,6 @@ impl Sac {
         let log_pi = -(gaussian + squash).sum_dim_intlist(1, false, None);
         (u.tanh(), log_pi)
     }
-
-    /// `Q_b(s, a)` of all critics, with what their layers saw.
-    fn twins(
-        &self,
-        params: &Tensor,
-        obs: &Tensor,
-        actions: &Tensor,
-    ) -> Vec<(Tensor, Vec<(Tensor, Tensor)>)> {
-        let input = Tensor::cat(&[obs, actions], 1);
-        let one = |params: &Tensor| {
-            let (q, factors) = self.critic.forward_with_factors(params, input.shallow_clone());
-            (q.squeeze_dim(1), factors)
-        };
-        params.chunk(self.critics() as i64, 0).iter().map(one).collect()
-    }
-
-    /// `min_b Q_b(s, a)`
-    fn smaller(&self, params: &Tensor, obs: &Tensor, actions: &Tensor) -> Tensor {
-        let twins = self.twins(params, obs, actions).into_iter().map(|(q, _)| q);
-        twins.reduce(|smaller, q| smaller.minimum(&q)).unwrap_or_default()
-    }
 }
 
 impl OffPolicy for Sac {
@@ -173,7 +153,12 @@ impl OffPolicy for Sac {
             temperature: Temperature::new(ent_coef, target_entropy, &config.common, action_dim),
             sde: sde.of(&actor),
             actor: TensorMlp(actor),
-            critic: TensorMlp(Mlp::new(obs_dim + action_dim, net_arch, 1, *activation_fn)),
+            critics: Critics::new(
+                obs_dim + action_dim,
+                net_arch,
+                *activation_fn,
+                own.policy_kwargs.n_critics,
+            ),
             gamma: *gamma,
             config: own.clone(),
         }
@@ -200,24 +185,20 @@ impl OffPolicy for Sac {
 
         // -J(theta, w) = E[eta log pi(a) - min_b Q_b(s, a)],  a ~ pi_theta(s)                (9)
         let (actions, log_pi) = self.sample(&p.actor, &b.obs, &b.noise);
-        let q = self.smaller(&p.critic, &b.obs, &actions);
+        let q = self.critics.least(&p.critic, &b.obs, &actions);
         let actor = (&log_pi * eta - q).mean(None);
 
         // y = r + gamma (1 - d) (min_b Q_0b(s', a') - eta log pi(a')),  a' ~ pi_theta(s'),
         // a function of theta through a' and through log pi                                 (10)
         let (next_actions, next_log_pi) = self.sample(&p.actor, &b.next_obs, &b.next_noise);
-        let next_q = self.smaller(&p.target_critic, &b.next_obs, &next_actions);
+        let next_q = self.critics.least(&p.target_critic, &b.next_obs, &next_actions);
         let soft = next_q - next_log_pi * eta;
         let targets = &b.rewards + self.gamma * (1.0 - &b.dones) * soft;
 
         Losses {
-            actor,
-            outputs: self.twins(&p.critic, &b.obs, &b.actions),
-            targets,
-            weights: None,
-            critic: None,
             saturated: Some(saturated(&actions)),
             entropy: Some(-log_pi.mean(None)),
+            ..Losses::new(actor, self.critics.values(&p.critic, &b.obs, &b.actions), targets)
         }
     }
 
@@ -225,7 +206,7 @@ impl OffPolicy for Sac {
         // Noise that depends on the state has no closed form there.
         self.sde.is_none().then(|| Spec {
             actor: self.actor.0.clone(),
-            critic: self.critic.0.clone(),
+            critic: self.critic().clone(),
             critics: self.critics(),
             gamma: self.gamma,
             stochastic: true,
@@ -239,11 +220,11 @@ impl OffPolicy for Sac {
     }
 
     fn critic(&self) -> &Mlp {
-        &self.critic.0
+        self.critics.network()
     }
 
     fn critics(&self) -> usize {
-        self.config.policy_kwargs.n_critics
+        self.critics.count
     }
 
     fn has_noise(&self) -> bool {

@@ -12,7 +12,6 @@ use crate::params::TensorPlace;
 use crate::settings::Record;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
 
 /// Settings that TD3 alone has, besides those of DDPG.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -76,7 +75,9 @@ impl OffPolicy for Td3 {
         obs_dim: usize,
         action_dim: usize,
     ) -> Self {
-        Self { ddpg: Ddpg::new(config, ddpg, obs_dim, action_dim), config: own.clone() }
+        let mut ddpg = Ddpg::new(config, ddpg, obs_dim, action_dim);
+        ddpg.critics.count = own.policy_kwargs.n_critics;
+        Self { ddpg, config: own.clone() }
     }
 
     fn check(config: &OffPolicyConfig, (ddpg, _): &Self::Config) -> Result<()> {
@@ -88,13 +89,11 @@ impl OffPolicy for Td3 {
     }
 
     fn losses(&self, p: &TensorPoint<Transitions>) -> Losses {
-        let (b, ddpg) = (&p.batch, &self.ddpg);
-        let critics = |w: &Tensor| w.chunk(self.critics() as i64, 0);
-        let (own, targets) = (critics(&p.critic), critics(&p.target_critic));
+        let (b, ddpg, critics) = (&p.batch, &self.ddpg, &self.ddpg.critics);
 
         // -J(theta, w) = -E[Q_1(s, mu_theta(s))]
         let actions = ddpg.mu(&p.actor, &b.obs);
-        let actor = -ddpg.q(&own[0], &b.obs, &actions).0.mean(None);
+        let actor = -critics.first(&p.critic, &b.obs, &actions).mean(None);
 
         // a' = clip(mu(s') + clip(sigma epsilon, -c, c), -1, 1)
         let bound = self.config.target_noise_clip;
@@ -102,28 +101,18 @@ impl OffPolicy for Td3 {
         let next_actions = (ddpg.next_mu(p) + noise.view_as(&actions)).clamp(-1.0, 1.0);
 
         // y = r + gamma (1 - d) min_b Q_0b(s', a'), a function of theta too with the current policy
-        let next_q = targets.iter().map(|w| ddpg.q(w, &b.next_obs, &next_actions).0);
-        let next_q = next_q.reduce(|least, q| least.minimum(&q)).unwrap_or_default();
+        let next_q = critics.least(&p.target_critic, &b.next_obs, &next_actions);
         let targets = &b.rewards + ddpg.gamma * (1.0 - &b.dones) * next_q;
 
-        Losses {
-            actor,
-            outputs: own.iter().map(|w| ddpg.q(w, &b.obs, &b.actions)).collect(),
-            targets,
-            weights: None,
-            critic: None,
-            saturated: Some(saturated(&actions)),
-            entropy: None,
-        }
+        let outputs = critics.values(&p.critic, &b.obs, &b.actions);
+        Losses { saturated: Some(saturated(&actions)), ..Losses::new(actor, outputs, targets) }
     }
 
     fn spec(&self) -> Option<Spec> {
         let Td3Config { target_policy_noise, target_noise_clip, .. } = self.config;
-        self.ddpg.spec().map(|spec| Spec {
-            critics: self.critics(),
-            blur: Some([target_policy_noise, target_noise_clip]),
-            ..spec
-        })
+        self.ddpg
+            .spec()
+            .map(|spec| Spec { blur: Some([target_policy_noise, target_noise_clip]), ..spec })
     }
 
     fn actor(&self) -> &Mlp {
@@ -135,7 +124,7 @@ impl OffPolicy for Td3 {
     }
 
     fn critics(&self) -> usize {
-        self.config.policy_kwargs.n_critics
+        self.ddpg.critics()
     }
 
     fn has_noise(&self) -> bool {

@@ -312,28 +312,19 @@ impl<T: Element> Objectives<T> for ActorCritic {
         let weights = (self.config.critic == CriticKind::Q).then(|| score.exp());
 
         Losses {
-            actor,
-            outputs: vec![(value, factors)],
-            targets,
             weights,
-            critic: None,
             saturated: self.policy.clipped(&data.actions),
             entropy: Some(entropy),
+            ..Losses::new(actor, vec![(value, factors)], targets)
         }
     }
 
     /// All that further critic steps need.
     fn critic_losses(&self, p: &TensorPoint<&Data>) -> Losses {
         let data = p.batch;
-        Losses {
-            actor: data.returns.new_zeros([] as [i64; 0], (data.returns.kind(), self.device)),
-            outputs: vec![self.value_with_factors(&p.critic, data)],
-            targets: data.returns.shallow_clone(),
-            weights: None,
-            critic: None,
-            saturated: None,
-            entropy: None,
-        }
+        let actor = data.returns.new_zeros([] as [i64; 0], (data.returns.kind(), self.device));
+        let outputs = vec![self.value_with_factors(&p.critic, data)];
+        Losses::new(actor, outputs, data.returns.shallow_clone())
     }
 }
 

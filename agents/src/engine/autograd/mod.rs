@@ -55,6 +55,14 @@ pub struct Losses {
     pub entropy: Option<Tensor>,
 }
 
+impl Losses {
+    /// These, and of the rest nothing.
+    pub fn new(actor: Tensor, outputs: Vec<(Tensor, Factors)>, targets: Tensor) -> Self {
+        let (weights, critic, saturated, entropy) = (None, None, None, None);
+        Self { actor, outputs, targets, weights, critic, saturated, entropy }
+    }
+}
+
 /// An algorithm's objectives on batches of one kind.
 pub trait Objectives<T>: Send + 'static {
     /// What is learnt from.
