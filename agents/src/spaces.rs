@@ -27,6 +27,31 @@ impl ActionSpace {
             Self::Discrete { .. } => 1,
         }
     }
+
+    /// Scales `unit`, an action in the unit box, to the bounds of the environment's, into `action`. A discrete one is
+    /// itself.
+    pub fn scale(&self, unit: &[f32], action: &mut [f32]) {
+        // a = low + (u + 1) (high - low) / 2
+        self.map(unit, action, |u, [low, high]| low + (u + 1.0) * (0.5 * (high - low)));
+    }
+
+    /// Clips `free` to the bounds of the environment's actions, into `action`. A discrete one is itself.
+    pub fn clip(&self, free: &[f32], action: &mut [f32]) {
+        self.map(free, action, |u, _| u);
+    }
+
+    /// `f(drawn, bounds)` of each component, clipped to its bounds.
+    fn map(&self, drawn: &[f32], action: &mut [f32], f: impl Fn(f32, [f32; 2]) -> f32) {
+        match self {
+            Self::Box { low, high } => {
+                let bounds = low.iter().zip(high);
+                for ((a, &u), (&low, &high)) in action.iter_mut().zip(drawn).zip(bounds) {
+                    *a = f(u, [low, high]).clamp(low, high);
+                }
+            }
+            Self::Discrete { .. } => action.copy_from_slice(drawn),
+        }
+    }
 }
 
 /// Observation and action space of an environment.

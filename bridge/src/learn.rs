@@ -47,19 +47,20 @@ impl SharedAgentProxy {
 
     /// Adds `noise()`, unless that is `None`, in units of half the action's range, and clips to the bounds.
     fn add_noise(&self, noise: &Py<PyAny>, actions: &mut Actions) -> Result<()> {
-        let ActionSpace::Box { low, high } = &self.spaces.action else { return Ok(()) };
+        let space = &self.spaces.action;
+        if !matches!(space, ActionSpace::Box { .. }) {
+            return Ok(());
+        }
         let epsilon: Vec<f64> = passing(|py| {
             let values: Option<PyReadonlyArrayDyn<'_, f64>> = noise.bind(py).call0()?.extract()?;
             Ok(values.map_or_else(Vec::new, |array| array.as_array().iter().copied().collect()))
         })?;
-        let bounds = low.iter().zip(high).cycle();
         let Actions { env, drawn } = actions;
-        let rows = env.iter_mut().zip(drawn).zip(&epsilon);
-        for (((a, u), &epsilon), (&low, &high)) in rows.zip(bounds) {
-            let half = 0.5 * (high - low);
+        for (u, &epsilon) in drawn.iter_mut().zip(&epsilon) {
             *u = (*u + epsilon as f32).clamp(-1.0, 1.0);
-            *a = (low + (*u + 1.0) * half).clamp(low, high);
         }
+        let rows = drawn.chunks_exact(space.dim()).zip(env.chunks_exact_mut(space.dim()));
+        rows.for_each(|(drawn, env)| space.scale(drawn, env));
         Ok(())
     }
 }

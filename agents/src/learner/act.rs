@@ -11,73 +11,29 @@ use crate::spaces::{ActionSpace, Spaces};
 
 /// From what a policy draws to what the environment is sent; and work space.
 pub(super) struct Acting {
-    map: ActionMap,
+    space: ActionSpace,
     scratch: [Vec<f32>; 2],
     output: Vec<f32>,
     noise: Vec<f32>,
     seen: Vec<f32>,
 }
 
-/// What the environment is sent for a draw.
-enum ActionMap {
-    /// The unit box, scaled to the bounds.
-    Scale { low: Vec<f32>, high: Vec<f32>, half_range: Vec<f32> },
-    /// The draw itself, clipped to the bounds.
-    Clip { low: Vec<f32>, high: Vec<f32> },
-    /// The draw itself.
-    Choice,
-}
-
 impl Acting {
     /// For actions in `spaces`.
     pub(super) fn new<A: Algorithm>(algorithm: &A, spaces: &Spaces) -> Result<Self> {
-        let map = match &spaces.action {
-            ActionSpace::Box { low, high } if A::UNIT_BOX => ActionMap::Scale {
-                half_range: low.iter().zip(high).map(|(l, h)| 0.5 * (h - l)).collect(),
-                low: low.clone(),
-                high: high.clone(),
-            },
-            ActionSpace::Box { low, high } => {
-                ActionMap::Clip { low: low.clone(), high: high.clone() }
-            }
-            ActionSpace::Discrete { .. } if A::UNIT_BOX => {
-                let has = spaces.clone();
-                return Err(Error::Spaces { algo: "this algorithm", needs: "Box actions", has });
-            }
-            ActionSpace::Discrete { .. } => ActionMap::Choice,
-        };
+        if A::UNIT_BOX && matches!(spaces.action, ActionSpace::Discrete { .. }) {
+            let has = spaces.clone();
+            return Err(Error::Spaces { algo: "this algorithm", needs: "Box actions", has });
+        }
         Ok(Self {
-            map,
+            space: spaces.action.clone(),
             scratch: Default::default(),
             output: vec![0.0; algorithm.actor().outputs()],
             noise: vec![0.0; spaces.action.dim()],
             seen: Vec::new(),
         })
     }
-}
 
-impl ActionMap {
-    fn apply(&self, drawn: &[f32], env: &mut [f32]) {
-        match self {
-            Self::Scale { low, high, half_range } => {
-                // a = low + (u + 1) (high - low) / 2
-                let bounds = low.iter().zip(high).zip(half_range);
-                for ((a, &u), ((&low, &high), &half)) in env.iter_mut().zip(drawn).zip(bounds) {
-                    *a = (low + (u + 1.0) * half).clamp(low, high);
-                }
-            }
-            Self::Clip { low, high } => {
-                let bounds = low.iter().zip(high);
-                for ((a, &u), (&low, &high)) in env.iter_mut().zip(drawn).zip(bounds) {
-                    *a = u.clamp(low, high);
-                }
-            }
-            Self::Choice => env.copy_from_slice(drawn),
-        }
-    }
-}
-
-impl Acting {
     /// Chooses an action for each row of observations.
     pub(super) fn choose<A: Algorithm>(
         &mut self,
@@ -89,7 +45,7 @@ impl Acting {
         actions: &mut Actions,
     ) -> Result<()> {
         let State { actor, generators, noise_matrices, progress, .. } = state;
-        let Self { map, scratch, output, noise, seen } = self;
+        let Self { space, scratch, output, noise, seen } = self;
         let rng = &mut generators.exploration;
         let (n, m) = (algorithm.actor().inputs(), noise.len());
         let explores = mode == Mode::Explore;
@@ -129,7 +85,11 @@ impl Acting {
             });
         }
         for (drawn, env) in drawn.chunks_exact(m).zip(env.chunks_exact_mut(m)) {
-            map.apply(drawn, env);
+            if A::UNIT_BOX {
+                space.scale(drawn, env);
+            } else {
+                space.clip(drawn, env);
+            }
         }
         Ok(())
     }

@@ -86,9 +86,7 @@ impl LearnerConfig {
             averaging: self.averaging,
         }
     }
-}
 
-impl LearnerConfig {
     /// Of an off-policy algorithm.
     pub fn off_policy<A: OffPolicy>(config: &OffPolicyConfig, algorithm: &A) -> Self {
         let random_steps = if algorithm.starts_at_random() { config.random_steps } else { 0 };
