@@ -5,10 +5,10 @@
 mod common;
 
 use agents::registry;
-use agents::settings::{Settings, merge};
+use agents::settings::merge;
 use agents::train::{Flow, Observer, Progress, evaluate, train};
 use agents::{ActionSpace, Actions, Env, Error, Learn, Mode, Parameter, Result, Spaces, Step};
-use common::shipped::{led_with_setting, of_leader, shipped, with_setting};
+use common::shipped::{has_setting, led_with_setting, of_leader, quick, with_setting};
 use serde_json::{Value, json};
 
 /// A point on a line that is rewarded for staying near the origin; bounds are lopsided on purpose.
@@ -65,20 +65,8 @@ impl Observer<dyn Learn> for Silent {
     }
 }
 
-fn settings(algo: &str, extra: &Value) -> Settings {
-    let mut settings = json!({
-        "batch_size": 16, "learning_starts": 40, "random_steps": 60, "train_freq": 5, "gradient_steps": 5,
-        "policy_kwargs": {"net_arch": [16, 16]},
-    });
-    merge(&mut settings, extra.clone());
-    shipped(algo, &settings)
-}
-
 fn agent(algo: &str, seed: u64, extra: serde_json::Value) -> Box<dyn Learn> {
-    registry::find(algo)
-        .unwrap()
-        .build(&settings(algo, &extra), Point::new().spaces(), seed)
-        .unwrap()
+    registry::find(algo).unwrap().build(&quick(algo, &extra), Point::new().spaces(), seed).unwrap()
 }
 
 fn trained(algo: &str, seed: u64, steps: u64, extra: serde_json::Value) -> Box<dyn Learn> {
@@ -157,7 +145,7 @@ fn the_random_phase_covers_the_box_and_ends() {
 fn a_large_lambda_gives_the_simultaneous_baseline() {
     for (algo, baseline) in led_with_setting("buffer_size") {
         let mut simultaneous = json!({"update_order": "simultaneous"});
-        if with_setting("target_policy").any(|name| name == baseline) {
+        if has_setting(baseline, "target_policy") {
             simultaneous["target_policy"] = "current".into();
         }
         let baseline = trained(baseline, 1, 100, simultaneous);

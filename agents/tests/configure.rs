@@ -8,14 +8,14 @@ use agents::registry;
 use agents::rng::{Purpose, Rng};
 use agents::settings::merge;
 use agents::{ActionSpace, Actions, Error, Learn, Mode, Spaces, Step};
-use common::shipped::{of_leader, shipped, with_setting};
+use common::shipped::{has_setting, of_leader, shipped};
 use serde_json::{Value, json};
 
 const OBS: usize = 3;
 
 fn build(algo: &str, settings: &Value, seed: u64) -> Box<dyn Learn> {
     let mut all = json!({"policy_kwargs": {"net_arch": [8, 8]}, "optimizer": "adam"});
-    let own = if with_setting("n_steps").any(|it| it == algo) {
+    let own = if has_setting(algo, "n_steps") {
         json!({"n_steps": 10})
     } else {
         json!({

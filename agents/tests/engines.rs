@@ -19,7 +19,7 @@ use agents::rng::{Purpose, Rng};
 use agents::settings::merge;
 use agents::{ActionSpace, Learn, Spaces, Step};
 use common::agreement::*;
-use common::shipped::{family, shipped, with_setting};
+use common::shipped::{family, has_setting, shipped, with_setting};
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -223,7 +223,7 @@ fn auto_takes_fused_on_the_cpu_and_fused_runs_nowhere_else() {
         let engine = |settings: Value| {
             algorithm.prepare(&shipped(algorithm.name, &settings)).map(|it| it.engine)
         };
-        let covered = with_setting("buffer_size").any(|it| it == algorithm.name);
+        let covered = has_setting(algorithm.name, "buffer_size");
         if !covered {
             assert_eq!(engine(json!({})).unwrap(), EngineKind::Autograd);
             let error = engine(json!({"engine": "fused"})).unwrap_err().to_string();

@@ -21,7 +21,7 @@ use agents::rng::{Purpose, Rng};
 use agents::settings::{merge, take};
 use agents::{ActionSpace, Actions, Agent, Error, Learn, Mode, Spaces, StateDict, Step};
 use common::quadratic::Quadratic;
-use common::shipped::{actor_critic, family, shipped};
+use common::shipped::{actor_critic, family, has_setting, shipped};
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -32,11 +32,6 @@ fn spaces() -> Spaces {
     Spaces { obs_dim: OBS, action }
 }
 
-/// Whether `entry` has a setting of this name.
-fn has(entry: &Entry, key: &str) -> bool {
-    entry.schema()["properties"].get(key).is_some()
-}
-
 /// A small agent that learns soon, with those of `settings`.
 fn build(entry: &Entry, settings: Value) -> Box<dyn Learn> {
     let mut all = json!({"policy_kwargs": {"net_arch": [8, 8]}});
@@ -45,7 +40,7 @@ fn build(entry: &Entry, settings: Value) -> Box<dyn Learn> {
         "gradient_steps": 2,
     });
     for (key, value) in soon.as_object().unwrap() {
-        if has(entry, key) {
+        if has_setting(entry.name, key) {
             all[key] = value.clone();
         }
     }
@@ -93,7 +88,10 @@ fn the_implicit_term_stays_within_its_bound_also_from_batches_of_its_own() {
 #[test]
 fn every_step_of_either_player_is_checked_and_weights_stay_finite() {
     for entry in ALGORITHMS {
-        let steps = ["unroll", "critic_steps"].into_iter().find(|key| has(entry, key)).unwrap();
+        let steps = ["unroll", "critic_steps"]
+            .into_iter()
+            .find(|key| has_setting(entry.name, key))
+            .unwrap();
         for (optimizer, rate) in [("adam", 1e30), ("sgd", 1e30), ("adam", 1e38), ("sgd", 1e38)] {
             let settings = json!({"learning_rate": rate, "optimizer": optimizer, steps: 3});
             let mut agent = build(entry, settings);

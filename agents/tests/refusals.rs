@@ -5,19 +5,9 @@
 mod common;
 
 use agents::registry;
-use agents::settings::{Settings, merge};
 use agents::{ActionSpace, Error, Spaces};
-use common::shipped::shipped;
-use serde_json::{Value, json};
-
-fn settings(algo: &str, extra: &Value) -> Settings {
-    let mut settings = json!({
-        "batch_size": 16, "learning_starts": 40, "random_steps": 60, "train_freq": 5, "gradient_steps": 5,
-        "policy_kwargs": {"net_arch": [16, 16]},
-    });
-    merge(&mut settings, extra.clone());
-    shipped(algo, &settings)
-}
+use common::shipped::quick;
+use serde_json::json;
 
 #[test]
 fn values_out_of_range_are_refused_by_name() {
@@ -56,15 +46,15 @@ fn values_out_of_range_are_refused_by_name() {
         ("stddpg-cl", "solver", json!("woodbury")),
         ("stddpg-cl", "curvature", json!("gauss_newton")),
     ] {
-        match registry::find(algo).unwrap().prepare(&settings(algo, &json!({key: value}))) {
+        match registry::find(algo).unwrap().prepare(&quick(algo, &json!({key: value}))) {
             Err(Error::Config { key: named, .. }) => assert_eq!(named, key, "{value}"),
             other => panic!("{algo} {key}: {value} gave {other:?}"),
         }
     }
-    let undamped = settings("stddpg-cl", &json!({"solver": "nystrom", "lam": 0.0}));
+    let undamped = quick("stddpg-cl", &json!({"solver": "nystrom", "lam": 0.0}));
     let error = registry::find("stddpg-cl").unwrap().prepare(&undamped).unwrap_err().to_string();
     assert!(error.contains("`lam` is 0") && error.contains("nystrom"), "{error}");
-    let rank = settings("stddpg-cl", &json!({"solver": "nystrom", "solver_rank": 0}));
+    let rank = quick("stddpg-cl", &json!({"solver": "nystrom", "solver_rank": 0}));
     let error = registry::find("stddpg-cl").unwrap().prepare(&rank).unwrap_err().to_string();
     assert!(error.contains("`solver_rank` is 0: it must be at least 1"), "{error}");
 }
@@ -76,7 +66,7 @@ fn unknown_algorithms_and_discrete_actions_are_named() {
     let spaces = Spaces { obs_dim: 4, action: ActionSpace::Discrete { n: 2 } };
     let error = registry::find("ddpg")
         .unwrap()
-        .build(&Settings::new(), &spaces, 0)
+        .build(&agents::settings::Settings::new(), &spaces, 0)
         .err()
         .unwrap()
         .to_string();

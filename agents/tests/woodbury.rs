@@ -148,24 +148,26 @@ impl Composite<f64> for LinearFit {
     }
 }
 
-/// With fewer samples than parameters, with more, and with twin blocks.
+/// The implicit term by `kind`, with the Gauss-Newton matrix.
+fn implicit(game: &mut LinearFit, kind: SolverKind, lambda: f64) -> Vec<f64> {
+    let n = game.dim(Player::Follower);
+    let config = SolverConfig { curvature: Curvature::GaussNewton, ..exact(kind, n) };
+    let (gradient, solve) = led(game, &mut Solver::new(&config), lambda);
+    assert!(!solve.fallback && solve.residual < 1e-9, "{kind:?}: {solve:?}");
+    gradient.implicit
+}
+
+/// Samples, blocks and parameters per block: fewer samples than parameters, more, and twin blocks.
+const SIZES: [(usize, usize, usize); 4] = [(6, 1, 15), (15, 1, 6), (7, 2, 9), (1, 1, 1)];
+
 #[test]
 fn woodbury_equals_every_solver_on_the_whole_gauss_newton_matrix() {
-    for (samples, blocks, width) in [(6, 1, 15), (15, 1, 6), (7, 2, 9), (1, 1, 1)] {
+    for (samples, blocks, width) in SIZES {
         for lambda in [0.1, 3.0] {
             let mut game = LinearFit::random(1, samples, blocks, width);
-            let mut by = |kind| {
-                let config = SolverConfig {
-                    curvature: Curvature::GaussNewton,
-                    ..exact(kind, blocks * width)
-                };
-                let (gradient, solve) = led(&mut game, &mut Solver::new(&config), lambda);
-                assert!(!solve.fallback && solve.residual < 1e-9, "{kind:?}: {solve:?}");
-                gradient.implicit
-            };
-            let woodbury = by(SolverKind::Woodbury);
+            let woodbury = implicit(&mut game, SolverKind::Woodbury, lambda);
             for kind in linear() {
-                assert_close(&woodbury, &by(kind), 1e-8);
+                assert_close(&woodbury, &implicit(&mut game, kind, lambda), 1e-8);
             }
         }
     }
@@ -174,22 +176,15 @@ fn woodbury_equals_every_solver_on_the_whole_gauss_newton_matrix() {
 /// Weights of any size, zero among them.
 #[test]
 fn woodbury_takes_a_weight_for_each_output() {
-    for (samples, blocks, width) in [(6, 1, 15), (15, 1, 6), (7, 2, 9), (1, 1, 1)] {
+    for (samples, blocks, width) in SIZES {
         for lambda in [0.1, 3.0] {
             let mut game = LinearFit::random(1, samples, blocks, width);
             let weights = normals(7, samples * blocks).into_iter().enumerate();
             let weights = weights.map(|(i, w)| if i % 3 == 2 { 0.0 } else { w * w });
             game.weights = Some(weights.collect());
-            let mut by = |kind| {
-                let config = SolverConfig {
-                    curvature: Curvature::GaussNewton,
-                    ..exact(kind, blocks * width)
-                };
-                let (gradient, solve) = led(&mut game, &mut Solver::new(&config), lambda);
-                assert!(!solve.fallback && solve.residual < 1e-9, "{kind:?}: {solve:?}");
-                gradient.implicit
-            };
-            assert_close(&by(SolverKind::Woodbury), &by(SolverKind::Dense), 1e-8);
+            let [woodbury, dense] = [SolverKind::Woodbury, SolverKind::Dense]
+                .map(|kind| implicit(&mut game, kind, lambda));
+            assert_close(&woodbury, &dense, 1e-8);
         }
     }
 }

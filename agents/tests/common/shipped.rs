@@ -35,23 +35,32 @@ pub fn shipped(algo: &str, over: &Value) -> Settings {
     settings
 }
 
-/// The names of all algorithms that have a setting `key`: `buffer_size` of those that learn from transitions, `n_steps` of
-/// those that learn from trajectories.
+/// Settings of an off-policy algorithm with small networks and updates from step 40 on, `over` laid over them.
+pub fn quick(algo: &str, over: &Value) -> Settings {
+    let mut settings = json!({
+        "batch_size": 16, "learning_starts": 40, "random_steps": 60, "train_freq": 5, "gradient_steps": 5,
+        "policy_kwargs": {"net_arch": [16, 16]},
+    });
+    merge(&mut settings, over.clone());
+    shipped(algo, &settings)
+}
+
+/// Whether `algo` has a setting `key`: `buffer_size` if it learns from transitions, `n_steps` if from trajectories.
+pub fn has_setting(algo: &str, key: &str) -> bool {
+    schema::properties(&registry::find(algo).unwrap().schema()).contains_key(key)
+}
+
+/// The names of all algorithms that have it.
 pub fn with_setting(key: &str) -> impl Iterator<Item = &'static str> {
-    let own = registry::ALGORITHMS
-        .iter()
-        .filter(move |algorithm| schema::properties(&algorithm.schema()).contains_key(key));
-    own.map(|algorithm| algorithm.name)
+    registry::ALGORITHMS.iter().map(|it| it.name).filter(move |algo| has_setting(algo, key))
 }
 
 /// The names of such algorithms that have a leader, each with that of its baseline.
 pub fn led_with_setting(key: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let led = with_setting(key).filter(|name| registry::find(name).unwrap().leader.is_some());
-    led.map(|name| {
-        let base = registry::find(name).unwrap().base;
-        let mut all = registry::ALGORITHMS.iter();
-        let baseline = all.find(|it| it.leader.is_none() && it.base.config == base.config).unwrap();
-        (name, baseline.name)
+    let led = with_setting(key).map(|name| registry::find(name).unwrap());
+    led.filter(|algorithm| algorithm.leader.is_some()).map(|algorithm| {
+        let baseline = algorithm.forms().find(|form| form.leader.is_none()).unwrap();
+        (algorithm.name, baseline.name)
     })
 }
 
