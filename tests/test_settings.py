@@ -3,6 +3,7 @@
 import json
 import re
 
+import jsonschema
 import pytest
 import yaml
 from conftest import QUICK, ROOT
@@ -122,7 +123,6 @@ def test_the_schema_has_the_settings_for_defaults(show, algo, options):
 
 @pytest.mark.parametrize("algo", _native.algorithms())
 def test_the_schema_holds_for_settings_and_for_no_others(show, algo):
-    jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads(show(algo, "--format", "json-schema"))
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.Draft202012Validator.check_schema(json.loads(_native.declared(algo)))
