@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -31,6 +30,7 @@ from cases import (
     WARM_UP,
     available,
     cases,
+    cpu,
     last_json,
     measure,
     peak_memory,
@@ -48,14 +48,6 @@ TURNS = 5
 def program():
     """What the program says of its version, its commit, and what it runs on, line by line."""
     return subprocess.check_output([PROGRAM, "--version"], text=True).splitlines()
-
-
-def cpu():
-    """The processor's name, where Linux tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def describe():

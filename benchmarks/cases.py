@@ -7,6 +7,7 @@ per second of full training (stepping, storing, updating, logging) over whole ro
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -38,6 +39,14 @@ CG = ("--preset", "paper", "--set", "lam=100")
 # Like the peers, random until the first update; logged once a round, never evaluated.
 OFF_POLICY = {"random_steps": LEARNING_STARTS, "learning_starts": LEARNING_STARTS, "log_freq": 50}
 EPOCH = 4_000
+
+
+def cpu():
+    """The processor's name, where Linux tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 @dataclass(frozen=True)

@@ -16,25 +16,24 @@ import argparse
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 
+import cases
 import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
+from scipy import stats
 
 ON_POLICY = ("ac", "stac")
 REFUSED = 2  # exit status of a wrong command or configuration
 LEARNING_STARTS = 500  # off policy, the first round of updates comes at this step
 SPEED_ENV = "Hopper-v4"
 SPEED_LOG_FREQ = {True: 500, False: 50}  # on policy, off policy: a row after each update or round
-NEVER = 1_000_000_000
 LIMIT = 1.03  # how much slower is still as fast
 
 # Variants are settings, several with a space between; `threads` is an option.
@@ -277,29 +276,21 @@ def check(case, arguments):
 def same(arguments):
     """The command `same`; returns its exit status."""
     names = algorithms(arguments.old, arguments.only)
-    cases = [case for algo in names for case in cases_of(algo, arguments)]
+    all_cases = [case for algo in names for case in cases_of(algo, arguments)]
     differing, refused = 0, 0
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        checks = pool.map(lambda case: check(case, arguments), cases)
-        for case, (message, differs) in zip(cases, checks, strict=True):
+        checks = pool.map(lambda case: check(case, arguments), all_cases)
+        for case, (message, differs) in zip(all_cases, checks, strict=True):
             differing += differs
             refused += message.startswith("refused by both")
             print(f"{case.name}: {message}", flush=True)
-    if refused == len(cases):
+    if refused == len(all_cases):
         sys.exit("both refused every case: nothing was compared")
-    print(f"{len(cases)} cases, {differing} differ")
+    print(f"{len(all_cases)} cases, {differing} differ")
     return int(differing > 0)
 
 
 # How fast is each?
-
-
-def processor():
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def version(binary):
@@ -313,18 +304,17 @@ def learning_seconds(run):
 
     The last row's time is taken before the evaluation at the end: that step is one to log at.
     """
-    table = pd.read_csv(run / "progress.csv")
-    elapsed = table["time/time_elapsed"][table["time/total_timesteps"] >= LEARNING_STARTS]
-    if len(elapsed) < 2:
+    seconds = cases.window(cases.read_progress(run / "progress.csv"), LEARNING_STARTS)["seconds"]
+    if not seconds:
         sys.exit("too few steps: there are no two rows after learning starts")
-    return float(elapsed.iloc[-1] - elapsed.iloc[0])
+    return seconds
 
 
 def time_one(binary, algo, seed, more, arguments):
     """Seconds of learning of one short run, bound to one core."""
     log_freq = SPEED_LOG_FREQ[algo in ON_POLICY]
     steps = arguments.steps or (20_000 if algo in ON_POLICY else 2_000)
-    settings = [f"log_freq={log_freq}", f"eval_freq={NEVER}", "eval_episodes=1"]
+    settings = [f"log_freq={log_freq}", f"eval_freq={cases.NEVER}", "eval_episodes=1"]
     if algo in ON_POLICY:
         settings.append("n_steps=500")
     else:
@@ -350,23 +340,12 @@ def pairs(algo, arguments):
     return seconds
 
 
-def t_quantile(freedom, p=0.975):
-    """Quantile of Student's t, from the normal one's (Abramowitz and Stegun, 26.7.5)."""
-    z = NormalDist().inv_cdf(p)
-    terms = [
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    ]
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
-
-
 def summary(seconds):
     """Median of the ratios, their geometric mean and its 95 % interval (t on their logarithms)."""
     logs = np.log(np.array(seconds["new"]) / np.array(seconds["old"]))
     middle = logs.mean()
-    half = t_quantile(len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs))
-    low, high = math.exp(middle - half), math.exp(middle + half)
+    interval = stats.t.interval(0.95, len(logs) - 1, middle, stats.sem(logs))
+    low, high = map(math.exp, interval)
     return {
         "median": float(np.exp(np.median(logs))),
         "mean": math.exp(middle),
@@ -391,7 +370,7 @@ def speed(arguments):
     """The command `speed`; returns its exit status."""
     os.environ |= {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
     data = {
-        "processor": processor(),
+        "processor": cases.cpu(),
         "rounds": arguments.rounds,
         "env": arguments.env,
         "set": arguments.set,
