@@ -108,7 +108,7 @@ pub enum Error {
     #[cfg(feature = "torch")]
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
-    /// Code outside this crate failed, a sink or an observer; the message is its own.
+    /// Code outside this crate failed, such as an observer; the message is its own.
     #[error("{0}")]
     External(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

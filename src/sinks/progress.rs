@@ -1,8 +1,8 @@
 //! `progress.csv`: a row per logging interval, a column per tag.
 
+use super::Sink;
 use crate::failure::Failure;
 use crate::run_dir::write_whole;
-use agents::Sink;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;

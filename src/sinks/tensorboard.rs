@@ -3,8 +3,8 @@
 //! The crate's own writer thread panics on I/O errors, so its record format is written from here, where
 //! an error is a value.
 
+use super::Sink;
 use crate::failure::Failure;
-use agents::Sink;
 use protobuf::Message as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
