@@ -10,7 +10,7 @@ use agents::algo::ddpg::Ddpg;
 use agents::engine::fused::Fused;
 use agents::engine::{Engine as _, Point, Role};
 use agents::game::solvers::SolverKind;
-use agents::game::{LeaderGradient, Solver, SolverConfig, total_derivative};
+use agents::game::{ImplicitTerm, LeaderGradient, SolverConfig, total_derivative};
 use agents::memory::{Batch, Replay};
 use agents::registry;
 use agents::rng::{Purpose, Rng};
@@ -127,11 +127,11 @@ fn solves(criterion: &mut Criterion) {
     for (name, kind) in [("woodbury", SolverKind::Woodbury), ("cg", SolverKind::Cg)] {
         let config =
             SolverConfig { kind, tolerance: 0.0, curvature_stop: false, ..SolverConfig::default() };
-        let mut solver = Solver::new(&config);
+        let mut implicit_term = ImplicitTerm::new(&config);
         criterion.bench_function(&format!("solve/fused/{name}"), |bencher| {
             bencher.iter(|| {
                 let mut game = engine.freeze(point(), Role::Actor).unwrap();
-                total_derivative(&mut game, &mut solver, 0.1, None, &mut out).unwrap()
+                total_derivative(&mut game, &mut implicit_term, 0.1, None, &mut out).unwrap()
             });
         });
     }

@@ -2,7 +2,7 @@
 
 use crate::env::Step;
 use crate::error::Result;
-use crate::game::{Solve, StackelbergConfig};
+use crate::game::{SolveInfo, StackelbergConfig};
 use crate::memory::{Batch, MemoryMut, Normalizer};
 use crate::metrics::Metrics;
 use crate::params::{Moments, Parameter};
@@ -62,10 +62,10 @@ pub trait Introspect {
     /// Gradient updates so far.
     fn updates(&self) -> u64;
 
-    /// Means of the measures since the last call; empty if there was no update.
+    /// Means of the metrics since the last call; empty if there was no update.
     fn metrics(&mut self) -> Metrics;
 
-    /// Measures too dear for every update, taken at evaluations (extreme eigenvalues).
+    /// Metrics too dear for every update, taken at evaluations (extreme eigenvalues).
     fn diagnostics(&mut self) -> Result<Metrics>;
 }
 
@@ -96,7 +96,7 @@ pub struct GameGradients {
     /// `D2 f2`
     pub follower: Vec<Parameter>,
     /// How the implicit term's solve went.
-    pub solve: Solve,
+    pub solve: SolveInfo,
 }
 
 /// An agent of the registry, whatever its algorithm and engine.

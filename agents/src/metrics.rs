@@ -1,16 +1,16 @@
-//! Measures by TensorBoard tag, and their running means.
+//! Metrics by TensorBoard tag, and their running means.
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// Means of an agent's measures since they were last asked for, by TensorBoard tag.
+/// Means of an agent's metrics since they were last asked for, by TensorBoard tag.
 pub type Metrics = Vec<(Cow<'static, str>, f64)>;
 
 /// Means by tag since they were last taken, in order of first appearance.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Means(Vec<(Cow<'static, str>, f64, u64)>);
+pub struct RunningMean(Vec<(Cow<'static, str>, f64, u64)>);
 
-impl Means {
+impl RunningMean {
     /// Adds one observation of `tag`. What is not finite (a failed solve's residual, the ratio to a
     /// gradient of zero) has no mean and is left out.
     pub fn add(&mut self, tag: &'static str, value: f64) {

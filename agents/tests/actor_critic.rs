@@ -6,13 +6,13 @@ mod common;
 
 use agents::algo::CriticKind;
 use agents::algo::ac::{ActorCritic, Data};
-use agents::algo::policy::Policy;
+use agents::algo::distribution::Distribution;
 use agents::engine::autograd::{Autograd, AutogradGame};
 use agents::engine::{Engine as _, FrozenGame as _, Role};
 use agents::flat;
 use agents::game::solvers::SolverKind;
 use agents::game::{
-    Curvature, Game, LeaderGradient, Player, Solver, SolverConfig, total_derivative,
+    Curvature, Game, ImplicitTerm, LeaderGradient, Player, SolverConfig, total_derivative,
 };
 use agents::memory::Trajectories;
 use agents::nn::{Activation, Mlp};
@@ -97,8 +97,9 @@ impl Setting {
     fn led(&self, config: &SolverConfig, lambda: f64) -> LeaderGradient<f64> {
         let mut game = self.game();
         let mut out = LeaderGradient::new(self.actor.len());
-        let mut solver = Solver::new(config);
-        let solve = total_derivative(&mut game, &mut solver, lambda, None, &mut out).unwrap();
+        let mut implicit_term = ImplicitTerm::new(config);
+        let solve =
+            total_derivative(&mut game, &mut implicit_term, lambda, None, &mut out).unwrap();
         assert!(!solve.fallback && solve.residual < 1e-9, "{solve:?}");
         out
     }
@@ -130,22 +131,22 @@ fn woodbury() -> SolverConfig {
 
 #[test]
 fn a_categorical_policy_has_its_closed_forms() {
-    let policy = Policy::new(&discrete());
+    let distribution = Distribution::new(&discrete());
     let z = [0.3, -1.2, 2.0, 0.1];
     let sum: f64 = z.iter().map(|z: &f64| z.exp()).sum();
     let pi = z.map(|z| z.exp() / sum);
     let rows = Tensor::from_slice(&[z, z, z, z].concat()).view([4, 4]);
     let none = Tensor::zeros([0], (Kind::Double, Device::Cpu));
     let actions = Tensor::from_slice(&[0.0, 1.0, 2.0, 3.0]).view([4, 1]);
-    let log_prob: Vec<f64> = policy.log_prob(&rows, &none, &actions).try_into().unwrap();
+    let log_prob: Vec<f64> = distribution.log_prob(&rows, &none, &actions).try_into().unwrap();
     assert_close(&log_prob, &pi.map(f64::ln), 1e-12);
-    let entropy = f64::try_from(policy.entropy(&rows, &none)).unwrap();
+    let entropy = f64::try_from(distribution.entropy(&rows, &none)).unwrap();
     assert_close(&[entropy], &[-pi.iter().map(|p| p * p.ln()).sum::<f64>()], 1e-12);
 
     let narrow = z.map(|z| z as f32);
     let (mut rng, mut action, mut counts) = (Rng::new(0, Purpose::Exploration), [0.0], [0.0; 4]);
     for _ in 0..40_000 {
-        policy.sample(&narrow, &[], &mut rng, &mut action);
+        distribution.sample(&narrow, &[], &mut rng, &mut action);
         counts[action[0] as usize] += 1.0;
     }
     for (count, p) in counts.iter().zip(pi) {
@@ -153,16 +154,16 @@ fn a_categorical_policy_has_its_closed_forms() {
         let deviation = (40_000.0 * p * (1.0 - p)).sqrt();
         assert!((count - 40_000.0 * p).abs() < 5.0 * deviation, "{counts:?} {pi:?}");
     }
-    policy.mode(&narrow, &mut action);
+    distribution.mode(&narrow, &mut action);
     assert_eq!(action, [2.0]);
     // Outputs as far apart as float32 allows still give a choice.
-    policy.sample(&[-3e38, 3e38, 0.0, 0.0], &[], &mut rng, &mut action);
+    distribution.sample(&[-3e38, 3e38, 0.0, 0.0], &[], &mut rng, &mut action);
     assert_eq!(action, [1.0]);
 }
 
 #[test]
 fn a_gaussian_policy_has_its_closed_forms_and_is_clipped_only_for_the_environment() {
-    let policy = Policy::new(&boxed());
+    let distribution = Distribution::new(&boxed());
     let (z, log_std, action) = ([0.4, -2.0], [-0.5, 0.7], [1.9, -3.5]);
     let tensor = |x: &[f64]| Tensor::from_slice(x);
     let density = |i: usize| {
@@ -170,11 +171,14 @@ fn a_gaussian_policy_has_its_closed_forms_and_is_clipped_only_for_the_environmen
         let u: f64 = (action[i] - z[i]) / sigma;
         (-0.5 * u * u).exp() / (sigma * std::f64::consts::TAU.sqrt())
     };
-    let log_prob =
-        policy.log_prob(&tensor(&z).view([1, 2]), &tensor(&log_std), &tensor(&action).view([1, 2]));
+    let log_prob = distribution.log_prob(
+        &tensor(&z).view([1, 2]),
+        &tensor(&log_std),
+        &tensor(&action).view([1, 2]),
+    );
     let want = (density(0) * density(1)).ln();
     assert_close(&[f64::try_from(log_prob).unwrap()], &[want], 1e-12);
-    let entropy = f64::try_from(policy.entropy(&tensor(&z).view([1, 2]), &tensor(&log_std)));
+    let entropy = f64::try_from(distribution.entropy(&tensor(&z).view([1, 2]), &tensor(&log_std)));
     let variance = (2.0 * (log_std[0] + log_std[1])).exp();
     let want = 0.5 * ((std::f64::consts::TAU * std::f64::consts::E).powi(2) * variance).ln();
     assert_close(&[entropy.unwrap()], &[want], 1e-12);
@@ -182,7 +186,7 @@ fn a_gaussian_policy_has_its_closed_forms_and_is_clipped_only_for_the_environmen
     let (mut rng, mut draw) = (Rng::new(0, Purpose::Exploration), [0.0; 2]);
     let (mut sums, mut squares, n) = ([0.0; 2], [0.0; 2], 40_000.0);
     for _ in 0..n as u32 {
-        policy.sample(&z.map(|z| z as f32), &log_std.map(|l| l as f32), &mut rng, &mut draw);
+        distribution.sample(&z.map(|z| z as f32), &log_std.map(|l| l as f32), &mut rng, &mut draw);
         for i in 0..2 {
             sums[i] += f64::from(draw[i]);
             squares[i] += (f64::from(draw[i]) - z[i]).powi(2);
@@ -194,7 +198,7 @@ fn a_gaussian_policy_has_its_closed_forms_and_is_clipped_only_for_the_environmen
         assert!((squares[i] / n / (sigma * sigma) - 1.0).abs() < 5.0 * (2.0 / n).sqrt());
     }
     let mut clipped = [1.9, -3.5];
-    policy.clip(&mut clipped);
+    distribution.clip(&mut clipped);
     assert_eq!(clipped, [1.0, 0.0]);
 }
 

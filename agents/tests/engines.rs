@@ -11,7 +11,7 @@ use agents::engine::autograd::{Autograd, Element};
 use agents::engine::{Engine, Role};
 use agents::game::solvers::SolverKind;
 use agents::game::{
-    Curvature, Game, LeaderGradient, Player, Solver, SolverConfig, total_derivative,
+    Curvature, Game, ImplicitTerm, LeaderGradient, Player, SolverConfig, total_derivative,
 };
 use agents::memory::Batch;
 use agents::registry;
@@ -115,8 +115,8 @@ fn total<E: Engine<f64, Batch<f64>>>(
 ) -> LeaderGradient<f64> {
     let mut game = engine.freeze(at.point(), leader).unwrap();
     let mut out = LeaderGradient::new(game.dim(Player::Leader));
-    let mut solver = Solver::new(config);
-    total_derivative(&mut game, &mut solver, lambda, None, &mut out).unwrap();
+    let mut implicit_term = ImplicitTerm::new(config);
+    total_derivative(&mut game, &mut implicit_term, lambda, None, &mut out).unwrap();
     out
 }
 
@@ -207,8 +207,9 @@ fn the_same_number_of_threads_gives_identical_results() {
         let mut engine = sac.fused::<f32>().with_threads(2);
         let mut game = engine.freeze(at.point(), Role::Actor).unwrap();
         let mut out = LeaderGradient::new(game.dim(Player::Leader));
-        let mut solver = Solver::new(&SolverConfig { kind, ..SolverConfig::default() });
-        total_derivative(&mut game, &mut solver, 0.1, None, &mut out).unwrap();
+        let mut implicit_term =
+            ImplicitTerm::new(&SolverConfig { kind, ..SolverConfig::default() });
+        total_derivative(&mut game, &mut implicit_term, 0.1, None, &mut out).unwrap();
         out.total
     };
     for kind in [SolverKind::Woodbury, SolverKind::Cg] {

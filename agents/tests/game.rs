@@ -14,7 +14,7 @@ use agents::engine::{Engine, FrozenGame as _, Role};
 use agents::flat;
 use agents::game::solvers::SolverKind;
 use agents::game::{
-    Curvature, Game, Independent, LeaderGradient, Parts, Player, Solver, SolverConfig,
+    Curvature, Game, ImplicitTerm, IndependentBatches, LeaderGradient, Parts, Player, SolverConfig,
     total_derivative,
 };
 use agents::nn::Activation;
@@ -83,8 +83,8 @@ macro_rules! for_all {
     };
 }
 
-fn solver(kind: SolverKind, curvature: Curvature) -> Solver<f64> {
-    Solver::new(&SolverConfig {
+fn implicit_term(kind: SolverKind, curvature: Curvature) -> ImplicitTerm<f64> {
+    ImplicitTerm::new(&SolverConfig {
         kind,
         curvature,
         iterations: 400,
@@ -94,17 +94,17 @@ fn solver(kind: SolverKind, curvature: Curvature) -> Solver<f64> {
     })
 }
 
-/// The total derivative by `solver`, and its parts.
+/// The total derivative with `implicit_term`, and its parts.
 fn led<O: OffPolicy>(
     engine: &mut Autograd<f64, O>,
     at: &Fixture,
     leader: Role,
-    mut solver: Solver<f64>,
+    mut implicit_term: ImplicitTerm<f64>,
     lambda: f64,
 ) -> LeaderGradient<f64> {
     let mut game = engine.freeze(at.point(), leader).unwrap();
     let mut out = LeaderGradient::new(game.dim(Player::Leader));
-    let solve = total_derivative(&mut game, &mut solver, lambda, None, &mut out).unwrap();
+    let solve = total_derivative(&mut game, &mut implicit_term, lambda, None, &mut out).unwrap();
     assert!(!solve.fallback);
     assert!(solve.residual < 1e-9, "residual {}", solve.residual);
     out
@@ -195,7 +195,8 @@ fn total_derivative_matches_dense_algebra_on_finite_difference_matrices<O: OffPo
         let implicit = cross.transpose() * x;
         let total: Vec<f64> = d1.iter().enumerate().map(|(i, d)| d - implicit[(i, 0)]).collect();
 
-        let dense = led(engine, at, leader, solver(SolverKind::Dense, Curvature::Hessian), lambda);
+        let dense =
+            led(engine, at, leader, implicit_term(SolverKind::Dense, Curvature::Hessian), lambda);
         assert_close(&dense.total, &total, 1e-5);
     }
 }
@@ -206,8 +207,9 @@ fn woodbury_equals_the_dense_gauss_newton_solve<O: OffPolicy>(
     at: &Fixture,
 ) {
     for lambda in [1e-2, 1.0, 50.0] {
-        let [dense, fast] = [SolverKind::Dense, SolverKind::Woodbury]
-            .map(|kind| led(engine, at, Role::Actor, solver(kind, Curvature::GaussNewton), lambda));
+        let [dense, fast] = [SolverKind::Dense, SolverKind::Woodbury].map(|kind| {
+            led(engine, at, Role::Actor, implicit_term(kind, Curvature::GaussNewton), lambda)
+        });
         assert_close(&fast.implicit, &dense.implicit, 1e-8);
     }
 }
@@ -220,7 +222,7 @@ fn cg_equals_the_dense_solve_where_the_hessian_is_positive_definite<O: OffPolicy
     for leader in [Role::Actor, Role::Critic] {
         // A lambda beyond the most negative eigenvalue makes the damped Hessian positive definite.
         let [dense, cg] = [SolverKind::Dense, SolverKind::Cg]
-            .map(|kind| led(engine, at, leader, solver(kind, Curvature::Hessian), 20.0));
+            .map(|kind| led(engine, at, leader, implicit_term(kind, Curvature::Hessian), 20.0));
         assert_close(&cg.implicit, &dense.implicit, 1e-8);
     }
 }
@@ -234,7 +236,7 @@ fn gauss_newton_is_the_hessian_of_linear_critics() {
     let networks = json!({"policy_kwargs": {"net_arch": []}});
     let (mut engine, at) = setup(family::<Sac>("stsac-al", &networks, OBS, ACT));
     let [hessian, gauss_newton] = [Curvature::Hessian, Curvature::GaussNewton].map(|curvature| {
-        led(&mut engine, &at, Role::Actor, solver(SolverKind::Dense, curvature), 0.3)
+        led(&mut engine, &at, Role::Actor, implicit_term(SolverKind::Dense, curvature), 0.3)
     });
     assert_close(&gauss_newton.implicit, &hessian.implicit, 1e-9);
 }
@@ -374,7 +376,7 @@ fn independent_minibatches_take_each_factor_from_its_own_batch() {
     let batches = [2, 3].map(|seed| Fixture::new(seed, dims, OBS, ACT, 8).batch);
     let [second, third] = batches.map(|batch| Fixture { batch, ..at.clone() });
     let (mut e2, mut e3) = (engine.clone(), engine.clone());
-    let mut independent = Independent {
+    let mut independent = IndependentBatches {
         whole: engine.freeze(at.point(), Role::Actor).unwrap(),
         parts: Parts::Own {
             response: None,
@@ -383,7 +385,7 @@ fn independent_minibatches_take_each_factor_from_its_own_batch() {
         },
     };
     let mut got = LeaderGradient::new(dims[0]);
-    let mut dense = solver(SolverKind::Dense, Curvature::Hessian);
+    let mut dense = implicit_term(SolverKind::Dense, Curvature::Hessian);
     total_derivative(&mut independent, &mut dense, 20.0, None, &mut got).unwrap();
 
     let (mut e1, mut e2, mut e3) = (ddpg(Activation::Tanh).0, e2.clone(), e3.clone());

@@ -13,7 +13,7 @@ use agents::engine::fused::Fused;
 use agents::engine::{Engine, Role};
 use agents::game::LeaderGradient;
 use agents::game::solvers::SolverKind;
-use agents::game::{Curvature, Solver, SolverConfig, StackelbergConfig, total_derivative};
+use agents::game::{Curvature, ImplicitTerm, SolverConfig, StackelbergConfig, total_derivative};
 use agents::learner::{Learner, LearnerConfig, State};
 use agents::memory::{Replay, Rollout};
 use agents::registry::{self, ALGORITHMS, Algorithm as Entry};
@@ -112,9 +112,11 @@ fn what_lacks_outputs_names_the_setting_that_asks_for_them() {
         (SolverKind::Woodbury, Curvature::GaussNewton, "solver: woodbury"),
     ] {
         let mut game = Quadratic::random(1, 2, 3);
-        let mut solver = Solver::new(&SolverConfig { kind, curvature, ..SolverConfig::default() });
+        let mut implicit_term =
+            ImplicitTerm::new(&SolverConfig { kind, curvature, ..SolverConfig::default() });
         let mut out = LeaderGradient::new(2);
-        let error = total_derivative(&mut game, &mut solver, 0.1, None, &mut out).unwrap_err();
+        let error =
+            total_derivative(&mut game, &mut implicit_term, 0.1, None, &mut out).unwrap_err();
         assert!(error.to_string().starts_with(&format!("`{asked}` needs")), "{error}");
     }
 }

@@ -5,8 +5,8 @@ mod common;
 
 use agents::Result;
 use agents::game::{
-    Arena, Averaging, Damping, Direction, Play, PlayState, Players, Rules, Solver, SolverConfig,
-    UpdateOrder,
+    Arena, Averaging, Damping, Direction, ImplicitTerm, Play, PlayState, Players, Rules,
+    SolverConfig, UpdateOrder,
 };
 use agents::optim::OptimizerKind;
 use agents::train_state::TrainState;
@@ -42,7 +42,7 @@ fn moved(every: [u64; 2], averages: u64, order: UpdateOrder) -> [Vec<u64>; 3] {
         averaging: Some(Averaging { tau: 1.0, every: averages }),
     };
     let mut arena = Board(Quadratic::random(1, 3, 2));
-    let mut play = Play::new(rules, Solver::new(&SolverConfig::default()), [3, 2]);
+    let mut play = Play::new(rules, ImplicitTerm::new(&SolverConfig::default()), [3, 2]);
     let new = |params: &[f64]| TrainState::new(params.to_vec(), OptimizerKind::Sgd, true);
     let (mut leader, mut follower) = (new(&arena.0.x1), new(&arena.0.x2));
     let (mut state, mut found) = (PlayState::default(), [const { Vec::new() }; 3]);

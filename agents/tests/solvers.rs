@@ -3,8 +3,8 @@
 
 mod common;
 
-use agents::game::Solve;
-use agents::game::solvers::{Solver, SolverConfig, SolverKind};
+use agents::game::SolveInfo;
+use agents::game::solvers::{ImplicitTerm, SolverConfig, SolverKind};
 use common::quadratic::*;
 use common::{assert_close, relative_error};
 use faer::Mat;
@@ -20,8 +20,13 @@ fn exact(kind: SolverKind, n: usize) -> SolverConfig {
 }
 
 /// Solves `(A + lambda I) x = b`.
-fn solution(solver: &mut Solver<f64>, a: &Mat<f64>, b: &[f64], lambda: f64) -> (Vec<f64>, Solve) {
-    let (gradient, solve) = led(&mut Quadratic::system(a.clone(), b), solver, lambda);
+fn solution(
+    implicit_term: &mut ImplicitTerm<f64>,
+    a: &Mat<f64>,
+    b: &[f64],
+    lambda: f64,
+) -> (Vec<f64>, SolveInfo) {
+    let (gradient, solve) = led(&mut Quadratic::system(a.clone(), b), implicit_term, lambda);
     (gradient.implicit, solve)
 }
 
@@ -44,7 +49,7 @@ fn every_solver_equals_dense_algebra_on_positive_definite_systems() {
         for lambda in [0.5, 10.0] {
             let want = solve(&damped(&a, lambda), &b);
             for kind in linear() {
-                let (x, solve) = solution(&mut Solver::new(&exact(kind, n)), &a, &b, lambda);
+                let (x, solve) = solution(&mut ImplicitTerm::new(&exact(kind, n)), &a, &b, lambda);
                 assert!(!solve.fallback && !solve.negative_curvature, "{kind:?}: {solve:?}");
                 assert_close(&x, &want, 1e-9);
             }
@@ -60,7 +65,7 @@ fn cg_ends_after_as_many_steps_as_there_are_distinct_eigenvalues() {
         (vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 7),
     ] {
         let (a, b) = (with_spectrum(1, &eigenvalues), normals(2, eigenvalues.len()));
-        let (x, solve) = solution(&mut Solver::new(&exact(SolverKind::Cg, 0)), &a, &b, 0.0);
+        let (x, solve) = solution(&mut ImplicitTerm::new(&exact(SolverKind::Cg, 0)), &a, &b, 0.0);
         assert_eq!(solve.iterations, steps, "{eigenvalues:?}");
         assert!(residual(&a, &b, 0.0, &x) < 1e-11);
     }
@@ -74,14 +79,14 @@ fn the_tolerance_is_relative_to_the_right_hand_side() {
         let config = SolverConfig { tolerance: 1e-3, ..exact(kind, 0) };
         let iterations = |scale: f64| {
             let b: Vec<f64> = b.iter().map(|b| b * scale).collect();
-            let (_, solve) = solution(&mut Solver::new(&config), &a, &b, 0.0);
+            let (_, solve) = solution(&mut ImplicitTerm::new(&config), &a, &b, 0.0);
             assert!(solve.residual <= 1e-3, "{solve:?}");
             solve.iterations
         };
         // A power of two changes no rounding.
         assert_eq!(iterations(1.0), iterations(2f64.powi(-40)), "{kind:?}");
         let loose = SolverConfig { tolerance: 0.3, ..config.clone() };
-        let (_, solve) = solution(&mut Solver::new(&loose), &a, &b, 0.0);
+        let (_, solve) = solution(&mut ImplicitTerm::new(&loose), &a, &b, 0.0);
         assert!(solve.iterations < iterations(1.0), "{kind:?}");
     }
 }
@@ -93,7 +98,7 @@ fn the_residual_reported_is_that_of_the_solution_returned() {
     for kind in linear() {
         for effort in [1, 3, 8] {
             let config = SolverConfig { iterations: effort, rank: effort, ..exact(kind, 0) };
-            let (x, solve) = solution(&mut Solver::new(&config), &a, &b, 0.5);
+            let (x, solve) = solution(&mut ImplicitTerm::new(&config), &a, &b, 0.5);
             let recomputed = residual(&a, &b, 0.5, &x);
             assert!(
                 (solve.residual - recomputed).abs() < 1e-10 * recomputed.max(1.0),
@@ -114,7 +119,7 @@ fn cg_stops_at_negative_curvature_with_what_it_has() {
     let (a, b) = (with_spectrum(5, &eigenvalues), normals(5, eigenvalues.len()));
     let cg = |curvature_stop| SolverConfig { curvature_stop, ..exact(SolverKind::Cg, 0) };
 
-    let (x, solve) = solution(&mut Solver::new(&cg(true)), &a, &b, 0.0);
+    let (x, solve) = solution(&mut ImplicitTerm::new(&cg(true)), &a, &b, 0.0);
     assert!(solve.negative_curvature && !solve.fallback, "{solve:?}");
     assert!((1..eigenvalues.len()).contains(&solve.iterations));
     // Every step before the stop lowered the model 1/2 x'Ax - b'x.
@@ -122,17 +127,17 @@ fn cg_stops_at_negative_curvature_with_what_it_has() {
     let mut previous = 0.0;
     for iterations in 1..=solve.iterations {
         let config = SolverConfig { iterations, ..cg(true) };
-        let value = model(&solution(&mut Solver::new(&config), &a, &b, 0.0).0);
+        let value = model(&solution(&mut ImplicitTerm::new(&config), &a, &b, 0.0).0);
         assert!(value < previous);
         previous = value;
     }
     assert_eq!(previous, model(&x));
 
     // Without the stop the saddle point is found; with enough damping there is nothing to stop at.
-    let (saddle, solve) = solution(&mut Solver::new(&cg(false)), &a, &b, 0.0);
+    let (saddle, solve) = solution(&mut ImplicitTerm::new(&cg(false)), &a, &b, 0.0);
     assert!(solve.negative_curvature);
     assert_close(&saddle, &common::quadratic::solve(&a, &b), 1e-8);
-    let (x, solve) = solution(&mut Solver::new(&cg(true)), &a, &b, 0.5);
+    let (x, solve) = solution(&mut ImplicitTerm::new(&cg(true)), &a, &b, 0.5);
     assert!(!solve.negative_curvature);
     assert_close(&x, &common::quadratic::solve(&damped(&a, 0.5), &b), 1e-9);
 }
@@ -143,9 +148,9 @@ fn neumann_stops_where_the_series_would_run_away() {
     eigenvalues.push(-1.0);
     let (a, b) = (with_spectrum(5, &eigenvalues), normals(5, 8));
     let neumann = |curvature_stop| SolverConfig { curvature_stop, ..exact(SolverKind::Neumann, 0) };
-    let (_, solve) = solution(&mut Solver::new(&neumann(true)), &a, &b, 0.0);
+    let (_, solve) = solution(&mut ImplicitTerm::new(&neumann(true)), &a, &b, 0.0);
     assert!(solve.negative_curvature && !solve.fallback && solve.iterations < 100, "{solve:?}");
-    let (x, solve) = solution(&mut Solver::new(&neumann(false)), &a, &b, 0.0);
+    let (x, solve) = solution(&mut ImplicitTerm::new(&neumann(false)), &a, &b, 0.0);
     assert!(solve.fallback && x.iter().all(|&x| x == 0.0), "{solve:?}");
 }
 
@@ -160,7 +165,7 @@ fn nystrom_is_exact_from_the_matrix_rank_on_and_better_with_every_rank_below() {
     let want = solve(&damped(&a, 0.1), &b);
     let at_rank = |rank| {
         let config = SolverConfig { rank, ..exact(SolverKind::Nystrom, 0) };
-        let (x, solve) = solution(&mut Solver::new(&config), &a, &b, 0.1);
+        let (x, solve) = solution(&mut ImplicitTerm::new(&config), &a, &b, 0.1);
         assert!(!solve.fallback && !solve.negative_curvature, "{rank}: {solve:?}");
         relative_error(&x, &want)
     };
@@ -172,7 +177,7 @@ fn nystrom_is_exact_from_the_matrix_rank_on_and_better_with_every_rank_below() {
 #[test]
 fn nystrom_leaves_negative_curvature_out() {
     let (a, b) = (with_spectrum(2, &[4.0, 3.0, -2.0, 1.0]), normals(2, 4));
-    let (x, solve) = solution(&mut Solver::new(&exact(SolverKind::Nystrom, 4)), &a, &b, 1.0);
+    let (x, solve) = solution(&mut ImplicitTerm::new(&exact(SolverKind::Nystrom, 4)), &a, &b, 1.0);
     assert!(solve.negative_curvature && !solve.fallback);
     // The approximation is positive semi-definite: no component of x exceeds that of b / lambda.
     assert!(dot(&x, &b) > 0.0 && dot(&x, &x) <= dot(&b, &b) * (1.0 + 1e-12));
@@ -183,9 +188,9 @@ fn nystrom_draws_from_its_seed_alone() {
     let (a, b) = (with_spectrum(4, &log_spaced(30, 0.1, 10.0)), normals(4, 30));
     let x = |seed| {
         let config = SolverConfig { seed, ..exact(SolverKind::Nystrom, 5) };
-        let mut solver = Solver::new(&config);
-        let first = solution(&mut solver, &a, &b, 1.0).0;
-        assert_eq!(first, solution(&mut solver, &a, &b, 1.0).0);
+        let mut implicit_term = ImplicitTerm::new(&config);
+        let first = solution(&mut implicit_term, &a, &b, 1.0).0;
+        assert_eq!(first, solution(&mut implicit_term, &a, &b, 1.0).0);
         first
     };
     assert_eq!(x(1), x(1));
@@ -202,10 +207,10 @@ fn a_warm_start_takes_fewer_iterations_on_a_nearby_system() {
     for kind in [SolverKind::Cg, SolverKind::Neumann] {
         let run = |warm_start| {
             let config = SolverConfig { tolerance: 1e-8, warm_start, ..exact(kind, 0) };
-            let mut solver = Solver::new(&config);
-            let first = solution(&mut solver, &a, &b, 0.5).1;
-            let (_, again) = solution(&mut solver, &a, &b, 0.5);
-            let (x, second) = solution(&mut solver, &a2, &b2, 0.5);
+            let mut implicit_term = ImplicitTerm::new(&config);
+            let first = solution(&mut implicit_term, &a, &b, 0.5).1;
+            let (_, again) = solution(&mut implicit_term, &a, &b, 0.5);
+            let (x, second) = solution(&mut implicit_term, &a2, &b2, 0.5);
             assert_close(&x, &solve(&damped(&a2, 0.5), &b2), 1e-6);
             [first.iterations, again.iterations, second.iterations]
         };
@@ -221,10 +226,10 @@ fn a_warm_start_takes_fewer_iterations_on_a_nearby_system() {
 fn a_warm_start_recovers_from_a_solution_that_was_not_finite() {
     let (a, b) = (with_spectrum(6, &[1.0, 2.0, 3.0]), normals(6, 3));
     let config = SolverConfig { warm_start: true, ..exact(SolverKind::Cg, 0) };
-    let mut solver = Solver::new(&config);
+    let mut implicit_term = ImplicitTerm::new(&config);
     let poisoned = Mat::from_fn(3, 3, |_, _| f64::NAN);
-    assert!(solution(&mut solver, &poisoned, &b, 0.5).1.fallback);
-    let (x, solve) = solution(&mut solver, &a, &b, 0.5);
+    assert!(solution(&mut implicit_term, &poisoned, &b, 0.5).1.fallback);
+    let (x, solve) = solution(&mut implicit_term, &a, &b, 0.5);
     assert!(!solve.fallback);
     assert_close(&x, &common::quadratic::solve(&damped(&a, 0.5), &b), 1e-9);
 }
@@ -253,7 +258,7 @@ fn without_a_usable_solution_the_total_derivative_is_the_plain_gradient() {
             ] {
                 let config = SolverConfig { curvature_stop, rank: 2, ..exact(kind, 0) };
                 let mut game = Quadratic::system(a.clone(), b);
-                let (gradient, solve) = led(&mut game, &mut Solver::new(&config), lambda);
+                let (gradient, solve) = led(&mut game, &mut ImplicitTerm::new(&config), lambda);
                 assert!(solve.fallback, "{kind:?}, {name}: {solve:?}");
                 assert_eq!(gradient.implicit, vec![0.0; 4], "{kind:?}, {name}");
                 assert_eq!(gradient.total, gradient.individual, "{kind:?}, {name}");
@@ -267,7 +272,7 @@ fn without_a_usable_solution_the_total_derivative_is_the_plain_gradient() {
 fn a_right_hand_side_of_zero_needs_no_solve() {
     let a = with_spectrum(0, &[1.0, 2.0, 3.0]);
     for kind in linear() {
-        let (x, solve) = solution(&mut Solver::new(&exact(kind, 3)), &a, &[0.0; 3], 0.1);
+        let (x, solve) = solution(&mut ImplicitTerm::new(&exact(kind, 3)), &a, &[0.0; 3], 0.1);
         assert_eq!((x, solve.residual, solve.fallback), (vec![0.0; 3], 0.0, false), "{kind:?}");
     }
 }

@@ -9,7 +9,7 @@ use agents::algo::ddpg::Ddpg;
 use agents::engine::autograd::Autograd;
 use agents::engine::{Engine, Role};
 use agents::flat;
-use agents::game::solvers::{Solver, SolverConfig, SolverKind};
+use agents::game::solvers::{ImplicitTerm, SolverConfig, SolverKind};
 use agents::game::{Game, Player};
 use agents::rng::{Purpose, Rng};
 use common::quadratic::*;
@@ -20,8 +20,8 @@ use serde_json::json;
 use std::f64::consts::TAU;
 use tch::Device;
 
-fn exact() -> Solver<f64> {
-    Solver::new(&SolverConfig { kind: SolverKind::Dense, ..SolverConfig::default() })
+fn exact() -> ImplicitTerm<f64> {
+    ImplicitTerm::new(&SolverConfig { kind: SolverKind::Dense, ..SolverConfig::default() })
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn the_total_derivative_of_a_quadratic_game_is_its_closed_form() {
             flat::axpy(-1.0, &times_t(&game.c_matrix, &x), &mut want);
             for kind in [SolverKind::Dense, SolverKind::Cg] {
                 let config = SolverConfig { kind, tolerance: 1e-13, ..SolverConfig::default() };
-                let (got, _) = led(&mut game.clone(), &mut Solver::new(&config), lambda);
+                let (got, _) = led(&mut game.clone(), &mut ImplicitTerm::new(&config), lambda);
                 assert_close(&got.total, &want, 1e-9);
                 assert_close(&got.individual, &d1, 1e-12);
             }
@@ -157,8 +157,8 @@ enum Play {
 }
 
 /// The leader's and the follower's direction, one after the other.
-fn field(play: Play, game: &mut Quadratic, solver: &mut Solver<f64>) -> Vec<f64> {
-    let (gradient, _) = led(game, solver, 0.0);
+fn field(play: Play, game: &mut Quadratic, implicit_term: &mut ImplicitTerm<f64>) -> Vec<f64> {
+    let (gradient, _) = led(game, implicit_term, 0.0);
     let mut field = match play {
         Play::Simultaneous => gradient.individual,
         Play::Stackelberg => gradient.total,
@@ -201,7 +201,7 @@ fn the_equilibrium_attracts_stackelberg_play_and_repels_simultaneous_play() {
 fn noisy_play(play: Play, start: [f64; 4], seed: u64) -> (f64, f64) {
     const STEPS: u32 = 20_000;
     let mut rng = Rng::new(seed, Purpose::Exploration);
-    let (mut game, mut solver) = (rotation(), Solver::new(&SolverConfig::default()));
+    let (mut game, mut implicit_term) = (rotation(), ImplicitTerm::new(&SolverConfig::default()));
     game.x1 = start[..2].to_vec();
     game.x2 = start[2..].to_vec();
     let mut turns = 0.0;
@@ -211,7 +211,7 @@ fn noisy_play(play: Play, start: [f64; 4], seed: u64) -> (f64, f64) {
         let steps = [0.2 * k.powf(-0.8), k.powf(-0.6)];
 
         // (17), (18) with martingale differences of variance 0.09 (1 + |x|)
-        let direction = field(play, &mut game, &mut solver);
+        let direction = field(play, &mut game, &mut implicit_term);
         let size = (flat::dot(&game.x1, &game.x1) + flat::dot(&game.x2, &game.x2)).sqrt();
         let noise = 0.3 * (1.0 + size).sqrt();
         let before = game.x1[1].atan2(game.x1[0]);

@@ -3,7 +3,7 @@
 
 use agents::Error;
 use agents::game::solvers::SolverKind;
-use agents::game::{LeaderGradient, Player, Solver, SolverConfig, total_derivative};
+use agents::game::{ImplicitTerm, LeaderGradient, Player, SolverConfig, total_derivative};
 use agents::rng::{Purpose, Rng};
 use agents::toy::{Deterministic, Entropic, Leading, Point, Toy, Trajectory, play, vector_field};
 
@@ -181,9 +181,10 @@ fn a_singular_hessian_leaves_the_individual_gradient() {
         (SolverKind::Dense, 0.0, true),
         (SolverKind::Dense, 1e-170, true), // D22 f2
     ] {
-        let mut solver = Solver::new(&SolverConfig { kind, ..SolverConfig::default() });
+        let mut implicit_term =
+            ImplicitTerm::new(&SolverConfig { kind, ..SolverConfig::default() });
         let mut game = Deterministic { theta, w: 0.5 };
-        let solve = total_derivative(&mut game, &mut solver, 0.0, None, &mut out).unwrap();
+        let solve = total_derivative(&mut game, &mut implicit_term, 0.0, None, &mut out).unwrap();
         assert_eq!((out.total[0], out.implicit[0]), (-0.5, 0.0), "{kind:?} at {theta}");
         assert_eq!(solve.fallback, fallback, "{kind:?} at {theta}");
     }

@@ -4,7 +4,7 @@
 mod common;
 
 use agents::error::Result;
-use agents::game::solvers::{Solver, SolverConfig, SolverKind};
+use agents::game::solvers::{ImplicitTerm, SolverConfig, SolverKind};
 use agents::game::{Composite, Curvature, Game, OuterHessian, Player};
 use common::assert_close;
 use common::quadratic::*;
@@ -152,7 +152,7 @@ impl Composite<f64> for LinearFit {
 fn implicit(game: &mut LinearFit, kind: SolverKind, lambda: f64) -> Vec<f64> {
     let n = game.dim(Player::Follower);
     let config = SolverConfig { curvature: Curvature::GaussNewton, ..exact(kind, n) };
-    let (gradient, solve) = led(game, &mut Solver::new(&config), lambda);
+    let (gradient, solve) = led(game, &mut ImplicitTerm::new(&config), lambda);
     assert!(!solve.fallback && solve.residual < 1e-9, "{kind:?}: {solve:?}");
     gradient.implicit
 }
@@ -201,7 +201,7 @@ fn woodbury_without_damping_is_the_limit() {
         let mut by = |kind, lambda| {
             let config =
                 SolverConfig { curvature: Curvature::GaussNewton, ..exact(kind, game.c.len()) };
-            let (gradient, solve) = led(&mut game, &mut Solver::new(&config), lambda);
+            let (gradient, solve) = led(&mut game, &mut ImplicitTerm::new(&config), lambda);
             assert!(!solve.fallback, "{kind:?}: {solve:?}");
             gradient.implicit
         };
@@ -220,8 +220,8 @@ fn woodbury_falls_back_where_the_matrix_is_zero_or_not_finite() {
     let mut tall = LinearFit::random(1, 5, 1, 4);
     tall.jacobians[0][(0, 0)] = f64::NAN;
     for (mut game, lambda) in [(dead, 0.0), (poisoned, 0.1), (tall, 0.1)] {
-        let mut solver = Solver::new(&exact(SolverKind::Woodbury, 0));
-        let (gradient, solve) = led(&mut game, &mut solver, lambda);
+        let mut implicit_term = ImplicitTerm::new(&exact(SolverKind::Woodbury, 0));
+        let (gradient, solve) = led(&mut game, &mut implicit_term, lambda);
         assert!(solve.fallback, "{solve:?}");
         assert_eq!(gradient.implicit, vec![0.0; 3]);
         assert_eq!(gradient.total, vec![1.0; 3]);

@@ -9,7 +9,7 @@ use crate::engine::fused::Spec;
 use crate::error::{Error, Result};
 use crate::game::Parts;
 use crate::memory::{Batch, Memory, Normalizer, Replay};
-use crate::metrics::Means;
+use crate::metrics::RunningMean;
 use crate::nn::Mlp;
 use crate::params::{NamedTensor, TensorPlace, sequential_tensors};
 use crate::rng::Rng;
@@ -113,7 +113,12 @@ pub trait Algorithm: Objectives<f32> + Clone {
     ) -> Result<Option<Self::Batch>>;
 
     /// Adds the measures `train/*` of an update.
-    fn record(&self, readings: &Readings, batch: &Self::Batch, means: &mut Means) -> Result<()>;
+    fn record(
+        &self,
+        readings: &Readings,
+        batch: &Self::Batch,
+        metrics: &mut RunningMean,
+    ) -> Result<()>;
 
     /// A batch that somebody made, for [`crate::agent::Learn::game_gradients`].
     fn given<'b>(&self, batch: &'b Batch<f32>) -> Result<&'b Self::Batch>;
@@ -335,10 +340,15 @@ impl<A: OffPolicy> Algorithm for A {
         Ok(Some(batch))
     }
 
-    fn record(&self, readings: &Readings, _batch: &Batch<f32>, means: &mut Means) -> Result<()> {
-        means.add_some("train/actor_loss", readings.actor_loss);
-        means.add_some("train/critic_loss", readings.critic_loss);
-        means.add_some("train/entropy", readings.entropy);
+    fn record(
+        &self,
+        readings: &Readings,
+        _batch: &Batch<f32>,
+        metrics: &mut RunningMean,
+    ) -> Result<()> {
+        metrics.add_some("train/actor_loss", readings.actor_loss);
+        metrics.add_some("train/critic_loss", readings.critic_loss);
+        metrics.add_some("train/entropy", readings.entropy);
         Ok(())
     }
 

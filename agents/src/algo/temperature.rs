@@ -47,7 +47,7 @@ impl Temperature {
     }
 
     /// Takes the settings of `new`; a coefficient that is learnt, and stays so, goes on.
-    pub(crate) fn adopt(&mut self, new: Self) {
+    pub(crate) fn attach(&mut self, new: Self) {
         match (&mut self.learnt, new.learnt) {
             (Some(own), Some(new)) => {
                 own.target_entropy = new.target_entropy;

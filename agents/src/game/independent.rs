@@ -6,7 +6,7 @@ use crate::flat::Scalar;
 
 /// A game whose implicit term may be a product of independent estimates, so that its expectation is the product of their
 /// expectations (Appendix D).
-pub struct Independent<G> {
+pub struct IndependentBatches<G> {
     /// `D1 f1` and `D2 f2`, and all the rest where nothing else is given.
     pub whole: G,
     /// Games on other batches.
@@ -30,7 +30,7 @@ pub enum Parts<G> {
     Missing,
 }
 
-impl<T: Scalar, G: Game<T>> Game<T> for Independent<G> {
+impl<T: Scalar, G: Game<T>> Game<T> for IndependentBatches<G> {
     fn dim(&self, player: Player) -> usize {
         self.whole.dim(player)
     }

@@ -1,7 +1,7 @@
 //! The leader's update: its settings, common to all Stackelberg forms, and its damping.
 
 use super::curvature::Curvature;
-use super::solvers::{Solve, SolverConfig, SolverKind};
+use super::solvers::{SolveInfo, SolverConfig, SolverKind};
 use super::total_derivative::Norms;
 use crate::error::{Error, Result};
 use crate::settings::{Record, Settings, schema, to_value};
@@ -217,7 +217,7 @@ impl Damping {
 
     /// The factor after an update, adapted as Levenberg (1944) and Marquardt (1963) do to whether a step was good: more
     /// damping where the follower's curvature cannot be trusted, less elsewhere.
-    pub(super) fn adapted(factor: f64, solve: &Solve, norms: &Norms) -> f64 {
+    pub(super) fn adapted(factor: f64, solve: &SolveInfo, norms: &Norms) -> f64 {
         let bad = solve.fallback || solve.negative_curvature || norms.ratio() > 1.0;
         let factor = if bad { factor * ADAPTATION } else { factor / ADAPTATION };
         factor.clamp(ADAPTIVE_RANGE[0], ADAPTIVE_RANGE[1])

@@ -20,10 +20,10 @@ pub mod spectrum;
 mod total_derivative;
 
 pub use curvature::{Composite, Curvature, OuterHessian};
-pub use independent::{Independent, Parts};
+pub use independent::{IndependentBatches, Parts};
 pub use leader::{Damping, LambdaDecay, StackelbergConfig};
 pub use play::{Arena, Averaging, Direction, Play, PlayState, Players, Report, Rules, UpdateOrder};
-pub use solvers::{Solve, Solver, SolverConfig};
+pub use solvers::{ImplicitTerm, SolveInfo, SolverConfig};
 pub use total_derivative::{LeaderGradient, LeaderNorms, Norms, total_derivative};
 
 use crate::error::Result;

@@ -7,7 +7,7 @@
 //! ```
 
 use super::leader::Damping;
-use super::solvers::{Solve, Solver};
+use super::solvers::{ImplicitTerm, SolveInfo};
 use super::total_derivative::{LeaderGradient, Norms, total_derivative};
 use super::{Game, Player};
 use crate::error::{Error, Result};
@@ -117,7 +117,7 @@ pub struct PlayState<T> {
     pub damping: f64,
     /// Solves that failed.
     pub fallbacks: u64,
-    /// The solver's last solution.
+    /// The last solution of the implicit term.
     pub solution: Vec<T>,
 }
 
@@ -135,7 +135,7 @@ pub struct Report<R> {
     /// Norms of the gradients, if the leader stepped; NaN of a follower that did not.
     pub norms: Option<Norms>,
     /// The solve behind the total derivative.
-    pub solve: Option<Solve>,
+    pub solve: Option<SolveInfo>,
     /// Its damping.
     pub lambda: f64,
     /// Of the game in which the leader's gradient was taken, if it was frozen.
@@ -146,16 +146,20 @@ pub struct Report<R> {
 pub struct Play<T> {
     /// The rules.
     pub rules: Rules,
-    solver: Solver<T>,
+    implicit_term: ImplicitTerm<T>,
     leader: LeaderGradient<T>,
     follower: Vec<T>,
 }
 
 impl<T: Scalar> Play<T> {
     /// For players of these dimensions.
-    pub fn new(rules: Rules, solver: Solver<T>, [leader, follower]: [usize; 2]) -> Self {
+    pub fn new(
+        rules: Rules,
+        implicit_term: ImplicitTerm<T>,
+        [leader, follower]: [usize; 2],
+    ) -> Self {
         let follower = vec![T::zero(); follower];
-        Self { rules, solver, leader: LeaderGradient::new(leader), follower }
+        Self { rules, implicit_term, leader: LeaderGradient::new(leader), follower }
     }
 
     /// The leader's gradient as last computed.
@@ -180,8 +184,8 @@ impl<T: Scalar> Play<T> {
         game: &mut dyn Game<T>,
         state: &mut PlayState<T>,
         t: u64,
-    ) -> Result<Option<Solve>> {
-        let Self { rules, solver, leader, .. } = self;
+    ) -> Result<Option<SolveInfo>> {
+        let Self { rules, implicit_term, leader, .. } = self;
         if rules.direction == Direction::Individual {
             game.gradient(Player::Leader, Player::Leader, &mut leader.total)?;
             leader.without_leader();
@@ -189,9 +193,9 @@ impl<T: Scalar> Play<T> {
         }
         let lambda = T::of(rules.damping.lambda(t, state.damping));
         let clamp = rules.norm_ratio_clamp.map(T::of);
-        solver.swap_solution(&mut state.solution);
-        let solve = total_derivative(game, solver, lambda, clamp, leader);
-        solver.swap_solution(&mut state.solution);
+        implicit_term.swap_solution(&mut state.solution);
+        let solve = total_derivative(game, implicit_term, lambda, clamp, leader);
+        implicit_term.swap_solution(&mut state.solution);
         if rules.direction == Direction::Matched {
             leader.match_norm();
         }

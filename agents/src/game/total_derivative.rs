@@ -1,6 +1,6 @@
 //! The leader's total derivative.
 
-use super::{Game, Player, Solve, Solver};
+use super::{Game, ImplicitTerm, Player, SolveInfo};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
 
@@ -113,30 +113,30 @@ impl Norms {
 /// ```
 ///
 /// `norm_ratio_clamp` bounds `|implicit| / |individual|`. A solve that fails or is not finite never
-/// reaches the caller: the implicit term is then zero and [`Solve::fallback`] is set.
+/// reaches the caller: the implicit term is then zero and [`SolveInfo::fallback`] is set.
 pub fn total_derivative<T: Scalar>(
     game: &mut dyn Game<T>,
-    solver: &mut Solver<T>,
+    implicit_term: &mut ImplicitTerm<T>,
     lambda: T,
     norm_ratio_clamp: Option<T>,
     out: &mut LeaderGradient<T>,
-) -> Result<Solve> {
+) -> Result<SolveInfo> {
     // D1 f1
     game.gradient(Player::Leader, Player::Leader, &mut out.individual)?;
 
     let mut solve = if game.has_implicit_term() {
-        let space = solver.space(game)?;
+        let space = implicit_term.space(game)?;
         // b = D2 f1
-        space.response(game, solver.right_hand_side())?;
+        space.response(game, implicit_term.right_hand_side())?;
         // x = (D22 f2 + lambda I)^-1 b
-        let solve = solver.solve(game, space, lambda)?;
+        let solve = implicit_term.solve(game, space, lambda)?;
         // D12 f2 x
         if !solve.fallback {
-            space.cross(game, solver.solution(), &mut out.implicit)?;
+            space.cross(game, implicit_term.solution(), &mut out.implicit)?;
         }
         solve
     } else {
-        Solve { fallback: true, residual: f64::NAN, ..Solve::default() }
+        SolveInfo { fallback: true, residual: f64::NAN, ..SolveInfo::default() }
     };
     if solve.fallback {
         out.implicit.fill(T::zero());

@@ -18,8 +18,8 @@ use crate::env::Step;
 use crate::error::{Error, Result};
 use crate::game::spectrum::hessian_extremes;
 use crate::game::{
-    Arena, Damping, Direction, Independent, Parts, Play, PlayState, Player, Players, Report,
-    Solver, StackelbergConfig,
+    Arena, Damping, Direction, ImplicitTerm, IndependentBatches, Parts, Play, PlayState, Player,
+    Players, Report, StackelbergConfig,
 };
 use crate::memory::{Batch, Memory as _, MemoryMut, Normalizer};
 use crate::metrics::Metrics;
@@ -82,16 +82,16 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
             generators: Generators::new(seed),
             noise_matrices: Default::default(),
             progress: Progress::default(),
-            means: Default::default(),
+            metrics: Default::default(),
         };
         let role = config.role();
         let dims = [role, role.opponent()].map(|role| state.player(role).params.len());
-        let solver = Solver::new(&config.common.stackelberg.solver_config(seed));
+        let implicit_term = ImplicitTerm::new(&config.common.stackelberg.solver_config(seed));
         let own = config.independent().then(|| Box::new(std::array::from_fn(|_| engine.clone())));
         Ok(Self {
             acting: Acting::new::<A>(&algorithm, &spaces)?,
             arena: Frames { engine, own, batches: None, leader: role, ent_coef: 0.0 },
-            play: Play::new(config.rules(), solver, dims),
+            play: Play::new(config.rules(), implicit_term, dims),
             normalizer: None,
             algorithm,
             config,
@@ -149,20 +149,20 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
             Role::Actor => (*leader, *follower),
             Role::Critic => (*follower, *leader),
         };
-        let means = &mut state.means;
+        let metrics = &mut state.metrics;
         let readings = Readings { actor_loss, critic_loss, saturation, entropy };
         if let Some(batches) = &arena.batches {
-            algorithm.record(&readings, &batches.whole, means)?;
+            algorithm.record(&readings, &batches.whole, metrics)?;
         }
-        means.add("train/learning_rate", config.common.learning_rate);
+        metrics.add("train/learning_rate", config.common.learning_rate);
         if let (Some(entropy), Some(temperature)) = (entropy, &mut state.temperature) {
-            means.add("train/ent_coef", ent_coef);
-            means.add_some("train/ent_coef_loss", temperature.step(entropy));
+            metrics.add("train/ent_coef", ent_coef);
+            metrics.add_some("train/ent_coef_loss", temperature.step(entropy));
         }
-        means.add_some("game/policy_saturation", saturation);
+        metrics.add_some("game/policy_saturation", saturation);
         let Some(norms) = norms else { return Ok(()) };
-        means.add("game/leader_grad_norm", norms.leader);
-        means.add("game/follower_grad_norm", norms.follower);
+        metrics.add("game/leader_grad_norm", norms.leader);
+        metrics.add("game/follower_grad_norm", norms.follower);
         let Some(solve) = solve else { return Ok(()) };
         if solve.fallback && state.play.fallbacks == 1 {
             tracing::warn!(
@@ -181,9 +181,9 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
             ("game/solver_iterations", solve.iterations as f64),
             ("game/negative_curvature", f64::from(u8::from(solve.negative_curvature))),
         ] {
-            means.add(tag, value);
+            metrics.add(tag, value);
         }
-        means.replace("game/fallbacks", state.play.fallbacks as f64);
+        metrics.replace("game/fallbacks", state.play.fallbacks as f64);
         Ok(())
     }
 }
@@ -211,7 +211,7 @@ fn point<'a, B>(
 
 impl<A: Algorithm, E: Engine<f32, A::Batch>> Arena<f32> for Frames<A, E> {
     type Game<'a>
-        = Independent<E::Frozen<'a>>
+        = IndependentBatches<E::Frozen<'a>>
     where
         Self: 'a;
 
@@ -233,7 +233,7 @@ impl<A: Algorithm, E: Engine<f32, A::Batch>> Arena<f32> for Frames<A, E> {
             },
             (Parts::Missing | Parts::Own { .. }, _) => Parts::Missing,
         };
-        Ok(Independent { whole: freeze(engine, whole)?, parts })
+        Ok(IndependentBatches { whole: freeze(engine, whole)?, parts })
     }
 
     fn freeze_follower<'a>(
@@ -243,7 +243,10 @@ impl<A: Algorithm, E: Engine<f32, A::Batch>> Arena<f32> for Frames<A, E> {
         let Self { engine, batches, leader, ent_coef, .. } = self;
         let Some(Batches { whole, .. }) = batches else { return Err(Error::NothingRemembered) };
         let point = point(*leader, players, whole, *ent_coef);
-        Ok(Independent { whole: engine.freeze_follower(point, *leader)?, parts: Parts::Same })
+        Ok(IndependentBatches {
+            whole: engine.freeze_follower(point, *leader)?,
+            parts: Parts::Same,
+        })
     }
 
     fn read(game: &mut Self::Game<'_>) -> Result<[Option<f64>; 2]> {
@@ -277,7 +280,7 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Introspect for Learner<A, E
     }
 
     fn metrics(&mut self) -> Metrics {
-        self.state.means.take()
+        self.state.metrics.take()
     }
 
     fn diagnostics(&mut self) -> Result<Metrics> {
@@ -383,8 +386,8 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
         rules.norm_ratio_clamp = stackelberg.norm_ratio_clamp;
         rules.damping = Damping::new(stackelberg);
         let players = [leader, follower].map(|role| self.state.player(role));
-        let solver = Solver::new(&stackelberg.solver_config(0));
-        let mut play = Play::new(rules, solver, players.map(|player| player.params.len()));
+        let implicit_term = ImplicitTerm::new(&stackelberg.solver_config(0));
+        let mut play = Play::new(rules, implicit_term, players.map(|player| player.params.len()));
         let point = point(leader, players, batch, ent_coef);
         let mut game = self.arena.engine.freeze(point, leader)?;
         play.follower_gradient(&mut game)?;

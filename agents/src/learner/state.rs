@@ -7,7 +7,7 @@ use crate::engine::Role;
 use crate::env::Step;
 use crate::game::PlayState;
 use crate::memory::Memory;
-use crate::metrics::Means;
+use crate::metrics::RunningMean;
 use crate::rng::{Purpose, Rng};
 use crate::train_state::TrainState;
 use serde::{Deserialize, Serialize};
@@ -31,8 +31,8 @@ pub struct State<M> {
     pub(crate) noise_matrices: NoiseMatrices,
     /// Environment steps so far.
     pub progress: Progress,
-    /// Measures since they were last asked for.
-    pub means: Means,
+    /// Metrics since they were last asked for.
+    pub metrics: RunningMean,
 }
 
 /// The generators of a learner.
@@ -98,7 +98,7 @@ impl<M: Memory> State<M> {
             self.critic.optimizer = fresh.critic.optimizer;
         }
         match (&mut self.temperature, fresh.temperature) {
-            (Some(own), Some(new)) => own.adopt(new),
+            (Some(own), Some(new)) => own.attach(new),
             (own, new) => *own = new,
         }
         self.memory.resize_to(&fresh.memory);

@@ -11,8 +11,8 @@ pub use entropic::Entropic;
 
 use crate::error::Result;
 use crate::game::{
-    Arena, Damping, Direction, Game, Play, PlayState, Player, Players, Rules, Solver, SolverConfig,
-    UpdateOrder,
+    Arena, Damping, Direction, Game, ImplicitTerm, Play, PlayState, Player, Players, Rules,
+    SolverConfig, UpdateOrder,
 };
 use crate::optim::OptimizerKind;
 use crate::train_state::TrainState;
@@ -167,8 +167,12 @@ fn play_of(leading: Leading, learning_rate: f64, game: &dyn Toy) -> Play<f64> {
         damping: Damping::constant(lambda),
         averaging: None,
     };
-    let solver = Solver::new(&SolverConfig::default());
-    Play::new(rules, solver, [Player::Leader, Player::Follower].map(|player| game.dim(player)))
+    let implicit_term = ImplicitTerm::new(&SolverConfig::default());
+    Play::new(
+        rules,
+        implicit_term,
+        [Player::Leader, Player::Follower].map(|player| game.dim(player)),
+    )
 }
 
 /// Puts the players' parameters where `game` has its own.

@@ -1,7 +1,7 @@
 //! Games whose every derivative is a matrix.
 
 use agents::error::Result;
-use agents::game::{Game, LeaderGradient, Player, Solve, Solver, total_derivative};
+use agents::game::{Game, ImplicitTerm, LeaderGradient, Player, SolveInfo, total_derivative};
 use agents::rng::{Purpose, Rng};
 use faer::Mat;
 
@@ -133,14 +133,14 @@ impl Game<f64> for Quadratic {
     }
 }
 
-/// The total derivative of `game` by `solver`.
+/// The total derivative of `game`, its implicit term by `implicit_term`.
 pub fn led(
     game: &mut dyn Game<f64>,
-    solver: &mut Solver<f64>,
+    implicit_term: &mut ImplicitTerm<f64>,
     lambda: f64,
-) -> (LeaderGradient<f64>, Solve) {
+) -> (LeaderGradient<f64>, SolveInfo) {
     let mut out = LeaderGradient::new(game.dim(Player::Leader));
-    let solve = total_derivative(game, solver, lambda, None, &mut out).unwrap();
+    let solve = total_derivative(game, implicit_term, lambda, None, &mut out).unwrap();
     (out, solve)
 }
 

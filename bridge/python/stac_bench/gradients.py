@@ -16,7 +16,7 @@ from stac_bench.settings import algorithm_defaults, as_json, led_algorithms
 Gradients = dict[str, dict[str, np.ndarray]]
 
 
-class Solve(TypedDict):
+class SolveInfo(TypedDict):
     """How the implicit term's solve went.
 
     `fallback`: it failed or was not finite, and the implicit term is zero.
@@ -62,14 +62,14 @@ def game_gradients(
 
 def game_solve(
     model: RustAgent, batch: Mapping[str, np.ndarray], **settings: Unpack[SolverKeywords]
-) -> Solve:
+) -> SolveInfo:
     """How the solve behind `game_gradients` of the same arguments goes."""
     return compute(model, batch, dict(settings))[1]
 
 
 def compute(
     model: RustAgent, batch: Mapping[str, np.ndarray], given: dict[str, Any]
-) -> tuple[Gradients, Solve]:
+) -> tuple[Gradients, SolveInfo]:
     """The gradients, and how the solve went."""
     if not isinstance(model, RustOffPolicy):
         raise TypeError(
@@ -95,7 +95,7 @@ def compute(
     agent = model._build()
     model._sync()
     gradients, solve = agent.game_gradients(check(model, batch), as_json(own))
-    return gradients, cast(Solve, solve)
+    return gradients, cast(SolveInfo, solve)
 
 
 def check(model: RustOffPolicy, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ pub use data::Data;
 
 use crate::algo::algorithm::{Algorithm, Batches, Draw, Noise, Readings};
 use crate::algo::config::{Common, Networks};
-use crate::algo::policy::Policy;
+use crate::algo::distribution::Distribution;
 use crate::algo::sde::{Sde, SdeConfig};
 use crate::algo::temperature::Temperature;
 use crate::engine::Role;
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::flat;
 use crate::game::Parts;
 use crate::memory::{Batch, Normalizer, Rollout, Trajectories};
-use crate::metrics::Means;
+use crate::metrics::RunningMean;
 use crate::nn::Mlp;
 use crate::params::{NamedTensor, TensorPlace, linear_tensors, sequential_tensors};
 use crate::rng::Rng;
@@ -94,7 +94,7 @@ impl Record for AcConfig {
 #[derive(Clone, Debug)]
 pub struct ActorCritic {
     /// The policy's distribution.
-    pub policy: Policy,
+    pub distribution: Distribution,
     /// The noise of a Gaussian policy, where it depends on the state.
     pub sde: Option<Sde>,
     actor: TensorMlp,
@@ -126,17 +126,17 @@ impl ActorCritic {
     ) -> Self {
         keep_freed_memory();
         let Common { policy_kwargs: Networks { net_arch, activation_fn }, gamma, .. } = common;
-        let policy = Policy::new(&spaces.action);
+        let distribution = Distribution::new(&spaces.action);
         let critic_inputs = match own.critic {
             CriticKind::V => spaces.obs_dim,
-            CriticKind::Q => spaces.obs_dim + policy.outputs(),
+            CriticKind::Q => spaces.obs_dim + distribution.outputs(),
         };
-        let actor = Mlp::new(spaces.obs_dim, net_arch, policy.outputs(), *activation_fn);
+        let actor = Mlp::new(spaces.obs_dim, net_arch, distribution.outputs(), *activation_fn);
         Self {
             sde: sde.of(&actor),
             actor: TensorMlp(actor),
             critic: TensorMlp(Mlp::new(critic_inputs, net_arch, 1, *activation_fn)),
-            policy,
+            distribution,
             config: own.clone(),
             gamma: *gamma,
             log_std_init: sde.policy_kwargs.log_std_init,
@@ -154,7 +154,7 @@ impl ActorCritic {
 
     /// Number of the policy's log-deviations.
     fn log_stds(&self) -> usize {
-        self.sde.as_ref().map_or(self.policy.log_stds(), Sde::dim)
+        self.sde.as_ref().map_or(self.distribution.log_stds(), Sde::dim)
     }
 
     /// Initial parameters of `role`; the policy's log-deviations lie behind its network's.
@@ -187,14 +187,16 @@ impl ActorCritic {
         let obs = tensor(obs)?.f_view([-1, self.actor.0.inputs() as i64])?;
         let critic = |inputs: Tensor| self.critic.forward(&critic, inputs).squeeze_dim(1);
         let z = || self.actor.forward(&actor, obs.shallow_clone());
-        let values = match (self.config.critic, &self.policy) {
+        let values = match (self.config.critic, &self.distribution) {
             (CriticKind::V, _) => critic(obs),
-            (CriticKind::Q, Policy::Gaussian { .. }) => critic(Tensor::cat(&[&obs, &z()], 1)),
-            (CriticKind::Q, Policy::Categorical { n }) => {
+            (CriticKind::Q, Distribution::DiagGaussian { .. }) => {
+                critic(Tensor::cat(&[&obs, &z()], 1))
+            }
+            (CriticKind::Q, Distribution::Categorical { n }) => {
                 // sum_k pi(k|s) Q_w(s, k)
                 let weights = z().softmax(-1, None);
                 let terms = (0..*n as i64).map(|k| {
-                    let choice = self.policy.encode(&obs.narrow(1, 0, 1).full_like(k));
+                    let choice = self.distribution.encode(&obs.narrow(1, 0, 1).full_like(k));
                     critic(Tensor::cat(&[&obs, &choice], 1)) * weights.select(1, k)
                 });
                 terms.sum()
@@ -213,7 +215,7 @@ impl ActorCritic {
         let actions = vector(&batch.actions)?.f_view([rows, -1])?;
         let inputs = match self.config.critic {
             CriticKind::V => obs.shallow_clone(),
-            CriticKind::Q => Tensor::cat(&[&obs, &self.policy.encode(&actions)], 1),
+            CriticKind::Q => Tensor::cat(&[&obs, &self.distribution.encode(&actions)], 1),
         };
         let remaining: Vec<i64> = batch.remaining.iter().map(|&steps| steps as i64).collect();
 
@@ -258,7 +260,7 @@ impl ActorCritic {
         let (layers, rest) = network.layers.split_at(network.layers.len() - 1);
         let mut places = sequential_tensors(layers, hidden, 0);
         places.extend(rest.iter().flat_map(|layer| linear_tensors(layer, &[last], 0)));
-        let log_stds = self.policy.log_stds();
+        let log_stds = self.distribution.log_stds();
         if let (Role::Actor, Some(sde)) = (role, &self.sde) {
             places.push(sde.tensor());
         } else if role == Role::Actor && log_stds > 0 {
@@ -287,8 +289,8 @@ impl<T: Element> Objectives<T> for ActorCritic {
             (Some(sde), Some((features, _))) => sde.log_deviation(actor, &features),
             _ => actor.slice(0, self.actor.0.dim() as i64, None, 1),
         };
-        let log_prob = self.policy.log_prob(&z, &log_std, &data.actions);
-        let entropy = self.policy.entropy(&z, &log_std);
+        let log_prob = self.distribution.log_prob(&z, &log_std, &data.actions);
+        let entropy = self.distribution.entropy(&z, &log_std);
         let (value, factors) = self.value_with_factors(critic, data);
 
         // -J(theta, w) = -E[log pi(a|s) A + V_w(s)] / sigma_A - ent_coef H                   (2), (3)
@@ -313,7 +315,7 @@ impl<T: Element> Objectives<T> for ActorCritic {
 
         Losses {
             weights,
-            saturated: self.policy.clipped(&data.actions),
+            saturated: self.distribution.clipped(&data.actions),
             entropy: Some(entropy),
             ..Losses::new(actor, vec![(value, factors)], targets)
         }
@@ -362,8 +364,8 @@ impl Algorithm for ActorCritic {
 
     fn draw(&self, actor: &[f32], output: &[f32], noise: Noise<'_>, action: &mut [f32]) {
         match noise {
-            Noise::None => self.policy.mode(output, action),
-            Noise::Draw(rng) => self.policy.sample(output, self.log_std(actor), rng, action),
+            Noise::None => self.distribution.mode(output, action),
+            Noise::Draw(rng) => self.distribution.sample(output, self.log_std(actor), rng, action),
             // a = z + s' theta
             Noise::Given(noise) => {
                 action.copy_from_slice(noise);
@@ -416,14 +418,14 @@ impl Algorithm for ActorCritic {
         Ok(Some(self.data(last)?.select(&rows)))
     }
 
-    fn record(&self, readings: &Readings, batch: &Data, means: &mut Means) -> Result<()> {
+    fn record(&self, readings: &Readings, batch: &Data, metrics: &mut RunningMean) -> Result<()> {
         let entropy = readings.entropy.unwrap_or_default();
         // The loss without the entropy's share, as Stable-Baselines3 logs it.
         let policy_loss = readings.actor_loss.map(|loss| loss + self.config.ent_coef * entropy);
-        means.add_some("train/policy_loss", policy_loss);
-        means.add_some("train/value_loss", readings.critic_loss);
-        means.add("train/entropy_loss", -entropy);
-        means.add("train/explained_variance", batch.explained_variance()?);
+        metrics.add_some("train/policy_loss", policy_loss);
+        metrics.add_some("train/value_loss", readings.critic_loss);
+        metrics.add("train/entropy_loss", -entropy);
+        metrics.add("train/explained_variance", batch.explained_variance()?);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! tolerance, and a stop at the first direction of non-positive curvature (Steihaug, 1983), where
 //! the quadratic model has no minimum and further steps would run away.
 
-use super::linear::{LinearSolver, Solve, SolverConfig};
+use super::solver::{SolveInfo, Solver, SolverConfig};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
 use crate::game::operator::{Operator, damped_product, relative, residual};
@@ -31,13 +31,19 @@ impl<T: Scalar> Cg<T> {
     }
 }
 
-impl<T: Scalar> LinearSolver<T> for Cg<T> {
-    fn solve(&mut self, a: &mut Operator<'_, T>, b: &[T], lambda: T, x: &mut [T]) -> Result<Solve> {
+impl<T: Scalar> Solver<T> for Cg<T> {
+    fn solve(
+        &mut self,
+        a: &mut Operator<'_, T>,
+        b: &[T],
+        lambda: T,
+        x: &mut [T],
+    ) -> Result<SolveInfo> {
         let Self { r, p, ap, .. } = self;
         for work in [&mut *r, &mut *p, &mut *ap] {
             work.resize(b.len(), T::zero());
         }
-        let mut solve = Solve::default();
+        let mut solve = SolveInfo::default();
 
         // r = b - (A + lambda I) x;  p = r
         if self.warm_start && flat::all_finite(x) {

@@ -1,6 +1,6 @@
 //! The oracle: the whole matrix, column by column, and an LU factorisation.
 
-use super::linear::{LinearSolver, Solve};
+use super::solver::{SolveInfo, Solver};
 use crate::error::Result;
 use crate::flat::Scalar;
 use crate::game::operator::{Operator, damped_product, relative, residual};
@@ -8,8 +8,14 @@ use faer::linalg::solvers::Solve as _;
 
 pub(super) struct Dense;
 
-impl<T: Scalar> LinearSolver<T> for Dense {
-    fn solve(&mut self, a: &mut Operator<'_, T>, b: &[T], lambda: T, x: &mut [T]) -> Result<Solve> {
+impl<T: Scalar> Solver<T> for Dense {
+    fn solve(
+        &mut self,
+        a: &mut Operator<'_, T>,
+        b: &[T],
+        lambda: T,
+        x: &mut [T],
+    ) -> Result<SolveInfo> {
         let n = b.len();
         let mut matrix = faer::Mat::<T>::zeros(n, n);
         let (mut unit, mut column) = (vec![T::zero(); n], vec![T::zero(); n]);
@@ -28,6 +34,6 @@ impl<T: Scalar> LinearSolver<T> for Dense {
         }
 
         residual(a, b, lambda, x, &mut column)?;
-        Ok(Solve { residual: relative(&column, b), ..Solve::default() })
+        Ok(SolveInfo { residual: relative(&column, b), ..SolveInfo::default() })
     }
 }

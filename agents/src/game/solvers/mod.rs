@@ -2,20 +2,20 @@
 
 mod cg;
 mod dense;
-mod linear;
 mod neumann;
 mod nystrom;
+mod solver;
 mod woodbury;
 
-pub use linear::{LinearSolver, Solve, SolverConfig, SolverKind};
+pub use solver::{SolveInfo, Solver, SolverConfig, SolverKind};
 
 use super::Game;
 use super::curvature::{Curvature, Space};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
 
-/// A solver with its work space.
-pub struct Solver<T> {
+/// The solve in the implicit term of (15) and (16), with its work space.
+pub struct ImplicitTerm<T> {
     method: Method<T>,
     curvature: Curvature,
     b: Vec<T>,
@@ -25,12 +25,12 @@ pub struct Solver<T> {
 }
 
 enum Method<T> {
-    Linear(Box<dyn LinearSolver<T>>),
+    Linear(Box<dyn Solver<T>>),
     Woodbury(woodbury::Woodbury<T>),
 }
 
-impl<T: Scalar> Solver<T> {
-    /// A solver for systems of any size; work space is taken at the first solve.
+impl<T: Scalar> ImplicitTerm<T> {
+    /// For systems of any size; work space is taken at the first solve.
     pub fn new(config: &SolverConfig) -> Self {
         let method = match config.kind {
             SolverKind::Cg => Method::Linear(Box::new(cg::Cg::new(config))),
@@ -54,7 +54,7 @@ impl<T: Scalar> Solver<T> {
         }
     }
 
-    /// `b`, to be written before [`Solver::solve`].
+    /// `b`, to be written before [`ImplicitTerm::solve`].
     pub fn right_hand_side(&mut self) -> &mut Vec<T> {
         &mut self.b
     }
@@ -70,7 +70,7 @@ impl<T: Scalar> Solver<T> {
     }
 
     /// Solves `(A + lambda I) x = b` in `space`, where `A` stands for `D22 f2`.
-    pub fn solve(&mut self, game: &mut dyn Game<T>, space: Space, lambda: T) -> Result<Solve> {
+    pub fn solve(&mut self, game: &mut dyn Game<T>, space: Space, lambda: T) -> Result<SolveInfo> {
         let Self { method, curvature, b, x, outputs } = self;
         x.resize(b.len(), T::zero());
         let mut solve = match method {

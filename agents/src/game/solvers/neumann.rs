@@ -7,7 +7,7 @@
 //! which converges for positive definite matrices if `alpha` is below 2 / (largest eigenvalue).
 //! Its partial sums are the iterates of `x += alpha r`, and in this form a start is possible.
 
-use super::linear::{LinearSolver, Solve, SolverConfig};
+use super::solver::{SolveInfo, Solver, SolverConfig};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
 use crate::game::operator::{Operator, damped_product, relative, residual};
@@ -38,12 +38,18 @@ impl<T: Scalar> Neumann<T> {
     }
 }
 
-impl<T: Scalar> LinearSolver<T> for Neumann<T> {
-    fn solve(&mut self, a: &mut Operator<'_, T>, b: &[T], lambda: T, x: &mut [T]) -> Result<Solve> {
+impl<T: Scalar> Solver<T> for Neumann<T> {
+    fn solve(
+        &mut self,
+        a: &mut Operator<'_, T>,
+        b: &[T],
+        lambda: T,
+        x: &mut [T],
+    ) -> Result<SolveInfo> {
         let Self { r, ar, .. } = self;
         r.resize(b.len(), T::zero());
         ar.resize(b.len(), T::zero());
-        let mut solve = Solve::default();
+        let mut solve = SolveInfo::default();
 
         // r = b - (A + lambda I) x
         if self.warm_start && flat::all_finite(x) {
@@ -54,7 +60,7 @@ impl<T: Scalar> LinearSolver<T> for Neumann<T> {
         }
         let stop = self.tolerance;
         if relative(r, b) <= stop {
-            return Ok(Solve { residual: relative(r, b), ..solve });
+            return Ok(SolveInfo { residual: relative(r, b), ..solve });
         }
 
         // alpha = 1 / largest eigenvalue, of which a few Lanczos steps from r give an upper bound:

@@ -10,7 +10,7 @@
 //! that does not decay: see the residual. Directions of negative curvature within the sketch are
 //! left out of the approximation, which then is positive semi-definite.
 
-use super::linear::{LinearSolver, Solve, SolverConfig};
+use super::solver::{SolveInfo, Solver, SolverConfig};
 use crate::error::Result;
 use crate::flat::Scalar;
 use crate::game::operator::{Operator, relative, residual};
@@ -71,11 +71,18 @@ impl<T: Scalar> Nystrom<T> {
     }
 }
 
-impl<T: Scalar> LinearSolver<T> for Nystrom<T> {
-    fn solve(&mut self, a: &mut Operator<'_, T>, b: &[T], lambda: T, x: &mut [T]) -> Result<Solve> {
+impl<T: Scalar> Solver<T> for Nystrom<T> {
+    fn solve(
+        &mut self,
+        a: &mut Operator<'_, T>,
+        b: &[T],
+        lambda: T,
+        x: &mut [T],
+    ) -> Result<SolveInfo> {
         self.resize(b.len());
         let iterations = self.omega.ncols();
-        let failed = Solve { residual: 1.0, iterations, fallback: true, ..Solve::default() };
+        let failed =
+            SolveInfo { residual: 1.0, iterations, fallback: true, ..SolveInfo::default() };
         let Some((svd, negative_curvature)) = self.sketch(a)? else { return Ok(failed) };
         let (u, singular) = (svd.U(), svd.S().column_vector());
 
@@ -94,7 +101,7 @@ impl<T: Scalar> LinearSolver<T> for Nystrom<T> {
         }
 
         residual(a, b, lambda, x, &mut self.r)?;
-        Ok(Solve {
+        Ok(SolveInfo {
             residual: relative(&self.r, b),
             iterations,
             negative_curvature,

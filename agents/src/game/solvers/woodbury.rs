@@ -15,7 +15,7 @@
 //! u = (J D2 f1 - K S y) / lambda,             (S K S + lambda I) y = S J D2 f1
 //! ```
 
-use super::linear::Solve;
+use super::solver::SolveInfo;
 use crate::error::Result;
 use crate::flat::{self, Scalar};
 use crate::game::curvature::{OuterHessian, Space, composite};
@@ -60,7 +60,7 @@ impl<T: Scalar> Woodbury<T> {
         lambda: T,
         b: &[T],
         x: &mut [T],
-    ) -> Result<Solve> {
+    ) -> Result<SolveInfo> {
         let game = composite(game, ASKED)?;
         let n = b.len() / game.blocks();
         self.resize(n);
@@ -79,15 +79,15 @@ impl<T: Scalar> Woodbury<T> {
                 OuterHessian::Diagonal(h) => self.solve_weighted(&h[rows], lambda, b, x),
             };
             let Some(residual) = residual else {
-                return Ok(Solve { fallback: true, residual: 1.0, ..Solve::default() });
+                return Ok(SolveInfo { fallback: true, residual: 1.0, ..SolveInfo::default() });
             };
             squared_residual += residual;
         }
         let b_norm = flat::norm(b).as_f64();
         let residual = squared_residual.as_f64().sqrt();
-        Ok(Solve {
+        Ok(SolveInfo {
             residual: if b_norm > 0.0 { residual / b_norm } else { 0.0 },
-            ..Solve::default()
+            ..SolveInfo::default()
         })
     }
 

@@ -1,4 +1,4 @@
-//! Stochastic policies: how a network's output becomes actions and their log-probabilities.
+//! Distributions over actions: how a network's output becomes actions and their log-probabilities.
 
 use crate::rng::Rng;
 use crate::spaces::ActionSpace;
@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 /// A distribution over actions. Actions are rows of `action_dim` numbers.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Policy {
+pub enum Distribution {
     /// Over `n` choices: `pi(k|s) = exp z_k / sum_j exp z_j`.
     Categorical {
         /// How many.
@@ -14,7 +14,7 @@ pub enum Policy {
     },
     /// `N(z, diag(sigma^2))` with a deviation that does not depend on the state. The environment is
     /// sent the draw clipped to its bounds; probabilities are those of the draw.
-    Gaussian {
+    DiagGaussian {
         /// Lower bounds.
         low: Vec<f32>,
         /// Upper bounds.
@@ -22,12 +22,12 @@ pub enum Policy {
     },
 }
 
-impl Policy {
-    /// The policy that suits `space`.
+impl Distribution {
+    /// The distribution that suits `space`.
     pub fn new(space: &ActionSpace) -> Self {
         match space {
             ActionSpace::Box { low, high } => {
-                Self::Gaussian { low: low.clone(), high: high.clone() }
+                Self::DiagGaussian { low: low.clone(), high: high.clone() }
             }
             ActionSpace::Discrete { n } => Self::Categorical { n: *n },
         }
@@ -37,7 +37,7 @@ impl Policy {
     pub fn outputs(&self) -> usize {
         match self {
             Self::Categorical { n } => *n,
-            Self::Gaussian { low, .. } => low.len(),
+            Self::DiagGaussian { low, .. } => low.len(),
         }
     }
 
@@ -45,7 +45,7 @@ impl Policy {
     pub fn log_stds(&self) -> usize {
         match self {
             Self::Categorical { .. } => 0,
-            Self::Gaussian { low, .. } => low.len(),
+            Self::DiagGaussian { low, .. } => low.len(),
         }
     }
 
@@ -63,7 +63,7 @@ impl Policy {
                 });
                 action[0] = chosen.unwrap_or(z.len() - 1) as f32;
             }
-            Self::Gaussian { .. } => {
+            Self::DiagGaussian { .. } => {
                 for ((a, &z), &log_std) in action.iter_mut().zip(z).zip(log_std) {
                     *a = z + log_std.exp() * rng.normal::<f32>();
                 }
@@ -78,13 +78,13 @@ impl Policy {
                 let best = (1..z.len()).fold(0, |best, k| if z[k] > z[best] { k } else { best });
                 action[0] = best as f32;
             }
-            Self::Gaussian { .. } => action.copy_from_slice(z),
+            Self::DiagGaussian { .. } => action.copy_from_slice(z),
         }
     }
 
     /// What the environment is sent for `action`, in place.
     pub fn clip(&self, action: &mut [f32]) {
-        if let Self::Gaussian { low, high } = self {
+        if let Self::DiagGaussian { low, high } = self {
             for (a, (&low, &high)) in action.iter_mut().zip(low.iter().zip(high)) {
                 *a = a.clamp(low, high);
             }
@@ -93,7 +93,7 @@ impl Policy {
 
     /// Which components of `actions` the environment is sent clipped; none where they are choices.
     pub fn clipped(&self, actions: &Tensor) -> Option<Tensor> {
-        let Self::Gaussian { low, high } = self else { return None };
+        let Self::DiagGaussian { low, high } = self else { return None };
         let bound = |bound: &[f32]| {
             Tensor::from_slice(bound).to_kind(actions.kind()).to_device(actions.device())
         };
@@ -109,7 +109,7 @@ impl Policy {
                 z.log_softmax(-1, None).gather(1, &chosen, false).squeeze_dim(1)
             }
             // -sum_j [ (a_j - z_j)^2 / (2 sigma_j^2) + log sigma_j + log(2 pi) / 2 ]
-            Self::Gaussian { .. } => {
+            Self::DiagGaussian { .. } => {
                 let standard = (actions - z) * (-log_std).exp();
                 let terms = standard.square() * 0.5 + log_std + 0.5 * std::f64::consts::TAU.ln();
                 -terms.sum_dim_intlist(-1, false, None)
@@ -125,7 +125,7 @@ impl Policy {
                 -(log_probs.exp() * log_probs).sum_dim_intlist(-1, false, None).mean(None)
             }
             // sum_j [ log sigma_j + log(2 pi e) / 2 ]
-            Self::Gaussian { .. } => (log_std + 0.5 * (1.0 + std::f64::consts::TAU.ln()))
+            Self::DiagGaussian { .. } => (log_std + 0.5 * (1.0 + std::f64::consts::TAU.ln()))
                 .sum_dim_intlist(-1, false, None)
                 .mean(None),
         }
@@ -139,7 +139,7 @@ impl Policy {
                 .to_kind(Kind::Int64)
                 .one_hot(*n as i64)
                 .to_kind(actions.kind()),
-            Self::Gaussian { .. } => actions.shallow_clone(),
+            Self::DiagGaussian { .. } => actions.shallow_clone(),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a solve went.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Solve {
+pub struct SolveInfo {
     /// `|(A + lambda I) x - b| / |b|`
     pub residual: f64,
     /// Iterations; of `nystrom`, products with `A` that went into its sketch.
@@ -21,10 +21,16 @@ pub struct Solve {
 }
 
 /// Solves `(A + lambda I) x = b` from products with `A` alone.
-pub trait LinearSolver<T: Scalar>: Send {
+pub trait Solver<T: Scalar>: Send {
     /// Writes the solution to `x`, whose former content may serve as a start. What is wrong with a
-    /// solution beyond its not being finite is for [`Solve::fallback`] to tell.
-    fn solve(&mut self, a: &mut Operator<'_, T>, b: &[T], lambda: T, x: &mut [T]) -> Result<Solve>;
+    /// solution beyond its not being finite is for [`SolveInfo::fallback`] to tell.
+    fn solve(
+        &mut self,
+        a: &mut Operator<'_, T>,
+        b: &[T],
+        lambda: T,
+        x: &mut [T],
+    ) -> Result<SolveInfo>;
 }
 
 /// Which solver.
