@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::model::{self, ModelCard};
 use crate::score::Score;
 use crate::sinks::{Evaluations, Monitor, Progress as ProgressCsv, Sink, TensorBoard};
-use agents::train::{self, Episode, Flow, Progress};
+use agents::train::{self, Episode, Flow, Point, Progress};
 use agents::{Env, Learn};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -132,7 +132,8 @@ impl RunObserver {
         // Seeded once; later evaluations go on with the environment's own generator.
         let seed = self.last.is_none().then_some(self.card.seed);
         let episodes = self.run.eval_episodes;
-        let evaluation = train::evaluate(agent, self.eval_env.as_mut(), episodes, seed)?;
+        let evaluation =
+            train::evaluate(agent, self.eval_env.as_mut(), episodes, seed, &mut || Ok(()))?;
         self.evaluations.add(self.steps, &evaluation)?;
         self.record("eval/mean_reward", evaluation.mean())?;
         self.record("eval/mean_ep_length", evaluation.mean_length())?;
@@ -160,7 +161,7 @@ impl RunObserver {
     }
 }
 
-impl train::Observer<dyn Learn> for RunObserver {
+impl<E: ?Sized> train::Observer<dyn Learn, E> for RunObserver {
     fn on_step(&mut self, progress: &mut Progress<'_, dyn Learn>) -> agents::Result<Flow> {
         bridge::check_signals()?;
         let steps = progress.steps;
@@ -184,10 +185,10 @@ impl train::Observer<dyn Learn> for RunObserver {
         Ok(Flow::Continue)
     }
 
-    fn after_updates(&mut self, agent: &mut dyn Learn) -> agents::Result<Flow> {
+    fn after_updates(&mut self, point: &mut Point<'_, dyn Learn, E>) -> agents::Result<Flow> {
         let evaluated = std::mem::take(&mut self.evaluated);
         if self.log_due || evaluated {
-            self.log(agent)?;
+            self.log(point.agent)?;
         }
         if evaluated {
             self.flush()?;

@@ -7,6 +7,7 @@ use crate::memory::{Batch, MemoryMut, Normalizer};
 use crate::metrics::Metrics;
 use crate::params::{Moments, Parameter};
 use crate::spaces::Spaces;
+use serde::{Deserialize, Serialize};
 use std::any::Any;
 
 /// How actions are chosen.
@@ -19,7 +20,7 @@ pub enum Mode {
 }
 
 /// The actions of one step, a row per environment.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Actions {
     /// What the environments are sent, within their bounds: `n x action_dim`.
     pub env: Vec<f32>,
@@ -107,6 +108,16 @@ pub trait Learn: Agent + Introspect + StateDict + Any + Send {
 
     /// What it remembers.
     fn memory(&mut self) -> MemoryMut<'_>;
+
+    /// All that it has learnt, drawn and counted, but for what it remembers: bytes for
+    /// [`Learn::load_state`].
+    fn save_state(&self) -> Result<Vec<u8>>;
+
+    /// Goes on from what [`Learn::save_state`] wrote of an agent of the same settings.
+    ///
+    /// # Errors
+    /// [`crate::Error::State`] if `state` is of another agent; nothing has changed then.
+    fn load_state(&mut self, state: &[u8]) -> Result<()>;
 
     /// What an adaptive damping has come to, in units of its start.
     fn damping(&self) -> f64;

@@ -3,9 +3,10 @@
 use crate::error::Result;
 
 use crate::spaces::Spaces;
+use serde::{Deserialize, Serialize};
 
 /// The result of one step of `n` environments; row `i` is environment `i`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// Observations to act on next, `n x obs_dim`: of a new episode where the last one ended.
     pub obs: Vec<f32>,

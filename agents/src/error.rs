@@ -101,6 +101,14 @@ pub enum Error {
     /// Stored parameters do not fit the agent.
     #[error("parameters do not fit: {0}")]
     Parameters(String),
+    /// A saved state does not fit what should go on from it.
+    #[error("the saved state of {of} does not fit: {reason}")]
+    State {
+        /// `the agent`, `an environment`, …
+        of: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The user interrupted the run.
     #[error("interrupted")]
     Interrupted,

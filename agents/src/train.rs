@@ -4,9 +4,10 @@ use crate::agent::{Actions, Agent, Mode};
 use crate::env::{Env, Step};
 use crate::error::{Error, Result};
 use crate::threads;
+use serde::{Deserialize, Serialize};
 
 /// A finished episode.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Episode {
     /// Which environment it ran in.
     pub env: usize,
@@ -28,6 +29,16 @@ pub struct Progress<'a, A: ?Sized> {
     pub agent: &'a mut A,
 }
 
+/// What an observer sees between two steps, when all is consistent: the place for a checkpoint.
+pub struct Point<'a, A: ?Sized, E: ?Sized> {
+    /// The agent.
+    pub agent: &'a mut A,
+    /// Its environments.
+    pub env: &'a mut E,
+    /// Where training stands.
+    pub state: &'a LoopState,
+}
+
 /// Whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
@@ -38,7 +49,7 @@ pub enum Flow {
 }
 
 /// Watches training: logs, evaluates, saves, stops. The order is Stable-Baselines3's.
-pub trait Observer<A: ?Sized> {
+pub trait Observer<A: ?Sized, E: ?Sized> {
     /// Called after every step of the environments, before it is stored. A step that stops training
     /// is not stored.
     fn on_step(&mut self, progress: &mut Progress<'_, A>) -> Result<Flow>;
@@ -55,57 +66,148 @@ pub trait Observer<A: ?Sized> {
     }
 
     /// Called after them, at every step.
-    fn after_updates(&mut self, _agent: &mut A) -> Result<Flow> {
+    fn after_updates(&mut self, _point: &mut Point<'_, A, E>) -> Result<Flow> {
         Ok(Flow::Continue)
     }
 }
 
-/// Trains `agent` on `env` until `total_steps` environment steps, counted over all environments,
-/// are reached or the observer stops it. Returns the number of steps taken.
-pub fn train<A: Agent + ?Sized>(
+/// Where training stands, beside what the agent and the environments are. An error leaves it where it
+/// was: what failed comes next, so that a run that was interrupted anywhere can go on from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoopState {
+    /// Environment steps so far, over all environments.
+    pub steps: u64,
+    obs: Vec<f32>,
+    actions: Actions,
+    step: Step,
+    /// Return and length so far of each environment's episode.
+    running: Vec<(f64, u64)>,
+    episodes: Vec<Episode>,
+    next: Next,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Next {
+    /// The agent chooses actions.
+    Act,
+    /// The environments take them.
+    Step,
+    /// The observer sees the step, then the agent stores it.
+    Observe,
+    /// Updates that are left of those due.
+    Learn(u64),
+}
+
+impl LoopState {
+    /// The start: new episodes in `env`.
+    pub fn start(env: &mut (impl Env + ?Sized), seed: u64) -> Result<Self> {
+        let (n, obs_dim, action_dim) = dimensions(env);
+        let mut state = Self {
+            steps: 0,
+            obs: vec![0.0; n * obs_dim],
+            actions: Actions::new(n * action_dim),
+            step: Step::new(n, obs_dim),
+            running: vec![(0.0, 0); n],
+            episodes: Vec::with_capacity(n),
+            next: Next::Act,
+        };
+        env.reset(Some(seed), &mut state.obs)?;
+        check_observations(&state.obs, state.steps)?;
+        Ok(state)
+    }
+
+    /// Environment `i` has begun a new episode with `obs`; the one before counts for nothing.
+    pub fn begin_episode(&mut self, i: usize, obs: &[f32]) {
+        let rows = [&mut self.obs, &mut self.step.obs].map(|rows| rows.chunks_exact_mut(obs.len()));
+        rows.into_iter()
+            .filter_map(|mut rows| rows.nth(i))
+            .for_each(|row| row.copy_from_slice(obs));
+        if let Some(running) = self.running.get_mut(i) {
+            *running = (0.0, 0);
+        }
+        if self.next == Next::Step {
+            self.next = Next::Act;
+        }
+    }
+
+    /// Trains `agent` on `env` until `total_steps` environment steps, counted over all environments,
+    /// are reached or the observer stops it.
+    pub fn run<A: Agent + ?Sized, E: Env + ?Sized>(
+        &mut self,
+        agent: &mut A,
+        env: &mut E,
+        total_steps: u64,
+        observer: &mut dyn Observer<A, E>,
+    ) -> Result<()> {
+        loop {
+            match self.next {
+                Next::Act if self.steps >= total_steps => return Ok(()),
+                Next::Act => {
+                    agent.act(&self.obs, Mode::Explore, &mut self.actions)?;
+                    self.next = Next::Step;
+                }
+                Next::Step => {
+                    env.step(&self.actions.env, &mut self.step)?;
+                    let steps = self.steps + env.num_envs() as u64;
+                    check_finite(&self.step, steps)?;
+                    finished_episodes(&self.step, &mut self.running, &mut self.episodes);
+                    (self.steps, self.next) = (steps, Next::Observe);
+                }
+                Next::Observe => {
+                    let Self { steps, step, episodes, .. } = &*self;
+                    let agent = &mut *agent;
+                    let mut progress = Progress { steps: *steps, step, episodes, agent };
+                    if observer.on_step(&mut progress)? == Flow::Stop {
+                        return Ok(());
+                    }
+                    let due = agent.store(&self.obs, &self.actions.drawn, &self.step)?;
+                    self.next = Next::Learn(observer.before_updates(due)?);
+                }
+                Next::Learn(left) => {
+                    self.learn(left, agent, observer)?;
+                    self.obs.copy_from_slice(&self.step.obs);
+                    self.next = Next::Act;
+                    let (agent, env, state) = (&mut *agent, &mut *env, &*self);
+                    if observer.after_updates(&mut Point { agent, env, state })? == Flow::Stop {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn learn<A: Agent + ?Sized, E: ?Sized>(
+        &mut self,
+        left: u64,
+        agent: &mut A,
+        observer: &mut dyn Observer<A, E>,
+    ) -> Result<()> {
+        if left == 0 {
+            return Ok(());
+        }
+        threads::keep_awake(threads::count(), || {
+            (0..left).rev().try_for_each(|left| {
+                observer.before_update()?;
+                agent.learn()?;
+                self.next = Next::Learn(left);
+                Ok(())
+            })
+        })
+    }
+}
+
+/// Trains `agent` on `env` from the start. Returns the number of steps taken.
+pub fn train<A: Agent + ?Sized, E: Env + ?Sized>(
     agent: &mut A,
-    env: &mut dyn Env,
+    env: &mut E,
     total_steps: u64,
     seed: u64,
-    observer: &mut dyn Observer<A>,
+    observer: &mut dyn Observer<A, E>,
 ) -> Result<u64> {
-    let (n, obs_dim, action_dim) = dimensions(env);
-    let mut obs = vec![0.0; n * obs_dim];
-    let mut actions = Actions::new(n * action_dim);
-    let mut step = Step::new(n, obs_dim);
-    let mut running = vec![(0.0, 0); n];
-    let mut episodes = Vec::with_capacity(n);
-    let mut steps = 0;
-
-    env.reset(Some(seed), &mut obs)?;
-    check_observations(&obs, steps)?;
-    while steps < total_steps {
-        agent.act(&obs, Mode::Explore, &mut actions)?;
-        env.step(&actions.env, &mut step)?;
-        steps += n as u64;
-        check_finite(&step, steps)?;
-
-        finished_episodes(&step, &mut running, &mut episodes);
-        let mut progress = Progress { steps, step: &step, episodes: &episodes, agent: &mut *agent };
-        if observer.on_step(&mut progress)? == Flow::Stop {
-            break;
-        }
-        let due = agent.store(&obs, &actions.drawn, &step)?;
-        let due = observer.before_updates(due)?;
-        if due > 0 {
-            threads::keep_awake(threads::count(), || {
-                (0..due).try_for_each(|_| {
-                    observer.before_update()?;
-                    agent.learn()
-                })
-            })?;
-        }
-        if observer.after_updates(agent)? == Flow::Stop {
-            break;
-        }
-        obs.copy_from_slice(&step.obs);
-    }
-    Ok(steps)
+    let mut state = LoopState::start(env, seed)?;
+    state.run(agent, env, total_steps, observer)?;
+    Ok(state.steps)
 }
 
 /// Returns of finished episodes, without exploration.
@@ -137,12 +239,14 @@ impl Evaluation {
 }
 
 /// Runs `episodes` episodes with deterministic actions. A seed makes the start states reproducible;
-/// without one the environment's own generator goes on.
-pub fn evaluate<A: Agent + ?Sized>(
+/// without one the environment's own generator goes on. `check` is called after every step; its error
+/// ends the evaluation.
+pub fn evaluate<A: Agent + ?Sized, E: Env + ?Sized>(
     agent: &mut A,
-    env: &mut dyn Env,
+    env: &mut E,
     episodes: usize,
     seed: Option<u64>,
+    check: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Evaluation> {
     let (n, obs_dim, action_dim) = dimensions(env);
     let mut obs = vec![0.0; n * obs_dim];
@@ -158,6 +262,7 @@ pub fn evaluate<A: Agent + ?Sized>(
     while evaluation.returns.len() < episodes {
         agent.act(&obs, Mode::Deterministic, &mut actions)?;
         env.step(&actions.env, &mut step)?;
+        check()?;
         steps += n as u64;
         check_finite(&step, steps)?;
         finished_episodes(&step, &mut running, &mut finished);
@@ -170,7 +275,7 @@ pub fn evaluate<A: Agent + ?Sized>(
     Ok(evaluation)
 }
 
-fn dimensions(env: &dyn Env) -> (usize, usize, usize) {
+fn dimensions(env: &(impl Env + ?Sized)) -> (usize, usize, usize) {
     let spaces = env.spaces();
     (env.num_envs(), spaces.obs_dim, spaces.action.dim())
 }

@@ -36,6 +36,15 @@ impl<T: Scalar> TrainState<T> {
         }
     }
 
+    /// How long its vectors are, and those of its optimiser: two states of the same player agree.
+    pub(crate) fn lens(&self) -> [usize; 4] {
+        let [m, v] = match &self.optimizer {
+            Optimizer::Adam { m, v, .. } => [m.len(), v.len()],
+            Optimizer::Sgd => [0; 2],
+        };
+        [self.params.len(), self.target.len(), m, v]
+    }
+
     /// One step along `gradient`, whose norm is `norm`; with `tau`, the Polyak average follows in the same pass.
     ///
     /// # Errors

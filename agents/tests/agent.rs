@@ -59,7 +59,7 @@ impl Env for Point {
 
 struct Silent;
 
-impl Observer<dyn Learn> for Silent {
+impl<E: ?Sized> Observer<dyn Learn, E> for Silent {
     fn on_step(&mut self, _: &mut Progress<'_, dyn Learn>) -> Result<Flow> {
         Ok(Flow::Continue)
     }
@@ -117,7 +117,7 @@ fn the_random_phase_covers_the_box_and_ends() {
     let mut agent = agent("ddpg", 0, json!({"random_steps": 500, "learning_starts": 10_000}));
     let mut seen = Vec::new();
     struct Watch<'a>(&'a mut Vec<f32>);
-    impl Observer<dyn Learn> for Watch<'_> {
+    impl<E: ?Sized> Observer<dyn Learn, E> for Watch<'_> {
         fn on_step(&mut self, p: &mut Progress<'_, dyn Learn>) -> Result<Flow> {
             let mut action = Actions::new(1);
             p.agent.act(&p.step.obs, Mode::Explore, &mut action)?;
@@ -252,8 +252,9 @@ fn every_solver_trains_with_either_leader() {
 
 #[test]
 fn every_algorithm_learns_to_stay_at_the_origin() {
-    let episode =
-        |agent: &mut dyn Learn| evaluate(agent, &mut Point::new(), 1, Some(0)).unwrap().mean();
+    let episode = |agent: &mut dyn Learn| {
+        evaluate(agent, &mut Point::new(), 1, Some(0), &mut || Ok(())).unwrap().mean()
+    };
     for algo in with_setting("buffer_size") {
         let before = episode(&mut *agent(algo, 0, json!({})));
         let after = episode(&mut *trained(algo, 0, 2500, json!({})));
@@ -379,7 +380,7 @@ fn the_followers_spectrum_is_that_of_its_hessian() {
 #[test]
 fn diagnostics_leave_training_as_it_is() {
     struct Look;
-    impl Observer<dyn Learn> for Look {
+    impl<E: ?Sized> Observer<dyn Learn, E> for Look {
         fn on_step(&mut self, p: &mut Progress<'_, dyn Learn>) -> Result<Flow> {
             p.agent.diagnostics()?;
             Ok(Flow::Continue)

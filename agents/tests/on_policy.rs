@@ -80,7 +80,7 @@ impl Env for Line {
 
 struct Silent;
 
-impl Observer<dyn Learn> for Silent {
+impl<E: ?Sized> Observer<dyn Learn, E> for Silent {
     fn on_step(&mut self, _: &mut Progress<'_, dyn Learn>) -> Result<Flow> {
         Ok(Flow::Continue)
     }
@@ -243,7 +243,7 @@ fn both_forms_learn_on_either_action_space() {
                 let action = env.spaces.action.clone();
                 let score = |mut agent: Box<dyn Learn>| {
                     let mut env = Line::new(action.clone());
-                    evaluate(&mut *agent, &mut env, 10, Some(9)).unwrap().mean()
+                    evaluate(&mut *agent, &mut env, 10, Some(9), &mut || Ok(())).unwrap().mean()
                 };
                 let before = score(agent(algo, &env, 0, extra.clone()));
                 let after = score(trained_on(&mut env, algo, 0, 15_000, extra));
@@ -302,7 +302,7 @@ fn metrics_hold_the_losses_and_the_games_measures() {
 #[test]
 fn diagnostics_give_both_ends_of_both_spectra_and_leave_training_as_it_is() {
     struct Look;
-    impl Observer<dyn Learn> for Look {
+    impl<E: ?Sized> Observer<dyn Learn, E> for Look {
         fn on_step(&mut self, p: &mut Progress<'_, dyn Learn>) -> Result<Flow> {
             p.agent.diagnostics()?;
             p.agent.act(&p.step.obs, Mode::Deterministic, &mut Actions::new(1))?;

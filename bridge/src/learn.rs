@@ -6,7 +6,7 @@ use crate::interpreter::Signals;
 use crate::sb3_vec_env::LastStep;
 use crate::shared::{SharedAgent, lock};
 use agents::memory::Normalizer;
-use agents::train::{Flow, Observer, Progress};
+use agents::train::{Flow, Observer, Point, Progress};
 use agents::{ActionSpace, Actions, Agent, Error, Mode, Result, Spaces, Step};
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods as _};
 use pyo3::intern;
@@ -157,7 +157,7 @@ impl CallbackObserver {
     }
 }
 
-impl Observer<SharedAgentProxy> for CallbackObserver {
+impl<E: ?Sized> Observer<SharedAgentProxy, E> for CallbackObserver {
     /// Calls `rollouts.step(...)`: `None` stops, otherwise it says whether the rollout is complete.
     fn on_step(&mut self, _progress: &mut Progress<'_, SharedAgentProxy>) -> Result<Flow> {
         let Some(last_step) = self.last_step.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -189,7 +189,7 @@ impl Observer<SharedAgentProxy> for CallbackObserver {
     }
 
     /// Calls `rollouts.start()` after the updates; it says whether another rollout begins.
-    fn after_updates(&mut self, _agent: &mut SharedAgentProxy) -> Result<Flow> {
+    fn after_updates(&mut self, _point: &mut Point<'_, SharedAgentProxy, E>) -> Result<Flow> {
         if !std::mem::take(&mut self.complete) {
             return Ok(Flow::Continue);
         }

@@ -41,7 +41,7 @@ pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
         let mut env = GymEnv::make(&options)?;
         let mut agent = algorithm.build(&settings, env.spaces(), card.seed)?;
         agent.set_parameters(&parameters)?;
-        train::evaluate(agent.as_mut(), &mut env, episodes, Some(arguments.seed))
+        train::evaluate(agent.as_mut(), &mut env, episodes, Some(arguments.seed), &mut || Ok(()))
     };
     let evaluation = evaluate().inspect_err(|error| {
         if arguments.render && error.to_string().contains("GL") {

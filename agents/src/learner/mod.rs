@@ -188,6 +188,10 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
     }
 }
 
+fn unfit(reason: impl ToString) -> Error {
+    Error::State { of: "the agent", reason: reason.to_string() }
+}
+
 /// The players by role, where a game is frozen on `batch`.
 fn point<'a, B>(
     leader: Role,
@@ -327,6 +331,22 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learn for Learner<A, E> {
 
     fn memory(&mut self) -> MemoryMut<'_> {
         self.state.memory.as_mut()
+    }
+
+    fn save_state(&self) -> Result<Vec<u8>> {
+        postcard::to_allocvec(&self.state.without_memory()).map_err(unfit)
+    }
+
+    fn load_state(&mut self, state: &[u8]) -> Result<()> {
+        let state: State<()> = postcard::from_bytes(state).map_err(unfit)?;
+        for role in [Role::Actor, Role::Critic] {
+            let (own, saved) = (self.state.player(role), state.player(role));
+            if own.lens() != saved.lens() {
+                return Err(unfit("it is of other networks or another optimiser"));
+            }
+        }
+        self.state.learn_from(state);
+        Ok(())
     }
 
     fn damping(&self) -> f64 {

@@ -90,6 +90,47 @@ impl Progress {
     }
 }
 
+impl<M> State<M> {
+    /// The player of `role`.
+    pub fn player(&self, role: Role) -> &TrainState<f32> {
+        match role {
+            Role::Actor => &self.actor,
+            Role::Critic => &self.critic,
+        }
+    }
+
+    /// The player of `role`.
+    pub fn player_mut(&mut self, role: Role) -> &mut TrainState<f32> {
+        match role {
+            Role::Actor => &mut self.actor,
+            Role::Critic => &mut self.critic,
+        }
+    }
+
+    /// A copy of all but the memory, which is large and is saved in its own way.
+    pub(super) fn without_memory(&self) -> State<()> {
+        State {
+            actor: self.actor.clone(),
+            critic: self.critic.clone(),
+            temperature: self.temperature.clone(),
+            play: self.play.clone(),
+            memory: (),
+            generators: self.generators.clone(),
+            noise_matrices: self.noise_matrices.clone(),
+            progress: self.progress,
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// Goes on from `saved` with its own memory.
+    pub(super) fn learn_from(&mut self, saved: State<()>) {
+        (self.actor, self.critic) = (saved.actor, saved.critic);
+        (self.temperature, self.play) = (saved.temperature, saved.play);
+        (self.generators, self.noise_matrices) = (saved.generators, saved.noise_matrices);
+        (self.progress, self.metrics) = (saved.progress, saved.metrics);
+    }
+}
+
 impl<M: Memory> State<M> {
     /// Updates whose warm start no longer fits begin from zero; what depends on settings comes from `fresh`.
     pub(super) fn follow(&mut self, fresh: Self, old: &LearnerConfig, new: &LearnerConfig) {
@@ -106,22 +147,6 @@ impl<M: Memory> State<M> {
             || old.common.stackelberg != new.common.stackelberg
         {
             self.play.solution.clear();
-        }
-    }
-
-    /// The player of `role`.
-    pub fn player(&self, role: Role) -> &TrainState<f32> {
-        match role {
-            Role::Actor => &self.actor,
-            Role::Critic => &self.critic,
-        }
-    }
-
-    /// The player of `role`.
-    pub fn player_mut(&mut self, role: Role) -> &mut TrainState<f32> {
-        match role {
-            Role::Actor => &mut self.actor,
-            Role::Critic => &mut self.critic,
         }
     }
 }

@@ -122,6 +122,70 @@ impl Replay {
         self.pushed
     }
 
+    /// Bytes of one transition in [`Replay::write_rows`].
+    pub fn row_bytes(&self) -> usize {
+        4 * (2 * self.obs_dim + self.action_dim + 3)
+    }
+
+    /// Appends the transitions numbered `numbers` to `out`, those of them that are held: observation,
+    /// action, reward, next observation, whether the task ended, whether the episode was cut short, as
+    /// little-endian numbers. The last transition has the number `pushed - 1`.
+    pub fn write_rows(&self, numbers: std::ops::Range<u64>, out: &mut Vec<u8>) {
+        let (n, m) = (self.obs_dim, self.action_dim);
+        let mut put = |numbers: &[f32]| out.extend(numbers.iter().flat_map(|x| x.to_le_bytes()));
+        let held = self.pushed - self.len() as u64..self.pushed;
+        for number in numbers.start.max(held.start)..numbers.end.min(held.end) {
+            let age = (held.end - number) as usize;
+            let i = (self.next + self.capacity - age) % self.capacity;
+            put(&self.obs[i * n..(i + 1) * n]);
+            put(&self.actions[i * m..(i + 1) * m]);
+            put(&self.rewards[i..=i]);
+            put(&self.next_obs[i * n..(i + 1) * n]);
+            put(&self.dones[i..=i]);
+            put(&self.timeouts[i..=i]);
+        }
+    }
+
+    /// Where the next transition goes, and how many were ever added: what [`Replay::write_rows`] leaves
+    /// out.
+    pub fn place(&self) -> (usize, u64) {
+        (self.next, self.pushed)
+    }
+
+    /// Adds transitions as [`Replay::write_rows`] wrote them; what is no whole row is left out.
+    pub fn read_rows(&mut self, bytes: &[u8]) {
+        let (n, m) = (self.obs_dim, self.action_dim);
+        let mut row = vec![0.0; self.row_bytes() / 4];
+        for bytes in bytes.chunks_exact(self.row_bytes()) {
+            for (x, &bytes) in row.iter_mut().zip(bytes.as_chunks().0) {
+                *x = f32::from_le_bytes(bytes);
+            }
+            let (obs, rest) = row.split_at(n);
+            let (action, rest) = rest.split_at(m);
+            let (reward, rest) = rest.split_at(1);
+            let (next_obs, ends) = rest.split_at(n);
+            self.push(obs, action, reward[0], next_obs, (ends[0] != 0.0, ends[1] != 0.0));
+        }
+    }
+
+    /// Puts every transition of an otherwise new memory where it was, given the [`Replay::place`] of
+    /// the memory that wrote them: sampling then finds the same ones.
+    pub fn settle(&mut self, (next, pushed): (usize, u64)) {
+        if self.len() == self.capacity {
+            let next = next % self.capacity;
+            let shift = (next + self.capacity - self.next) % self.capacity;
+            let (n, m) = (self.obs_dim, self.action_dim);
+            self.obs.rotate_right(shift * n);
+            self.actions.rotate_right(shift * m);
+            self.rewards.rotate_right(shift);
+            self.next_obs.rotate_right(shift * n);
+            self.dones.rotate_right(shift);
+            self.timeouts.rotate_right(shift);
+            self.next = next;
+        }
+        self.pushed = pushed;
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         *self = Self::new(self.capacity, self.obs_dim, self.action_dim);
@@ -261,6 +325,19 @@ mod tests {
         replay.seek(2);
         replay.push(&[9.0, -9.0], &[0.0], 18.0, &[0.0; 2], (false, false));
         assert_eq!(replay.last(9).0.rewards, [6.0, 8.0, 0.0, 2.0, 18.0]);
+    }
+
+    #[test]
+    fn rows_that_were_written_are_read_back_to_their_places() {
+        for pushes in [0, 3, 5, 13] {
+            let replay = filled(5, pushes);
+            let (mut bytes, mut other) = (Vec::new(), Replay::new(5, 2, 1));
+            replay.write_rows(0..99, &mut bytes);
+            assert_eq!(bytes.len(), replay.len() * replay.row_bytes());
+            other.read_rows(&bytes);
+            other.settle(replay.place());
+            assert_eq!(other, replay);
+        }
     }
 
     #[test]

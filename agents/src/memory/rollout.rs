@@ -102,6 +102,14 @@ impl Rollout {
         }
     }
 
+    /// Environment `i` goes on from a new episode: the one it was in ends where it stands, cut short.
+    pub fn cut(&mut self, i: usize) {
+        let Some(Stream { ends, last_obs, .. }) = self.streams.get_mut(i) else { return };
+        if let Some(end @ End::No) = ends.last_mut() {
+            *end = End::Truncated(last_obs.clone());
+        }
+    }
+
     /// Returns and advantages under the critic, environment after environment; the rollout is empty
     /// afterwards. `values` has a value for every row of observations.
     pub fn take<T: Scalar>(
@@ -337,6 +345,22 @@ mod tests {
         all.sort_by(|a, b| a[0].total_cmp(&b[0]));
         rows.sort_by(|a, b| a[0].total_cmp(&b[0]));
         assert_eq!(rows, all);
+    }
+
+    #[test]
+    fn an_episode_that_was_cut_short_takes_nothing_from_the_next_one() {
+        let row = |obs: f32, reward| {
+            let mut step = Step::new(1, 1);
+            (step.rewards[0], step.next_obs[0], step.obs[0]) = (reward, obs + 1.0, obs + 1.0);
+            step
+        };
+        let mut rollout = Rollout::default();
+        rollout.push(&[0.0], &[0.0], &row(0.0, 1.0));
+        rollout.cut(0);
+        rollout.push(&[7.0], &[0.0], &row(7.0, 100.0));
+        let batch = rollout.take::<f64>(GAMMA, LAMBDA, &mut values).unwrap();
+        assert!((batch.returns[0] - (1.0 + GAMMA * f64::from(value(1.0)))).abs() < 1e-12);
+        assert_eq!(batch.remaining, [1, 1]);
     }
 
     #[test]
