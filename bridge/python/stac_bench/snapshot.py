@@ -101,24 +101,16 @@ def restore(env: Any, tree: Tree) -> None:
     np.random.set_state(_checked(tree["numpy"].state))
 
 
-def own_state(env: Any) -> tuple[bool, Tree]:
-    """Whether `env` has `state_dict` and `load_state_dict`, and what the former returns.
-
-    That is `LEFT` if it is no plain data: it could not be stored.
-    """
-    method, load = _method(env, "state_dict"), _method(env, "load_state_dict")
-    if method is None or load is None:
-        return False, LEFT
-    tree = _capture(method(), {}, 0)
-    return True, tree if _is_whole(tree) else LEFT
+def own_state(env: Any) -> bytes | None:
+    """What the `state_dict` of `env` returns, if it has one, can load it, and it is plain data."""
+    save, load = _method(env, "state_dict"), _method(env, "load_state_dict")
+    tree = LEFT if save is None or load is None else _capture(save(), {}, 0)
+    return to_bytes(tree) if _is_whole(tree) else None
 
 
 def load_own_state(env: Any, tree: Tree) -> None:
     """Hands a tree of `own_state` to the `load_state_dict` of `env`."""
-    load = _method(env, "load_state_dict")
-    if load is None:
-        raise ValueError("the environment no longer has load_state_dict")
-    load(_restore(tree, MISSING, {}))
+    _method(env, "load_state_dict")(_restore(tree, MISSING, {}))
 
 
 def to_bytes(tree: Tree) -> bytes:
