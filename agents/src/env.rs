@@ -1,7 +1,6 @@
 //! What an agent sees: a batch of environments that reset themselves.
 
 use crate::error::Result;
-
 use crate::spaces::Spaces;
 use serde::{Deserialize, Serialize};
 
@@ -66,4 +65,37 @@ pub trait Env {
 
     /// Takes one action per environment (`n x action_dim`) and fills `step`.
     fn step(&mut self, actions: &[f32], step: &mut Step) -> Result<()>;
+}
+
+/// All that is needed to bring one environment back; only its own kind reads it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EnvState(pub Vec<u8>);
+
+/// How an environment came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Restored {
+    /// It goes on as if it had never stopped.
+    Exact,
+    /// Its episode could not be played again, so it has begun a new one.
+    NewEpisode,
+}
+
+/// Environments whose state can be saved.
+pub trait Resumable: Env {
+    /// From now on what is needed is recorded; call it before the first reset. Runs without checkpoints do not pay for
+    /// it.
+    fn record(&mut self) -> Result<()>;
+
+    /// The state of each environment, in their order, whatever process steps it.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotRecorded`] without [`record`](Self::record).
+    fn save(&mut self) -> Result<Vec<EnvState>>;
+
+    /// Brings freshly made environments to `states` (one per environment) and writes the current observations
+    /// (`n x obs_dim`). Recording is on afterwards.
+    ///
+    /// # Errors
+    /// [`crate::Error::EnvCount`] for another number of states, [`crate::Error::EnvState`] for one that cannot be read.
+    fn restore(&mut self, states: &[EnvState], obs: &mut [f32]) -> Result<Vec<Restored>>;
 }

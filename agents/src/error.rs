@@ -47,6 +47,22 @@ pub enum Error {
         /// The traceback, where there is one; shown at `-v`.
         traceback: Option<String>,
     },
+    /// An environment's state was asked for, but nothing was recorded.
+    #[error("an environment's state is not there: call `record` before its first reset")]
+    NotRecorded,
+    /// There are more or fewer saved states than environments.
+    #[error("{found} saved environments do not fit {expected}: go on with as many as were saved")]
+    EnvCount {
+        /// How many environments there are.
+        expected: usize,
+        /// How many were saved.
+        found: usize,
+    },
+    /// The saved state of an environment cannot be read.
+    #[error(
+        "the saved state of an environment cannot be read ({0}): go on from another checkpoint"
+    )]
+    EnvState(String),
     /// The environment returned a number that is NaN or infinite.
     #[error("the environment returned {what} of {value} at step {step}")]
     NonFinite {

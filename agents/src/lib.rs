@@ -30,7 +30,7 @@ pub mod train;
 pub mod train_state;
 
 pub use agent::{Actions, Agent, GameGradients, Introspect, Learn, Mode, StateDict};
-pub use env::{Env, Step};
+pub use env::{Env, EnvState, Restored, Resumable, Step};
 pub use error::{Error, Result};
 pub use metrics::Metrics;
 pub use params::{Moments, Parameter};

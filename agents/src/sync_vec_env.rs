@@ -1,6 +1,6 @@
 //! Several environments, stepped one after another.
 
-use crate::env::{Env, Step};
+use crate::env::{Env, EnvState, Restored, Resumable, Step};
 use crate::error::{Error, Result};
 use crate::spaces::Spaces;
 
@@ -54,5 +54,32 @@ impl<E: Env> Env for SyncVecEnv<E> {
             step.copy_rows(i, &self.one);
         }
         result
+    }
+}
+
+impl<E: Resumable> Resumable for SyncVecEnv<E> {
+    fn record(&mut self) -> Result<()> {
+        self.envs.iter_mut().try_for_each(E::record)
+    }
+
+    fn save(&mut self) -> Result<Vec<EnvState>> {
+        let mut states = Vec::with_capacity(self.envs.len());
+        for env in &mut self.envs {
+            states.extend(env.save()?);
+        }
+        Ok(states)
+    }
+
+    fn restore(&mut self, states: &[EnvState], obs: &mut [f32]) -> Result<Vec<Restored>> {
+        let (expected, found) = (self.envs.len(), states.len());
+        if expected != found {
+            return Err(Error::EnvCount { expected, found });
+        }
+        let mut restored = Vec::with_capacity(expected);
+        let rows = obs.chunks_exact_mut(self.spaces.obs_dim);
+        for ((env, state), obs) in self.envs.iter_mut().zip(states.chunks(1)).zip(rows) {
+            restored.extend(env.restore(state, obs)?);
+        }
+        Ok(restored)
     }
 }

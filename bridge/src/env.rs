@@ -1,9 +1,10 @@
 //! One Gymnasium environment as an [`agents::Env`].
 
+use crate::episode::{self, Recorder, Saved};
 use crate::error::attached;
 use crate::interpreter::initialize;
 use crate::spaces::{SpaceCodec, copy_observation};
-use agents::{Env, Result, Spaces, Step};
+use agents::{Env, EnvState, Error, Restored, Result, Resumable, Spaces, Step};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -44,6 +45,8 @@ pub struct GymEnv {
     env: Py<PyAny>,
     step: Py<PyAny>,
     codec: SpaceCodec,
+    /// Where the state is to be saved.
+    recorder: Option<Recorder>,
 }
 
 impl GymEnv {
@@ -80,19 +83,67 @@ impl GymEnv {
                 codec: SpaceCodec::new(&env)?,
                 step: env.getattr("step")?.unbind(),
                 env: env.unbind(),
+                recorder: None,
             })
         })
     }
 
-    fn start_episode(&self, py: Python<'_>, seed: Option<u64>, obs: &mut [f32]) -> PyResult<()> {
+    fn start_episode(
+        &mut self,
+        py: Python<'_>,
+        seed: Option<u64>,
+        obs: &mut [f32],
+    ) -> PyResult<()> {
         let env = self.env.bind(py);
+        let mut before = None;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.begin();
+            before = Some(episode::capture(env)?);
+        }
         let kwargs = PyDict::new(py);
         if let Some(seed) = seed {
             env.getattr(intern!(py, "action_space"))?.call_method1(intern!(py, "seed"), (seed,))?;
             kwargs.set_item(intern!(py, "seed"), seed)?;
         }
         let result = env.call_method(intern!(py, "reset"), (), Some(&kwargs))?;
-        copy_observation(&result.get_item(0)?, obs)
+        copy_observation(&result.get_item(0)?, obs)?;
+        if let (Some(recorder), Some(before)) = (&mut self.recorder, before) {
+            recorder.start(before, seed, obs);
+        }
+        Ok(())
+    }
+
+    /// Whether the saved episode could be played again, with the same answers. Then this environment, and the
+    /// generators of this process, are as they were when it was saved.
+    fn bring_back(&mut self, saved: &Saved, obs: &mut [f32]) -> Result<bool> {
+        let Saved { episode, now, own } = saved;
+        attached("restore", |py| episode::restore(self.env.bind(py), &episode.before))?;
+        self.reset(episode.seed, obs)?;
+        match own {
+            Some(own) => {
+                attached("load_state_dict", |py| episode::load_own(self.env.bind(py), own))?
+            }
+            None => {
+                let mut step = Step::new(1, obs.len());
+                for action in episode.actions.chunks_exact(self.spaces().action.dim()) {
+                    self.step(action, &mut step)?;
+                    if step.ended(0) {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        let played = self.recorder.as_mut().and_then(|recorder| recorder.episode.as_mut());
+        let Some(played) = played.filter(|played| own.is_some() || played.hash == episode.hash)
+        else {
+            return Ok(false);
+        };
+        obs.copy_from_slice(&episode.obs);
+        attached("restore", |py| {
+            *played = episode.clone_ref(py);
+            now.as_ref().map_or(Ok(()), |now| episode::restore(self.env.bind(py), now))
+        })?;
+        Ok(true)
     }
 }
 
@@ -107,6 +158,9 @@ impl Env for GymEnv {
 
     fn step(&mut self, actions: &[f32], step: &mut Step) -> Result<()> {
         attached("step", |py| {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.begin();
+            }
             let action = self.codec.action(py, actions)?;
             let result = self.step.bind(py).call1((action,))?.cast_into::<PyTuple>()?;
             copy_observation(&result.get_item(0)?, &mut step.next_obs)?;
@@ -117,9 +171,52 @@ impl Env for GymEnv {
                 self.start_episode(py, None, &mut step.obs)
             } else {
                 step.obs.copy_from_slice(&step.next_obs);
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.add(actions, step);
+                }
                 Ok(())
             }
         })
+    }
+}
+
+impl Resumable for GymEnv {
+    fn record(&mut self) -> Result<()> {
+        self.recorder.get_or_insert_default();
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<Vec<EnvState>> {
+        let recorder = self.recorder.as_ref().ok_or(Error::NotRecorded)?;
+        attached("save", |py| recorder.save(self.env.bind(py))).map(|state| vec![state])
+    }
+
+    fn restore(&mut self, states: &[EnvState], obs: &mut [f32]) -> Result<Vec<Restored>> {
+        let [state] = states else {
+            return Err(Error::EnvCount { expected: 1, found: states.len() });
+        };
+        let saved = Saved::read(state, self.codec.spaces.obs_dim, self.codec.spaces.action.dim())?;
+        self.record()?;
+        let Some(saved) = saved else {
+            obs.fill(0.0);
+            return Ok(vec![Restored::Exact]);
+        };
+        let why = match self.bring_back(&saved, obs) {
+            Ok(true) => return Ok(vec![Restored::Exact]),
+            Ok(false) => "the same actions gave other answers".to_owned(),
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            "an environment cannot go on within its episode: it has hidden state or is not deterministic ({why}); it begins \
+             a new one"
+        );
+        // Statistics of wrappers and random numbers go on all the same, as far as they fit.
+        if let Some(now) = &saved.now {
+            let _ = attached("restore", |py| episode::restore(self.env.bind(py), now));
+        }
+        self.reset(None, obs)?;
+        Ok(vec![Restored::NewEpisode])
     }
 }
 

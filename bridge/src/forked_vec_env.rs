@@ -6,9 +6,10 @@ mod pipe;
 use crate::env::{EnvOptions, GymEnv};
 use crate::error::attached;
 use agents::sync_vec_env::SyncVecEnv;
-use agents::{Env, Error, Result, Spaces, Step};
+use agents::{Env, EnvState, Error, Restored, Result, Resumable, Spaces, Step};
 use pipe::{Answer, Pipe, Request};
 use pyo3::prelude::*;
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -33,13 +34,22 @@ struct Child {
 }
 
 impl ForkedVecEnv {
-    /// Calls `gymnasium.make(id, **kwargs)` `n` times. Call it before this process has threads that hold locks.
+    /// Calls `gymnasium.make(id, **kwargs)` `n` times. Call it before this process has threads that hold locks, and from
+    /// a thread that lasts as long as the environments: its end ends their processes.
     ///
     /// # Errors
     /// [`Error::Config`] if `n` is 0 or a process cannot be started, otherwise as [`GymEnv::make`].
     pub fn make(options: &EnvOptions, n: usize) -> Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, Into::into);
-        let per_process = n.div_ceil(cores);
+        Self::make_in(options, n, cores)
+    }
+
+    /// As [`make`](Self::make), in at most `processes` processes instead of one per core.
+    ///
+    /// # Errors
+    /// As [`make`](Self::make).
+    pub fn make_in(options: &EnvOptions, n: usize, processes: usize) -> Result<Self> {
+        let per_process = n.div_ceil(processes.max(1));
         // Fork before this process makes its own environments, which children must not inherit. All processes then
         // make theirs at the same time.
         let mut children = Vec::new();
@@ -109,6 +119,52 @@ impl Env for ForkedVecEnv {
     }
 }
 
+impl Resumable for ForkedVecEnv {
+    fn record(&mut self) -> Result<()> {
+        for child in &mut self.children {
+            child.pipe.ask(Request::Record)?;
+        }
+        let mut result = self.own.record();
+        for child in &mut self.children {
+            result = result.and(child.pipe.receive().and_then(|answer| answer.done()));
+        }
+        result
+    }
+
+    fn save(&mut self) -> Result<Vec<EnvState>> {
+        for child in &mut self.children {
+            child.pipe.ask(Request::Save)?;
+        }
+        let mut states = self.own.save();
+        for child in &mut self.children {
+            let more = child.pipe.receive().and_then(|answer| answer.states());
+            states = states.and_then(|states| Ok([states, more?].concat()));
+        }
+        states
+    }
+
+    fn restore(&mut self, states: &[EnvState], obs: &mut [f32]) -> Result<Vec<Restored>> {
+        if states.len() != self.num_envs {
+            return Err(Error::EnvCount { expected: self.num_envs, found: states.len() });
+        }
+        let obs_dim = self.spaces().obs_dim;
+        let (own_states, _) = states.split_at(self.own.num_envs());
+        for child in &mut self.children {
+            let states = &states[child.first..child.first + child.num_envs];
+            child.pipe.ask(Request::Restore(states.to_vec()))?;
+        }
+        let (own_obs, mut rest) = obs.split_at_mut(own_states.len() * obs_dim);
+        let mut restored = self.own.restore(own_states, own_obs);
+        for child in &mut self.children {
+            let (obs, others) = rest.split_at_mut(child.num_envs * obs_dim);
+            rest = others;
+            let more = child.pipe.receive().and_then(|answer| answer.restored(obs));
+            restored = restored.and_then(|restored| Ok([restored, more?].concat()));
+        }
+        restored
+    }
+}
+
 impl Child {
     /// Forks a process that makes `n` environments, reports whether that worked, and then steps them. The child closes
     /// its copies of the parent's pipes, so that each child notices when the parent closes its own pipe.
@@ -121,8 +177,10 @@ impl Child {
             // Python >= 3.12 warns because numpy's BLAS has threads. They are idle and hold no lock.
             let about = ("ignore", ".*multi-threaded, use of fork");
             py.import("warnings")?.call_method1("filterwarnings", about)?;
+            let parent = getpid();
             let process = py.import("os")?.call_method0("fork")?.extract()?;
             if process == 0 {
+                end_with(parent);
                 earlier.iter_mut().for_each(|child| child.pipe.detach());
                 ours.detach();
                 // Python 3.11 fails if its last thread detaches completely and attaches again, so this thread stays
@@ -132,6 +190,15 @@ impl Child {
             Ok(process)
         })?;
         Ok(Self { process, pipe: ours, first, num_envs: n, step: Step::default() })
+    }
+}
+
+/// From now on this process ends when `parent` does, even while an environment hangs.
+fn end_with(parent: Pid) {
+    let asked = set_parent_process_death_signal(Some(Signal::KILL));
+    // The parent may have ended before.
+    if asked.is_err() || getppid() != Some(parent) {
+        leave(false);
     }
 }
 
@@ -172,6 +239,18 @@ fn serve(options: &EnvOptions, n: usize, mut pipe: Pipe) {
             },
             Ok(Request::Step(actions)) => match envs.step(actions, &mut step) {
                 Ok(()) => pipe.answer(Answer::Step(&step)),
+                Err(error) => pipe.answer(Answer::Failed(&error)),
+            },
+            Ok(Request::Record) => match envs.record() {
+                Ok(()) => pipe.answer(Answer::Done),
+                Err(error) => pipe.answer(Answer::Failed(&error)),
+            },
+            Ok(Request::Save) => match envs.save() {
+                Ok(states) => pipe.answer(Answer::States(&states)),
+                Err(error) => pipe.answer(Answer::Failed(&error)),
+            },
+            Ok(Request::Restore(states)) => match envs.restore(&states, &mut step.obs) {
+                Ok(restored) => pipe.answer(Answer::Restored(&step.obs, &restored)),
                 Err(error) => pipe.answer(Answer::Failed(&error)),
             },
         };

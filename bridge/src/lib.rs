@@ -5,6 +5,7 @@
 
 mod agent;
 mod env;
+mod episode;
 mod error;
 mod forked_vec_env;
 mod interpreter;

@@ -1,6 +1,8 @@
 //! Messages between two processes over a pair of sockets: frames of a kind, a length and a body.
 
-use agents::{Error, Result, Step};
+use agents::{EnvState, Error, Restored, Result, Step};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -25,6 +27,12 @@ pub(super) enum Request<'a> {
     Reset(Option<u64>),
     /// Take a step, with one action per environment.
     Step(&'a [f32]),
+    /// Record from now on.
+    Record,
+    /// Give the states of the environments.
+    Save,
+    /// Bring the environments to these states.
+    Restore(Vec<EnvState>),
 }
 
 /// What the child answers.
@@ -32,14 +40,22 @@ pub(super) enum Answer<'a> {
     Done,
     Observations(&'a [f32]),
     Step(&'a Step),
+    States(&'a [EnvState]),
+    Restored(&'a [f32], &'a [Restored]),
     Failed(&'a Error),
 }
+
+/// In the place of the call that failed: a saved state could not be read.
+const STATE: &str = "saved state";
 
 const RESET: u8 = 0;
 const RESET_SEEDED: u8 = 1;
 const STEP: u8 = 2;
 const DONE: u8 = 3;
 const FAILED: u8 = 4;
+const RECORD: u8 = 5;
+const SAVE: u8 = 6;
+const RESTORE: u8 = 7;
 
 impl Pipe {
     /// Both ends of a new connection.
@@ -72,6 +88,12 @@ impl Pipe {
                 self.send(RESET_SEEDED, |body| body.extend(seed.to_le_bytes()))
             }
             Request::Step(actions) => self.send(STEP, |body| put(actions, f32::to_le_bytes, body)),
+            Request::Record => self.send(RECORD, |_| ()),
+            Request::Save => self.send(SAVE, |_| ()),
+            Request::Restore(states) => {
+                let states = packed(&states).map_err(gone)?;
+                self.send(RESTORE, |body| body.extend(states))
+            }
         };
         sent.map_err(gone)
     }
@@ -89,6 +111,9 @@ impl Pipe {
                 get(&mut body, u64::from_le_bytes, &mut seed);
                 Request::Reset(Some(seed[0]))
             }
+            RECORD => Request::Record,
+            SAVE => Request::Save,
+            RESTORE => Request::Restore(unpacked(body)?),
             _ => Request::Reset(None),
         })
     }
@@ -107,6 +132,17 @@ impl Pipe {
                     put(&step.obs, f32::to_le_bytes, body);
                 }
             }),
+            Answer::States(states) => {
+                let states = packed(states)?;
+                self.send(DONE, |body| body.extend(states))
+            }
+            Answer::Restored(obs, restored) => {
+                let restored = packed(restored)?;
+                self.send(DONE, |body| {
+                    put(obs, f32::to_le_bytes, body);
+                    body.extend(restored);
+                })
+            }
             Answer::Failed(error) => {
                 let text = description(error).to_string();
                 self.send(FAILED, |body| body.extend(text.as_bytes()))
@@ -215,6 +251,17 @@ impl Received<'_> {
         get(&mut self.body, f32::from_le_bytes, &mut step.obs);
         Ok(())
     }
+
+    pub fn states(self) -> Result<Vec<EnvState>> {
+        self.done()?;
+        unpacked(self.body).map_err(gone)
+    }
+
+    pub fn restored(mut self, obs: &mut [f32]) -> Result<Vec<Restored>> {
+        self.done()?;
+        get(&mut self.body, f32::from_le_bytes, obs);
+        unpacked(self.body).map_err(gone)
+    }
 }
 
 fn put<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N], body: &mut Vec<u8>) {
@@ -234,10 +281,19 @@ fn get<T, const N: usize>(body: &mut &[u8], value: impl Fn([u8; N]) -> T, values
     *body = rest;
 }
 
+fn packed<T: Serialize + ?Sized>(value: &T) -> io::Result<Vec<u8>> {
+    postcard::to_allocvec(value).map_err(io::Error::other)
+}
+
+fn unpacked<T: DeserializeOwned>(body: &[u8]) -> io::Result<T> {
+    postcard::from_bytes(body).map_err(io::Error::other)
+}
+
 fn description(error: &Error) -> Value {
     match error {
         Error::Env { during, message, traceback } => json!([during, message, traceback]),
         Error::Interrupted => Value::Null,
+        Error::EnvState(message) => json!([STATE, message, null]),
         other => json!(["step", other.to_string(), null]),
     }
 }
@@ -246,8 +302,10 @@ fn description(error: &Error) -> Value {
 fn error(body: &[u8]) -> Error {
     match serde_json::from_slice::<Option<(String, String, Option<String>)>>(body) {
         Ok(None) => Error::Interrupted,
+        Ok(Some((during, message, _))) if during == STATE => Error::EnvState(message),
         Ok(Some((during, message, traceback))) => {
-            let known = ["make", "reset", "step"].into_iter().find(|name| *name == during);
+            let names = ["make", "reset", "step", "save", "restore"];
+            let known = names.into_iter().find(|name| *name == during);
             Error::Env { during: known.unwrap_or("step"), message, traceback }
         }
         Err(error) => gone(error.into()),
