@@ -10,6 +10,8 @@ Examples:
   stac-bench --env HalfCheetah-v4 --algo ddpg --steps 50000 --seed 1
   stac-bench --env Hopper-v4 --algo stddpg-al --seeds 3 --jobs 2
   stac-bench --env Walker2d-v4 --algo stddpg-al --set solver=cg --set lam=100
+  stac-bench --env Walker2d-v4 --algo stddpg-al --resume
+  stac-bench resume runs/stddpg-al/Walker2d-v4_0
   stac-bench --env MyEnv-v0 --env-import my_package --algo ddpg
   stac-bench settings stddpg-al --env Walker2d-v4
   stac-bench eval runs/stddpg-al/Walker2d-v4_0 --episodes 10
@@ -46,6 +48,9 @@ pub enum Command {
     /// Train an agent
     #[command(after_help = EXAMPLES, args_override_self = true)]
     Train(Box<TrainArgs>),
+    /// Go on with a run that was stopped, or with more steps
+    #[command(args_override_self = true)]
+    Resume(ResumeArgs),
     /// Run a trained agent and print its returns
     Eval(EvalArgs),
     /// Draw the paper's motivating examples (no environment, no training)
@@ -96,12 +101,29 @@ pub struct TrainArgs {
     /// Replace an existing run of the same algorithm, environment and seed
     #[arg(long)]
     pub overwrite: bool,
+    /// Go on where a run of the same command line stopped; start it where there is none
+    #[arg(long, conflicts_with = "overwrite")]
+    pub resume: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub checkpoints: CheckpointArgs,
     /// No progress, no summary
     #[arg(long)]
     pub quiet: bool,
     /// Train this one of several seeds, for the process that trains them all
     #[arg(long, value_name = "S", hide = true)]
     pub report: Option<u64>,
+}
+
+/// When checkpoints are written, and how long they stay.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct CheckpointArgs {
+    /// Environment steps between checkpoints, 0 for none [default: at every evaluation]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub checkpoint_freq: Option<u64>,
+    /// Keep the last checkpoints after a good end, so that `resume --steps` can extend the run
+    #[arg(long)]
+    pub keep_checkpoint: bool,
 }
 
 impl TrainArgs {
@@ -114,6 +136,22 @@ impl TrainArgs {
     pub fn algo(&self) -> &str {
         self.algo.as_deref().unwrap_or_default()
     }
+}
+
+/// Options of `resume`.
+#[derive(Clone, Debug, Args)]
+pub struct ResumeArgs {
+    /// Folder of a run, for instance runs/stddpg-al/Walker2d-v4_0
+    pub run_dir: PathBuf,
+    /// Environment steps in all, to extend the run [default: as it was started]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub steps: Option<u64>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub checkpoints: CheckpointArgs,
+    /// No progress, no summary
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 /// Options of `settings`.
@@ -153,7 +191,7 @@ pub enum SettingsFormat {
 /// Options of `eval`.
 #[derive(Clone, Debug, Args)]
 pub struct EvalArgs {
-    /// Folder of a run, for instance runs/stddpg-al/Walker2d-v4_0
+    /// Folder of a run, for instance runs/stddpg-al/Walker2d-v4_0, or of one of its checkpoints
     pub run_dir: PathBuf,
     /// Episodes to run
     #[arg(long, value_name = "N", default_value_t = 10, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
@@ -218,4 +256,6 @@ pub enum Which {
     Best,
     /// The one at the end of training
     Final,
+    /// That of the newest checkpoint
+    Checkpoint,
 }

@@ -13,10 +13,45 @@ pub enum Failure {
     #[error("{0}")]
     Usage(String),
     /// A run of the same algorithm, environment and seed is there.
-    #[error("{} holds a run already: `--overwrite` replaces it, another `--seed` or `--out` goes beside it", .0.display())]
+    #[error("{} holds a run already: `--resume` goes on with it, `--overwrite` replaces it, another `--seed` or `--out` goes beside it", .0.display())]
     RunExists(PathBuf),
+    /// Another process owns the folder.
+    #[error("{} belongs to a run that is going on (process {owner}): wait for its end, or stop it", path.display())]
+    Running {
+        /// The folder.
+        path: PathBuf,
+        /// The owner's process id, as it wrote it.
+        owner: String,
+    },
+    /// A folder that is to be replaced is no run.
+    #[error("{} is not empty and holds no run (`manifest.json` is not in it), so it is not replaced: take another `--out`, or empty it", .0.display())]
+    NoRunToReplace(PathBuf),
+    /// The folder of a run is no longer where it was.
+    #[error("{} was moved or deleted while the run was going on{}", path.display(), now.as_ref().map_or(String::new(), |now| format!("; what there is lies in {}", now.display())))]
+    Moved {
+        /// Where it was.
+        path: PathBuf,
+        /// Where it is now, if it still is.
+        now: Option<PathBuf>,
+    },
+    /// A run cannot go on with other settings.
+    #[error("{} cannot go on with other settings: {}", path.display(), differences.join(", "))]
+    OtherSettings {
+        /// The run's folder.
+        path: PathBuf,
+        /// Each setting with both values.
+        differences: Vec<String>,
+    },
+    /// A run that is over has nothing to go on from.
+    #[error("{} is done after {steps} steps and kept no checkpoint: runs with `--keep-checkpoint` can be extended", path.display())]
+    NoCheckpoint {
+        /// The run's folder.
+        path: PathBuf,
+        /// Environment steps.
+        steps: u64,
+    },
     /// A folder that should hold a run does not.
-    #[error("{} holds no run that can be evaluated: {reason}", path.display())]
+    #[error("{} holds no run: {reason}", path.display())]
     NoRun {
         /// The folder.
         path: PathBuf,
@@ -57,7 +92,14 @@ impl Failure {
     pub fn exit_status(&self) -> u8 {
         use agents::Error as E;
         match self {
-            Self::Config(_) | Self::Usage(_) | Self::RunExists(_) | Self::NoRun { .. } => 2,
+            Self::Config(_)
+            | Self::Usage(_)
+            | Self::RunExists(_)
+            | Self::NoRunToReplace(_)
+            | Self::Running { .. }
+            | Self::OtherSettings { .. }
+            | Self::NoCheckpoint { .. }
+            | Self::NoRun { .. } => 2,
             Self::Agents(E::External(inner)) => {
                 inner.downcast_ref::<Self>().map_or(1, Self::exit_status)
             }
@@ -69,8 +111,13 @@ impl Failure {
                 | E::Device { .. }
                 | E::Env { during: "make", .. },
             ) => 2,
-            Self::File { .. } | Self::Agents(_) | Self::Seeds { .. } => 1,
+            Self::File { .. } | Self::Moved { .. } | Self::Agents(_) | Self::Seeds { .. } => 1,
         }
+    }
+
+    /// Whether a signal ended the run.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self.exit_status(), 130 | 143)
     }
 
     /// The Python traceback behind this failure, where there is one.

@@ -5,11 +5,13 @@
 #[macro_use]
 pub mod output;
 
+pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod display;
 pub mod failure;
+pub mod host;
 pub mod model;
 pub mod observer;
 pub mod picture;

@@ -1,7 +1,7 @@
 //! A saved agent: one safetensors file with its parameters and what it takes to run it again.
 
 use crate::failure::Failure;
-use crate::run_dir::write_whole;
+use crate::run_dir::{make_folder, write_whole};
 use agents::settings::Settings;
 use agents::{Parameter, StateDict};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 /// The file within `best_model/` and `final_model/`.
-const FILE: &str = "model.safetensors";
+pub const FILE: &str = "model.safetensors";
 /// The key of the file's metadata that holds a [`ModelCard`] as JSON.
 const METADATA: &str = "stac_bench";
 
@@ -56,6 +56,7 @@ pub fn save(folder: &Path, agent: &dyn StateDict, card: &ModelCard) -> Result<()
         let metadata = HashMap::from([(METADATA.to_owned(), serde_json::to_string(card)?)]);
         safetensors::serialize(views, Some(metadata)).map_err(other)
     };
+    make_folder(folder)?;
     write_whole(&path, &serialize().map_err(Failure::file("write", &path))?)
 }
 

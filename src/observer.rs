@@ -1,90 +1,143 @@
-//! Watches a run: evaluates and saves before the updates that a step makes due, logs after them.
+//! Watches a run: evaluates and saves before the updates that a step makes due, logs after them and writes
+//! checkpoints.
 
+use crate::checkpoint::{Checkpoints, Loaded};
 use crate::config::RunSettings;
 use crate::display::Display;
 use crate::failure::Failure;
 use crate::model::{self, ModelCard};
+use crate::run_dir::{RunDir, make_folder, write_whole};
 use crate::score::Score;
-use crate::sinks::{Evaluations, Monitor, Progress as ProgressCsv, Sink, TensorBoard};
+use crate::sinks::{self, Sinks};
 use agents::train::{self, Episode, Flow, Point, Progress};
-use agents::{Env, Learn};
+use agents::{EnvState, Learn, Resumable};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Episodes that `rollout/*` averages over, as in Stable-Baselines3.
 const WINDOW: usize = 100;
 
 /// The observer of one run.
-pub struct RunObserver {
-    folder: PathBuf,
+pub struct RunObserver<'d> {
+    dir: &'d RunDir,
     run: RunSettings,
     card: ModelCard,
-    sinks: Vec<Box<dyn Sink>>,
-    monitor: Monitor,
-    evaluations: Evaluations,
-    eval_env: Box<dyn Env>,
+    sinks: Sinks,
+    eval_env: Box<dyn Resumable>,
+    /// Before the evaluation that is going on, or that did not come to its end.
+    before_evaluation: Option<Vec<EnvState>>,
     display: Display,
     start: Instant,
-    recent: VecDeque<Episode>,
+    seen: Seen,
+    signals: bridge::Signals,
+    checkpoints: Checkpoints,
+}
+
+/// What it has seen so far.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Seen {
     steps: u64,
+    /// Of all processes before this one.
+    seconds: f64,
+    recent: VecDeque<Episode>,
     last_log: u64,
     /// Whether a row is due.
     log_due: bool,
     /// Whether this step was evaluated.
     evaluated: bool,
-    signals: bridge::Signals,
     /// The last evaluation.
-    pub last: Option<Score>,
+    last: Option<Score>,
     /// The best evaluation, that of `best_model/`.
-    pub best: Option<Score>,
+    best: Option<Score>,
 }
 
-impl RunObserver {
-    /// Opens the files of a run on `env` in `folder`.
-    pub fn create(
-        folder: &Path,
+/// The part of a checkpoint that an observer goes on from.
+#[derive(Serialize, Deserialize)]
+pub struct Saved {
+    seen: Seen,
+    sinks: sinks::Saved,
+    /// Of the environment for evaluations.
+    pub eval_env: Vec<EnvState>,
+    /// Whether that is its state before an evaluation that did not come to its end.
+    pub evaluating: bool,
+}
+
+impl<'d> RunObserver<'d> {
+    /// Opens the files of a run in `dir`: new ones, or as they were at a checkpoint.
+    pub fn open(
+        dir: &'d RunDir,
         run: RunSettings,
         card: ModelCard,
-        env: &dyn Env,
-        eval_env: Box<dyn Env>,
+        eval_env: Box<dyn Resumable>,
         display: Display,
+        checkpoints: Checkpoints,
+        saved: Option<Saved>,
     ) -> Result<Self, Failure> {
+        let (seen, sinks) = saved.map(|saved| (saved.seen, saved.sinks)).unzip();
+        let folder = dir.path();
+        let sinks = Sinks::open(folder, &card.env, run.n_envs, run.eval_episodes, sinks)?;
+        let seen = seen.unwrap_or_default();
         Ok(Self {
-            sinks: vec![Box::new(TensorBoard::create(folder)?), Box::new(ProgressCsv::new(folder))],
-            monitor: Monitor::create(folder, &card.env, env.num_envs())?,
-            evaluations: Evaluations::new(folder, run.eval_episodes),
-            folder: folder.to_owned(),
+            dir,
             run,
             card,
+            sinks,
             eval_env,
+            before_evaluation: None,
             display,
             start: Instant::now(),
-            recent: VecDeque::with_capacity(WINDOW),
-            steps: 0,
-            last_log: 0,
-            log_due: false,
-            evaluated: false,
+            seen,
             signals: bridge::Signals::default(),
-            last: None,
-            best: None,
+            checkpoints,
         })
+    }
+
+    /// Puts back the best model of a checkpoint.
+    pub fn restore_best_model(dir: &RunDir, loaded: &Loaded<Saved>) -> Result<(), Failure> {
+        let folder = dir.path().join("best_model");
+        match &loaded.best_model {
+            Some(bytes) => {
+                make_folder(&folder)?;
+                write_whole(&folder.join(model::FILE), bytes)
+            }
+            None if folder.exists() => {
+                std::fs::remove_dir_all(&folder).map_err(Failure::file("remove", &folder))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Environment steps so far.
     pub fn steps(&self) -> u64 {
-        self.steps
+        self.seen.steps
     }
 
-    /// Seconds since the start.
+    /// Seconds of training so far, over all processes.
     pub fn seconds(&self) -> f64 {
-        self.start.elapsed().as_secs_f64()
+        self.seen.seconds + self.start.elapsed().as_secs_f64()
+    }
+
+    /// Seconds that training waited for checkpoints in this process.
+    pub fn checkpoint_seconds(&self) -> f64 {
+        self.checkpoints.seconds
+    }
+
+    /// The last evaluation.
+    pub fn last(&self) -> Option<Score> {
+        self.seen.last
+    }
+
+    /// The best evaluation, that of `best_model/`.
+    pub fn best(&self) -> Option<Score> {
+        self.seen.best
     }
 
     /// Evaluates after the last step, if that was not done.
     pub fn evaluate_at_end(&mut self, agent: &mut dyn Learn) -> Result<(), Failure> {
-        match self.last {
-            Some(last) if last.steps == self.steps => Ok(()),
+        match self.seen.last {
+            Some(last) if last.steps == self.seen.steps => Ok(()),
             _ => self.evaluate(agent),
         }
     }
@@ -97,29 +150,55 @@ impl RunObserver {
         self.save("final_model", agent)
     }
 
+    /// Writes a checkpoint, if any are wanted.
+    pub fn checkpoint(
+        &mut self,
+        point: &mut Point<'_, dyn Learn, dyn Resumable>,
+    ) -> Result<(), Failure> {
+        if !self.checkpoints.wanted() {
+            return Ok(());
+        }
+        self.dir.check()?;
+        let evaluating = self.before_evaluation.is_some();
+        let eval_env = match &self.before_evaluation {
+            Some(states) => states.clone(),
+            None => self.eval_env.save()?,
+        };
+        let seen = Seen { seconds: self.seconds(), ..self.seen.clone() };
+        let saved = Saved { seen, sinks: self.sinks.save()?, eval_env, evaluating };
+        let best = self.seen.best.map(|_| self.model_path("best_model"));
+        Ok(self.checkpoints.write(point, &saved, best.as_deref())?)
+    }
+
+    /// Removes all checkpoints.
+    pub fn remove_checkpoints(&self) -> Result<(), Failure> {
+        self.checkpoints.remove()
+    }
+
     /// What was recorded is safe afterwards.
     fn flush(&mut self) -> Result<(), Failure> {
-        self.sinks.iter_mut().try_for_each(|sink| sink.flush())?;
-        self.monitor.flush()
+        self.dir.check()?;
+        self.sinks.flush()
     }
 
     fn record(&mut self, tag: &str, value: f64) -> Result<(), Failure> {
-        Ok(self.sinks.iter_mut().try_for_each(|sink| sink.scalar(tag, value, self.steps))?)
+        self.sinks.scalar(tag, value, self.seen.steps)
     }
 
     /// A row of this step, if it has none.
     fn log(&mut self, agent: &mut dyn Learn) -> Result<(), Failure> {
-        if self.last_log != self.steps {
-            self.last_log = self.steps;
-            if !self.recent.is_empty() {
-                let n = self.recent.len() as f64;
-                let reward = self.recent.iter().map(|e| e.total_reward).sum::<f64>() / n;
-                let length = self.recent.iter().map(|e| e.length as f64).sum::<f64>() / n;
+        if self.seen.last_log != self.seen.steps {
+            self.seen.last_log = self.seen.steps;
+            let recent = &self.seen.recent;
+            if !recent.is_empty() {
+                let n = recent.len() as f64;
+                let reward = recent.iter().map(|e| e.total_reward).sum::<f64>() / n;
+                let length = recent.iter().map(|e| e.length as f64).sum::<f64>() / n;
                 self.record("rollout/ep_rew_mean", reward)?;
                 self.record("rollout/ep_len_mean", length)?;
             }
             let elapsed = self.seconds();
-            self.record("time/fps", self.steps as f64 / elapsed)?;
+            self.record("time/fps", self.seen.steps as f64 / elapsed)?;
             self.record("time/time_elapsed", elapsed)?;
             for (tag, value) in agent.metrics() {
                 self.record(&tag, value)?;
@@ -129,69 +208,85 @@ impl RunObserver {
     }
 
     fn evaluate(&mut self, agent: &mut dyn Learn) -> Result<(), Failure> {
+        if self.checkpoints.wanted() && self.before_evaluation.is_none() {
+            self.before_evaluation = Some(self.eval_env.save()?);
+        }
         // Seeded once; later evaluations go on with the environment's own generator.
-        let seed = self.last.is_none().then_some(self.card.seed);
-        let episodes = self.run.eval_episodes;
-        let evaluation =
-            train::evaluate(agent, self.eval_env.as_mut(), episodes, seed, &mut || Ok(()))?;
-        self.evaluations.add(self.steps, &evaluation)?;
+        let seed = self.seen.last.is_none().then_some(self.card.seed);
+        let (episodes, signals) = (self.run.eval_episodes, &mut self.signals);
+        let mut check = || if signals.due() { bridge::check_signals() } else { Ok(()) };
+        let env = self.eval_env.as_mut();
+        let evaluation = train::evaluate(agent, env, episodes, seed, &mut check)?;
+        self.before_evaluation = None;
+        self.sinks.evaluation(self.seen.steps, &evaluation)?;
         self.record("eval/mean_reward", evaluation.mean())?;
         self.record("eval/mean_ep_length", evaluation.mean_length())?;
         for (tag, value) in agent.diagnostics()? {
             self.record(&tag, value)?;
         }
-        self.evaluated = true;
-        // The row of `progress.csv` is whole after the updates alone.
-        self.sinks.iter_mut().take(1).try_for_each(|sink| sink.flush())?;
-        self.monitor.flush()?;
+        self.seen.evaluated = true;
 
-        let score = Score { steps: self.steps, mean: evaluation.mean(), std: evaluation.std() };
-        self.last = Some(score);
+        let (mean, std) = (evaluation.mean(), evaluation.std());
+        let score = Score { steps: self.seen.steps, mean, std };
+        self.seen.last = Some(score);
         self.display.evaluated(&score);
-        if self.best.is_none_or(|best| score.mean > best.mean) {
-            self.best = Some(score);
+        if self.seen.best.is_none_or(|best| score.mean > best.mean) {
+            self.seen.best = Some(score);
             self.save("best_model", agent)?;
         }
         Ok(())
     }
 
     fn save(&mut self, name: &str, agent: &dyn Learn) -> Result<(), Failure> {
-        self.card.steps = self.steps;
-        model::save(&self.folder.join(name), agent, &self.card)
+        self.card.steps = self.seen.steps;
+        model::save(&self.dir.path().join(name), agent, &self.card)
+    }
+
+    fn model_path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name).join(model::FILE)
     }
 }
 
-impl<E: ?Sized> train::Observer<dyn Learn, E> for RunObserver {
+impl train::Observer<dyn Learn, dyn Resumable> for RunObserver<'_> {
     fn on_step(&mut self, progress: &mut Progress<'_, dyn Learn>) -> agents::Result<Flow> {
         bridge::check_signals()?;
         let steps = progress.steps;
-        self.steps = steps;
-        for episode in progress.episodes {
-            self.monitor.episode(episode)?;
-            if self.recent.len() == WINDOW {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(*episode);
-        }
-        self.display.step(steps, progress.episodes.last().map(|episode| episode.total_reward));
-
         // With n environments, steps come n at a time.
         let before = steps - progress.step.rewards.len() as u64;
         let due = |every: u64| steps / every > before / every;
-        self.log_due = due(self.run.log_freq);
+        // A run that goes on from within an evaluation sees the step before it again.
+        if self.seen.steps != steps {
+            self.seen.steps = steps;
+            self.seen.log_due = due(self.run.log_freq);
+            let seconds = self.seconds();
+            for episode in progress.episodes {
+                self.sinks.episode(episode, seconds);
+                if self.seen.recent.len() == WINDOW {
+                    self.seen.recent.pop_front();
+                }
+                self.seen.recent.push_back(*episode);
+            }
+        }
+        self.display.step(steps, progress.episodes.last().map(|episode| episode.total_reward));
         if due(self.run.eval_freq) {
             self.evaluate(progress.agent)?;
         }
         Ok(Flow::Continue)
     }
 
-    fn after_updates(&mut self, point: &mut Point<'_, dyn Learn, E>) -> agents::Result<Flow> {
-        let evaluated = std::mem::take(&mut self.evaluated);
-        if self.log_due || evaluated {
+    fn after_updates(
+        &mut self,
+        point: &mut Point<'_, dyn Learn, dyn Resumable>,
+    ) -> agents::Result<Flow> {
+        let evaluated = std::mem::take(&mut self.seen.evaluated);
+        if self.seen.log_due || evaluated {
             self.log(point.agent)?;
         }
         if evaluated {
             self.flush()?;
+        }
+        if self.checkpoints.due(self.seen.steps, self.run.n_envs as u64, evaluated) {
+            self.checkpoint(point)?;
         }
         Ok(Flow::Continue)
     }

@@ -1,46 +1,179 @@
-//! The folder of a run, and files that are written whole or not at all.
+//! The folder of a run, which has one owner, and files that are written whole or not at all.
 
 use crate::failure::Failure;
-use std::fs::{self, File, Permissions};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt as _;
+use rustix::fs::{FlockOperation, fcntl_lock};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+
+/// The file that the owner has locked; the system takes the lock back when that process ends.
+const LOCK: &str = ".lock";
+/// The file that makes a folder a run.
+pub const MANIFEST: &str = "manifest.json";
 
 /// `<out>/<algo>/<env>_<seed>`, with slashes in the environment's id as dashes, as RL Zoo does.
-pub fn run_path(out: &Path, algo: &str, env: &str, seed: u64) -> PathBuf {
-    out.join(algo).join(format!("{}_{seed}", env.replace('/', "-")))
+/// Absolute: an environment may change the working folder.
+pub fn run_path(out: &Path, algo: &str, env: &str, seed: u64) -> Result<PathBuf, Failure> {
+    let path = out.join(algo).join(format!("{}_{seed}", env.replace('/', "-")));
+    std::path::absolute(&path).map_err(Failure::file("find", &path))
 }
 
-/// Makes `path` an empty folder.
-///
-/// # Errors
-/// [`Failure::RunExists`] if something is in it and `overwrite` is not set.
-pub fn create(path: &Path, overwrite: bool) -> Result<(), Failure> {
-    refuse_existing(path, overwrite)?;
-    if path.is_dir() {
-        fs::remove_dir_all(path).map_err(Failure::file("replace", path))?;
+/// The folder of a run, owned by this process until it is dropped.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    folder: File,
+    _lock: File,
+}
+
+impl RunDir {
+    /// Makes `path` an empty folder of a new run.
+    ///
+    /// # Errors
+    /// [`Failure::RunExists`], [`Failure::NoRunToReplace`] or [`Failure::Running`].
+    pub fn create(path: &Path, overwrite: bool) -> Result<Self, Failure> {
+        refuse_existing(path, overwrite)?;
+        fs::create_dir_all(path).map_err(Failure::file("create", path))?;
+        let run = Self::own(path)?;
+        refuse_existing(path, overwrite)?;
+        run.clear()?;
+        Ok(run)
     }
-    fs::create_dir_all(path).map_err(Failure::file("create", path))
+
+    /// The folder `path` of a run that goes on.
+    ///
+    /// # Errors
+    /// [`Failure::Running`] while another process owns it.
+    pub fn own(path: &Path) -> Result<Self, Failure> {
+        let file = path.join(LOCK);
+        let unable = |action| Failure::file(action, &file);
+        let lock =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file);
+        let mut lock = lock.map_err(unable("open"))?;
+        if let Err(error) = fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::PermissionDenied) {
+                return Err(unable("lock")(error.into()));
+            }
+            let mut owner = String::new();
+            let _ = lock.read_to_string(&mut owner);
+            return Err(Failure::Running { path: path.to_owned(), owner: owner.trim().to_owned() });
+        }
+        // For whoever is refused; a full disk is no reason to go without.
+        let _ = lock.set_len(0).and_then(|()| lock.rewind());
+        let _ = writeln!(lock, "{}", std::process::id());
+        let folder = File::open(path).map_err(Failure::file("open", path))?;
+        let run = Self { path: path.to_owned(), folder, _lock: lock };
+        run.sweep()?;
+        Ok(run)
+    }
+
+    /// Where it is; absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// [`Failure::Moved`] if `path` is no longer this folder.
+    pub fn check(&self) -> Result<(), Failure> {
+        let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let here = self.folder.metadata().map(id).ok();
+        if here.is_some() && fs::metadata(&self.path).map(id).ok() == here {
+            return Ok(());
+        }
+        let now = fs::read_link(format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(&self.folder)
+        ));
+        let now = now.ok().filter(|now| fs::metadata(now).map(id).ok() == here);
+        Err(Failure::Moved { path: self.path.clone(), now })
+    }
+
+    /// Removes all that is in it.
+    pub fn clear(&self) -> Result<(), Failure> {
+        for path in entries(&self.path)? {
+            let removed = match path.is_dir() && !path.is_symlink() {
+                true => fs::remove_dir_all(&path),
+                false => fs::remove_file(&path),
+            };
+            removed.map_err(Failure::file("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what a killed process was just writing.
+    fn sweep(&self) -> Result<(), Failure> {
+        let models = ["best_model", "final_model"].map(|name| self.path.join(name));
+        for folder in models.iter().filter(|folder| folder.is_dir()).chain([&self.path]) {
+            let unfinished =
+                |path: &PathBuf| path.is_file() && path.to_string_lossy().ends_with(UNFINISHED);
+            entries(folder)?
+                .iter()
+                .filter(|path| unfinished(path))
+                .try_for_each(|path| remove_file(path))?;
+        }
+        Ok(())
+    }
 }
 
-/// [`Failure::RunExists`] if something is in `path` and `overwrite` is not set.
+/// Whether something is in `path`, but for a lock.
+pub fn is_taken(path: &Path) -> bool {
+    entries(path).is_ok_and(|entries| !entries.is_empty())
+}
+
+/// An error if something is in `path`, unless it is a run and `overwrite` is set.
 pub fn refuse_existing(path: &Path, overwrite: bool) -> Result<(), Failure> {
-    let taken = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-    if taken && !overwrite { Err(Failure::RunExists(path.to_owned())) } else { Ok(()) }
+    match is_taken(path) {
+        false => Ok(()),
+        true if !overwrite => Err(Failure::RunExists(path.to_owned())),
+        true if !path.join(MANIFEST).is_file() => Err(Failure::NoRunToReplace(path.to_owned())),
+        true => Ok(()),
+    }
 }
 
-/// Writes `bytes` to `path`: a reader, or a crash, sees the old file or the new one.
+/// What is in a folder, but for a lock.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = fs::read_dir(folder).map_err(Failure::file("read", folder))?;
+    let paths = entries.flatten().filter(|entry| entry.file_name() != LOCK);
+    Ok(paths.map(|entry| entry.path()).collect())
+}
+
+/// What the name of a file ends with until it is whole.
+const UNFINISHED: &str = ".unfinished";
+
+/// Writes `bytes` to `path`, whose folder is there: a reader, or a crash, sees the old file or the new one.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let mut file = NamedTempFile::new_in(folder)?;
+    let mut name = path.as_os_str().to_owned();
+    name.push(UNFINISHED);
+    let unfinished = PathBuf::from(name);
+    let write = || {
+        let mut file = File::create(&unfinished)?;
         file.write_all(bytes)?;
-        file.as_file().set_permissions(Permissions::from_mode(0o644))?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        File::open(folder)?.sync_all()
+        file.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     };
-    write().map_err(Failure::file("write", path))
+    write().map_err(|error| {
+        let _ = fs::remove_file(&unfinished);
+        Failure::file("write", path)(error)
+    })
+}
+
+/// Makes `folder`, whose own folder is there, unless it is there.
+pub fn make_folder(folder: &Path) -> Result<(), Failure> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(Failure::file("create", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file, if it is there.
+pub fn remove_file(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Failure::file("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,7 +1,9 @@
 //! The result of one evaluation.
 
+use serde::{Deserialize, Serialize};
+
 /// Mean and deviation of an evaluation, and the step it was made at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Score {
     /// Environment steps before it.
     pub steps: u64,

@@ -6,6 +6,7 @@
 pub mod agent;
 #[cfg(feature = "torch")]
 pub mod algo;
+pub mod checkpoint;
 pub mod engine;
 pub mod env;
 pub mod error;

@@ -117,6 +117,11 @@ impl LoopState {
         Ok(state)
     }
 
+    /// Whether an error has left it within a step of the environments.
+    pub fn is_within_step(&self) -> bool {
+        self.next == Next::Step
+    }
+
     /// Environment `i` has begun a new episode with `obs`; the one before counts for nothing.
     pub fn begin_episode(&mut self, i: usize, obs: &[f32]) {
         let rows = [&mut self.obs, &mut self.step.obs].map(|rows| rows.chunks_exact_mut(obs.len()));

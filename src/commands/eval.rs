@@ -1,23 +1,17 @@
 //! `stac-bench eval`: runs a saved agent.
 
+use crate::checkpoint;
 use crate::cli::{EvalArgs, Which};
 use crate::failure::Failure;
-use crate::model;
-use agents::{Env as _, registry, train};
+use crate::model::{self, ModelCard};
+use agents::checkpoint::Checkpoint;
+use agents::{Env as _, Parameter, registry, train};
 use bridge::{EnvOptions, GymEnv, Video};
+use std::path::Path;
 
 /// Prints the mean, the deviation and each return.
 pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
-    let name = match arguments.model {
-        Which::Best => "best_model",
-        Which::Final => "final_model",
-    };
-    let folder = arguments.run_dir.join(name);
-    if !folder.is_dir() {
-        let reason = format!("`{name}` is not in it");
-        return Err(Failure::NoRun { path: arguments.run_dir.clone(), reason });
-    }
-    let (card, parameters) = model::load(&folder)?;
+    let (card, weights) = find(arguments)?;
 
     tch::set_num_threads(1);
     bridge::initialize()?;
@@ -40,7 +34,10 @@ pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
     let evaluate = || -> agents::Result<_> {
         let mut env = GymEnv::make(&options)?;
         let mut agent = algorithm.build(&settings, env.spaces(), card.seed)?;
-        agent.set_parameters(&parameters)?;
+        match &weights {
+            Weights::Model(parameters) => agent.set_parameters(parameters)?,
+            Weights::Checkpoint(state) => agent.load_state(state)?,
+        }
         train::evaluate(agent.as_mut(), &mut env, episodes, Some(arguments.seed), &mut || Ok(()))
     };
     let evaluation = evaluate().inspect_err(|error| {
@@ -60,4 +57,35 @@ pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
         say!("video {}", video.display());
     }
     Ok(())
+}
+
+/// What an agent has learnt.
+enum Weights {
+    Model(Vec<Parameter>),
+    Checkpoint(Vec<u8>),
+}
+
+/// The model that `arguments` name.
+fn find(arguments: &EvalArgs) -> Result<(ModelCard, Weights), Failure> {
+    let folder = &arguments.run_dir;
+    let name = match arguments.model {
+        _ if Checkpoint::is_one(folder) => return checkpointed(folder),
+        Which::Best => "best_model",
+        Which::Final => "final_model",
+        Which::Checkpoint => match checkpoint::generations(folder).first() {
+            Some(newest) => return checkpointed(newest),
+            None => checkpoint::FOLDER,
+        },
+    };
+    if !folder.join(name).is_dir() {
+        let reason = format!("`{name}` is not in it");
+        return Err(Failure::NoRun { path: folder.clone(), reason });
+    }
+    let (card, parameters) = model::load(&folder.join(name))?;
+    Ok((card, Weights::Model(parameters)))
+}
+
+fn checkpointed(folder: &Path) -> Result<(ModelCard, Weights), Failure> {
+    let (card, state) = checkpoint::agent(folder)?;
+    Ok((card, Weights::Checkpoint(state)))
 }

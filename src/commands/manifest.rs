@@ -1,12 +1,14 @@
 //! `manifest.json`: what ran, where, and how it ended.
 
 use crate::failure::Failure;
-use crate::run_dir::write_whole;
+use crate::host::Host;
+use crate::run_dir::{self, RunDir, write_whole};
 use agents::algo::EngineKind;
 use agents::settings::Settings;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,97 +19,160 @@ pub struct Manifest {
     path: PathBuf,
     #[serde(skip)]
     start: Instant,
-    stac_bench: &'static str,
-    commit: &'static str,
-    /// Of libtorch, Python and the Python packages that matter.
-    versions: BTreeMap<String, String>,
-    machine: Machine,
+    #[serde(flatten)]
+    host: Host,
     /// Where gradients are computed, and by what.
     device: String,
     engine: &'static str,
     threads: u16,
+    #[serde(flatten)]
+    record: Record,
+}
+
+/// What changes, and what other processes read.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Record {
     /// Seconds since 1970.
     started: f64,
+    /// Of training, over all processes.
     seconds: f64,
-    steps: u64,
-    /// `running`, `done`, `interrupted` or `failed`
-    status: &'static str,
+    /// Of them, those in which training waited for checkpoints.
+    #[serde(default)]
+    checkpoint_seconds: f64,
+    /// Environment steps.
+    pub steps: u64,
+    /// `running`, `done`, `interrupted` or `failed`; `running` without a live owner is `interrupted`.
+    pub status: String,
     /// What the process returns; none while it is running.
     exit_status: Option<u8>,
     error: Option<String>,
+    /// Where processes went on from a checkpoint, in order.
+    #[serde(default)]
+    resumes: Vec<Resume>,
 }
 
-#[derive(Debug, Serialize)]
-struct Machine {
-    os: &'static str,
-    architecture: &'static str,
-    cpu: Option<String>,
-    cores: Option<usize>,
+/// How a process went on.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Resume {
+    /// Environment steps at the checkpoint.
+    pub step: u64,
+    /// `exact`; `episode`: an environment could not go on within its episode; `other-cpu`, `other-version`: the bytes
+    /// that follow may differ.
+    pub resumed: String,
+    /// What differs: `name: before -> now`.
+    pub changed: Vec<String>,
 }
 
 impl Manifest {
-    /// Writes the manifest of a run that starts now in `folder`; `engine` is the one that runs.
+    /// Writes the manifest of a run that starts now in `dir`, or goes on there; `engine` is the one that runs.
     pub fn start(
-        folder: &Path,
+        dir: &RunDir,
+        host: Host,
         settings: &Settings,
         engine: EngineKind,
         threads: u16,
     ) -> Result<Self, Failure> {
-        let setting =
-            |key: &str| settings.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
-        let mut versions: BTreeMap<_, _> = bridge::versions()?.into_iter().collect();
-        versions.insert("libtorch".into(), crate::LIBTORCH.into());
-        let manifest = Self {
-            path: folder.join("manifest.json"),
-            start: Instant::now(),
-            stac_bench: env!("CARGO_PKG_VERSION"),
-            commit: env!("STAC_BENCH_COMMIT"),
-            versions,
-            machine: Machine {
-                os: std::env::consts::OS,
-                architecture: std::env::consts::ARCH,
-                cpu: cpu(),
-                cores: std::thread::available_parallelism().ok().map(Into::into),
-            },
-            device: setting("device"),
-            engine: engine.name(),
-            threads,
+        let device = settings.get("device").and_then(Value::as_str).unwrap_or("").to_owned();
+        let mut record = read(dir.path()).unwrap_or_else(|| Record {
             started: SystemTime::UNIX_EPOCH.elapsed().as_ref().map_or(0.0, Duration::as_secs_f64),
             seconds: 0.0,
+            checkpoint_seconds: 0.0,
             steps: 0,
-            status: "running",
+            status: String::new(),
             exit_status: None,
             error: None,
+            resumes: Vec::new(),
+        });
+        (record.exit_status, record.error) = (None, None);
+        record.status = "running".to_owned();
+        let manifest = Self {
+            path: dir.path().join(run_dir::MANIFEST),
+            start: Instant::now(),
+            host,
+            device,
+            engine: engine.name(),
+            threads,
+            record,
         };
         manifest.write()?;
         Ok(manifest)
     }
 
-    /// Writes how the run ended after `steps` environment steps, and passes its result on.
-    pub fn end<T>(mut self, steps: u64, result: Result<T, Failure>) -> Result<T, Failure> {
-        self.seconds = self.start.elapsed().as_secs_f64();
-        self.steps = steps;
-        let exit_status = result.as_ref().map_or_else(Failure::exit_status, |_| 0);
-        self.exit_status = Some(exit_status);
-        self.status = match exit_status {
-            0 => "done",
-            130 => "interrupted",
-            _ => "failed",
+    /// This process went on from a checkpoint of `earlier`; `exact` if each environment goes on within its episode.
+    pub fn resumed(&mut self, step: u64, earlier: &Host, exact: bool) -> Result<(), Failure> {
+        let cpu = self.host.other_cpu(earlier);
+        let versions = self.host.other_versions(earlier);
+        let resumed = match (exact, &cpu, versions.is_empty()) {
+            (false, ..) => "episode",
+            (true, Some(_), _) => "other-cpu",
+            (true, None, false) => "other-version",
+            (true, None, true) => "exact",
         };
-        self.error = result.as_ref().err().map(ToString::to_string);
+        let changed: Vec<_> = cpu.into_iter().chain(versions).collect();
+        if !changed.is_empty() {
+            tracing::warn!(
+                "from step {step} on the results may differ in their last digits: {}",
+                changed.join(", ")
+            );
+        }
+        self.record.resumes.push(Resume { step, resumed: resumed.to_owned(), changed });
+        self.write()
+    }
+
+    /// Takes down how far the run has come: environment steps, seconds of training, and those of them in which this
+    /// process waited for checkpoints.
+    pub fn reached(&mut self, steps: u64, seconds: f64, checkpoint_seconds: f64) {
+        (self.record.steps, self.record.seconds) = (steps, seconds);
+        self.record.checkpoint_seconds += checkpoint_seconds;
+    }
+
+    /// Writes how the run ended, and passes its result on.
+    pub fn end<T>(mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        let exit_status = result.as_ref().map_or_else(Failure::exit_status, |_| 0);
+        self.record.exit_status = Some(exit_status);
+        self.record.status = match exit_status {
+            0 => "done",
+            130 | 143 => "interrupted",
+            _ => "failed",
+        }
+        .to_owned();
+        self.record.error = result.as_ref().err().map(ToString::to_string);
         let written = self.write();
         result.and_then(|value| written.map(|()| value))
     }
 
     fn write(&self) -> Result<(), Failure> {
         let json = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
-        write_whole(&self.path, &json.map_err(Failure::file("write", &self.path))?)
+        let json = json.map_err(Failure::file("write", &self.path))?;
+        write_whole(&self.path, &json).or_else(|failure| {
+            // A full disk has room where the file is already.
+            write_in_place(&self.path, &json).map_err(|_| failure)
+        })
     }
 }
 
-/// The processor's name, where Linux tells it.
-fn cpu() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
+impl Drop for Manifest {
+    /// A panic is an end too.
+    fn drop(&mut self) {
+        if self.record.status == "running" {
+            self.record.seconds = self.record.seconds.max(self.start.elapsed().as_secs_f64());
+            self.record.status = "failed".to_owned();
+            self.record.error = Some("the program broke off".to_owned());
+            let _ = self.write();
+        }
+    }
+}
+
+/// What the manifest of the run in `folder` says, if it has one.
+pub fn read(folder: &Path) -> Option<Record> {
+    let bytes = std::fs::read(folder.join(run_dir::MANIFEST)).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Takes no room that the file does not have, if it is no longer than before.
+fn write_in_place(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)?;
+    file.sync_all()
 }

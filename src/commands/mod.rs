@@ -1,7 +1,9 @@
 //! What `stac-bench` does.
 
 mod eval;
+mod job;
 mod manifest;
+mod resume;
 mod seeds;
 mod settings;
 mod toy;
@@ -11,6 +13,8 @@ use crate::cli::{Cli, Command, TrainArgs};
 use crate::failure::Failure;
 use agents::registry::ALGORITHMS;
 use clap::CommandFactory as _;
+use job::Job;
+use train::Start;
 
 /// Runs the command of `cli`.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
@@ -18,6 +22,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         _ if cli.version => version()?,
         None => train(&cli.train)?,
         Some(Command::Train(arguments)) => train(arguments)?,
+        Some(Command::Resume(arguments)) => resume::run(arguments)?,
         Some(Command::Eval(arguments)) => eval::run(arguments)?,
         Some(Command::Toy(arguments)) => toy::run(arguments)?,
         Some(Command::Algos) => algos(),
@@ -35,7 +40,13 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
 fn train(arguments: &TrainArgs) -> Result<(), Failure> {
     match (arguments.seeds, arguments.report) {
         (Some(seeds), None) => seeds::run(arguments, seeds),
-        (_, report) => train::run(arguments, report.unwrap_or(arguments.seed)),
+        (_, report) => {
+            let job = Job::new(arguments, report.unwrap_or(arguments.seed))?;
+            match arguments.resume {
+                true => resume::run_or_start(&job),
+                false => train::train(&job, Start::New { overwrite: arguments.overwrite }),
+            }
+        }
     }
 }
 

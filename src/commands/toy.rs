@@ -86,6 +86,7 @@ pub fn run(arguments: &ToyArgs) -> Result<(), Failure> {
     }
 
     let examples = examples(arguments)?;
+    std::fs::create_dir_all(out).map_err(Failure::file("create", out))?;
     for (name, panel) in &PANELS {
         write(out, name, panel, &examples)?;
     }

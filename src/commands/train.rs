@@ -1,150 +1,222 @@
 //! `stac-bench train`: one seed.
 
+use super::job::Job;
 use super::manifest::Manifest;
-use crate::cli::TrainArgs;
-use crate::config::{Config, yaml};
+use crate::checkpoint::{About, Checkpoints, Loaded};
 use crate::display::{self, Display};
 use crate::failure::Failure;
-use crate::model::ModelCard;
-use crate::observer::RunObserver;
-use crate::run_dir::{self, write_whole};
+use crate::host::Host;
+use crate::observer::{RunObserver, Saved};
+use crate::run_dir::{self, RunDir};
 use crate::score::Score;
-use agents::{Env, Learn, registry, train};
+use agents::memory::MemoryMut;
+use agents::train::{LoopState, Point};
+use agents::{Env as _, Learn, Restored, Resumable};
 use bridge::{EnvOptions, ForkedVecEnv, GymEnv};
-use serde_json::{Value, json};
-use std::path::Path;
 
-/// Trains one agent with `seed` and leaves its run directory behind.
-pub fn run(arguments: &TrainArgs, seed: u64) -> Result<(), Failure> {
-    let algorithm = registry::find(arguments.algo())?;
-    let config = Config::resolve(algorithm, arguments.env(), &arguments.overrides)?;
-    let folder = run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed);
-    run_dir::refuse_existing(&folder, arguments.overwrite)?;
+/// In which folder a run begins.
+pub enum Start {
+    /// A new one.
+    New {
+        /// Whether a run that is there is replaced.
+        overwrite: bool,
+    },
+    /// That of the same run, which goes on from its newest checkpoint, or begins again if it has none.
+    Again(RunDir),
+}
 
-    agents::threads::set(arguments.threads.into())?;
+/// Trains one agent and leaves its run directory behind.
+pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
+    if let Start::New { overwrite } = start {
+        run_dir::refuse_existing(&job.folder, overwrite)?;
+    }
+    let config = &job.config;
+    agents::threads::set(job.threads.into())?;
     bridge::initialize()?;
     bridge::handle_interrupts()?;
     let options = EnvOptions {
         id: config.env.clone(),
         kwargs: config.run.env_kwargs.clone(),
-        imports: arguments.env_import.clone(),
+        imports: job.env_import.clone(),
         video: None,
     };
     let mut env = ForkedVecEnv::make(&options, config.run.n_envs)?;
     let eval_env = GymEnv::make(&options)?;
-    let mut agent = config.prepared.build(env.spaces(), seed)?;
-    let settings = config.prepared.settings.clone();
+    let mut agent = config.prepared.build(env.spaces(), job.seed)?;
+    let host = Host::here()?;
 
-    run_dir::create(&folder, arguments.overwrite)?;
-    write_description(&folder, &config, arguments, seed)?;
-    let manifest = Manifest::start(&folder, &settings, config.prepared.engine, arguments.threads)?;
-    let card = ModelCard {
-        algo: algorithm.name.to_owned(),
-        env: config.env.clone(),
-        env_kwargs: config.run.env_kwargs.clone(),
-        env_import: arguments.env_import.clone(),
-        seed,
-        steps: 0,
-        settings,
+    let dir = match start {
+        Start::New { overwrite } => RunDir::create(&job.folder, overwrite)?,
+        Start::Again(dir) => dir,
     };
-    let mut steps = 0;
-    let result = (|| {
-        let display =
-            Display::new(config.run.n_timesteps, arguments.quiet, arguments.report.is_some());
-        let mut observer = RunObserver::create(
-            &folder,
-            config.run.clone(),
-            card,
-            &env,
-            Box::new(eval_env),
-            display,
-        )?;
-        let trained = drive(agent.as_mut(), &mut env, &config, seed, &mut observer);
-        steps = observer.steps();
-        trained.map(|()| observer)
-    })();
-    let observer = manifest.end(steps, result).inspect_err(|_| {
-        if !arguments.quiet {
-            complain!("what there is after {steps} steps: {}", folder.display());
+    let about = About { card: job.card(), settings_xxh3: job.settings_xxh3()?, host: host.clone() };
+    let mut checkpoints = Checkpoints::new(dir.path(), about, job.checkpoints.checkpoint_freq);
+    let loaded = checkpoints.load(agent.as_mut())?;
+    if loaded.is_none() {
+        dir.clear()?;
+    }
+    let prepared = &config.prepared;
+    let mut manifest =
+        Manifest::start(&dir, host, &prepared.settings, prepared.engine, job.threads)?;
+    job.record()?;
+    if loaded.is_none() {
+        job.record_command()?;
+    }
+    let parts = Parts { agent: agent.as_mut(), env: &mut env, eval_env: Box::new(eval_env) };
+    let result = go(job, &dir, parts, checkpoints, loaded, &mut manifest);
+    let observer = manifest.end(result).inspect_err(|_| {
+        if !job.quiet {
+            complain!("what there is: {}", dir.path().display());
         }
     })?;
-    if arguments.report.is_some() {
+    if !job.checkpoints.keep_checkpoint {
+        observer.remove_checkpoints()?;
+    }
+    if job.report {
         say!("{}", scores(&observer, ", "));
-    } else if !arguments.quiet {
+    } else if !job.quiet {
         let (steps, seconds) = (observer.steps(), observer.seconds());
         let speed = steps as f64 / seconds;
-        say!("{} on {}, seed {seed}", algorithm.name, config.env);
+        say!("{} on {}, seed {}", config.algorithm.name, config.env, job.seed);
         say!("{steps} steps in {seconds:.0} s ({speed:.0} steps/s)");
         say!("{}", scores(&observer, "\n"));
-        say!("run: {}", folder.display());
-        display::say_where_to_look(&arguments.out);
+        say!("run: {}", dir.path().display());
+        display::say_where_to_look(&job.out);
     }
     Ok(())
 }
 
-/// Trains to the end; a run that fails or is interrupted on the way keeps its last model too.
-fn drive(
+/// What trains, and on what.
+struct Parts<'a> {
+    agent: &'a mut (dyn Learn + 'static),
+    env: &'a mut (dyn Resumable + 'static),
+    eval_env: Box<dyn Resumable>,
+}
+
+/// Begins, or goes on from a checkpoint, and trains to the end.
+fn go<'d>(
+    job: &Job,
+    dir: &'d RunDir,
+    parts: Parts<'_>,
+    checkpoints: Checkpoints,
+    loaded: Option<Loaded<Saved>>,
+    manifest: &mut Manifest,
+) -> Result<RunObserver<'d>, Failure> {
+    let Parts { agent, env, mut eval_env } = parts;
+    if checkpoints.wanted() {
+        env.record()?;
+        eval_env.record()?;
+    }
+    let mut resumed = None;
+    let mut saved = None;
+    if let Some(mut loaded) = loaded {
+        RunObserver::restore_best_model(dir, &loaded)?;
+        let exact = restore(agent, env, eval_env.as_mut(), &mut loaded)?;
+        manifest.resumed(loaded.step, &loaded.host, exact)?;
+        resumed = Some(loaded.at);
+        saved = Some(loaded.observer);
+    }
+    let (run, card) = (job.config.run.clone(), job.card());
+    let display = Display::new(run.n_timesteps, job.quiet, job.report);
+    let mut observer = RunObserver::open(dir, run, card, eval_env, display, checkpoints, saved)?;
+    let at = match resumed {
+        Some(at) => Ok(at),
+        None => LoopState::start(env, job.seed),
+    };
+    let trained = at.map_err(Failure::from).and_then(|mut at| {
+        let point = Going { agent, env, at: &mut at };
+        drive(job, point, &mut observer)
+    });
+    manifest.reached(observer.steps(), observer.seconds(), observer.checkpoint_seconds());
+    trained.map(|()| observer)
+}
+
+/// Brings the environments back. Returns whether all of them go on within their episodes.
+fn restore(
     agent: &mut dyn Learn,
-    env: &mut dyn Env,
-    config: &Config,
-    seed: u64,
-    observer: &mut RunObserver,
-) -> Result<(), Failure> {
-    let trained = train::train(agent, env, config.run.n_timesteps, seed, observer)
+    env: &mut dyn Resumable,
+    eval_env: &mut dyn Resumable,
+    loaded: &mut Loaded<Saved>,
+) -> Result<bool, Failure> {
+    let obs_dim = env.spaces().obs_dim;
+    let mut obs = vec![0.0; env.num_envs() * obs_dim];
+    let mut eval_obs = vec![0.0; obs_dim];
+    let Saved { eval_env: eval_states, evaluating, .. } = &loaded.observer;
+    let (training, evaluation);
+    // Random numbers that all environments of a process share take the value that was saved last.
+    if *evaluating {
+        training = env.restore(&loaded.environments, &mut obs)?;
+        evaluation = eval_env.restore(eval_states, &mut eval_obs)?;
+    } else {
+        evaluation = eval_env.restore(eval_states, &mut eval_obs)?;
+        training = env.restore(&loaded.environments, &mut obs)?;
+    }
+    for (i, (restored, obs)) in training.iter().zip(obs.chunks_exact(obs_dim)).enumerate() {
+        if *restored == Restored::NewEpisode {
+            loaded.at.begin_episode(i, obs);
+            if let MemoryMut::Rollout(rollout) = agent.memory() {
+                rollout.cut(i);
+            }
+        }
+    }
+    Ok(training.iter().chain(&evaluation).all(|restored| *restored == Restored::Exact))
+}
+
+/// A run on its way.
+struct Going<'a> {
+    agent: &'a mut (dyn Learn + 'static),
+    env: &'a mut (dyn Resumable + 'static),
+    at: &'a mut LoopState,
+}
+
+impl Going<'_> {
+    fn point(&mut self) -> Point<'_, dyn Learn, dyn Resumable> {
+        Point { agent: self.agent, env: self.env, state: self.at }
+    }
+}
+
+/// Trains to the end. A run that is interrupted on the way leaves a checkpoint, and every run its last model.
+fn drive(job: &Job, mut run: Going<'_>, observer: &mut RunObserver<'_>) -> Result<(), Failure> {
+    let total = job.config.run.n_timesteps;
+    let trained = run
+        .at
+        .run(run.agent, run.env, total, observer)
         .map_err(Failure::from)
-        .and_then(|_| observer.evaluate_at_end(agent));
-    if trained.is_ok() && agent.updates() == 0 {
+        .and_then(|()| match job.checkpoints.keep_checkpoint {
+            true => observer.checkpoint(&mut run.point()),
+            false => Ok(()),
+        })
+        .and_then(|()| observer.evaluate_at_end(run.agent));
+    if let Err(failure) = &trained
+        && failure.is_interruption()
+    {
+        // Of several environments, some may have taken the step that was interrupted.
+        if run.at.is_within_step() && run.env.num_envs() > 1 {
+            tracing::warn!("a step was interrupted: the run goes on from the checkpoint before it");
+        } else if let Err(failure) = observer.checkpoint(&mut run.point()) {
+            tracing::warn!("no checkpoint of the end: {failure}");
+        }
+    }
+    if trained.is_ok() && run.agent.updates() == 0 {
         tracing::warn!(
             "nothing was learned: no update was due in {} steps (see `learning_starts`, `n_steps`)",
             observer.steps()
         );
     }
-    let saved = observer.close(agent);
+    let saved = observer.close(run.agent);
     if let (Err(_), Err(failure)) = (&trained, &saved) {
         tracing::warn!("{failure}");
     }
     trained.and(saved)
 }
 
-/// `config.yml`, `args.yml` and `command.txt`, as RL Zoo leaves them.
-fn write_description(
-    folder: &Path,
-    config: &Config,
-    arguments: &TrainArgs,
-    seed: u64,
-) -> Result<(), Failure> {
-    let args = json!({
-        "algo": config.algorithm.name,
-        "env": config.env,
-        "env_kwargs": config.run.env_kwargs,
-        "eval_episodes": config.run.eval_episodes,
-        "eval_freq": config.run.eval_freq,
-        "gym_packages": arguments.env_import,
-        "log_folder": arguments.out.to_string_lossy(),
-        "n_envs": config.run.n_envs,
-        "n_timesteps": config.run.n_timesteps,
-        "seed": seed,
-        "threads": arguments.threads,
-    });
-    let write =
-        |name, value: &Value| write_whole(&folder.join(name), yaml::to_string(value).as_bytes());
-    write("config.yml", &Value::Object(config.all()?))?;
-    write("args.yml", &args)?;
-    // Of several seeds, what the user typed.
-    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    let words: Vec<String> = words.take_while(|word| word != "--report").collect();
-    let command = shlex::try_join(words.iter().map(String::as_str));
-    let command = command.unwrap_or_else(|_| words.join(" "));
-    write_whole(&folder.join("command.txt"), format!("{command}\n").as_bytes())
-}
-
 /// The last and the best evaluation.
-fn scores(observer: &RunObserver, separator: &str) -> String {
-    let line = |name: &str, score: &Score| {
+fn scores(observer: &RunObserver<'_>, separator: &str) -> String {
+    let line = |name: &str, score: Score| {
         let Score { steps, mean, std } = score;
         format!("{name} evaluation {mean:.1} ± {std:.1} at step {steps}")
     };
-    let last = observer.last.iter().map(|score| line("last", score));
-    let best = observer.best.iter().map(|score| line("best", score));
-    last.chain(best).collect::<Vec<_>>().join(separator)
+    let last = observer.last().map(|score| line("last", score));
+    let best = observer.best().map(|score| line("best", score));
+    last.into_iter().chain(best).collect::<Vec<_>>().join(separator)
 }

@@ -144,6 +144,15 @@ impl Config {
         check(algorithm, env, layers)
     }
 
+    /// The settings that a run of `algorithm` on `env` has recorded, checked.
+    pub fn recorded(
+        algorithm: &'static Algorithm,
+        env: &str,
+        settings: Settings,
+    ) -> Result<Self, ConfigError> {
+        check(algorithm, env, Layers::base(settings))
+    }
+
     /// All settings, those of the run first.
     pub fn all(&self) -> Result<Settings, ConfigError> {
         let run = to_value(&self.run)?;

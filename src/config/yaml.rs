@@ -34,6 +34,11 @@ impl Document {
     }
 }
 
+/// A mapping of keys to values.
+pub fn mapping(text: &str) -> Result<Map<String, Value>, String> {
+    Document::parse(text).map(|document| document.values)
+}
+
 /// One value as in `--set key=VALUE`.
 pub(super) fn parse_value(text: &str) -> Result<Value, String> {
     to_value(&serde_yaml::from_str(text).map_err(|error| error.to_string())?)

@@ -1,22 +1,21 @@
 //! Where a run's measures go.
 
+mod all;
+mod append;
 mod evaluations;
 mod monitor;
 mod progress;
 mod tensorboard;
 
-pub use evaluations::Evaluations;
-pub use monitor::Monitor;
-pub use progress::Progress;
-pub use tensorboard::TensorBoard;
+pub use all::{Saved, Sinks};
 
-use agents::Result;
+use crate::failure::Failure;
 
 /// A place that keeps scalars: an event file of TensorBoard, or `progress.csv`.
 pub trait Sink {
     /// Records `value` under `tag` at environment step `step`.
-    fn scalar(&mut self, tag: &str, value: f64, step: u64) -> Result<()>;
+    fn scalar(&mut self, tag: &str, value: f64, step: u64) -> Result<(), Failure>;
 
     /// Ends a logging interval: what was recorded since the last flush is safe afterwards.
-    fn flush(&mut self) -> Result<()>;
+    fn flush(&mut self) -> Result<(), Failure>;
 }

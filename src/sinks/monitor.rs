@@ -1,55 +1,56 @@
 //! `<i>.monitor.csv`: training episodes, in the format of Stable-Baselines3's `Monitor`.
 
+use super::append::AppendFile;
 use crate::failure::Failure;
 use agents::train::Episode;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
-/// One file per environment.
+/// One file per environment, and its rows that are not written yet.
 pub struct Monitor {
-    files: Vec<(PathBuf, BufWriter<File>)>,
-    start: Instant,
+    files: Vec<(AppendFile, String)>,
 }
 
+/// How long each file is.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Saved(Vec<u64>);
+
 impl Monitor {
-    /// Files for `n` environments `env` in `folder`.
-    pub fn create(folder: &Path, env: &str, n: usize) -> Result<Self, Failure> {
-        let t_start = SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |time| time.as_secs_f64());
-        let header = json!({ "t_start": t_start, "env_id": env });
-        let create = |i: usize| {
-            let path = folder.join(format!("{i}.monitor.csv"));
-            let write = || {
-                let mut file = BufWriter::new(File::create_new(&path)?);
-                writeln!(file, "#{header}\nr,l,t")?;
-                file.flush()?;
-                Ok(file)
-            };
-            let file = write().map_err(Failure::file("create", &path))?;
-            Ok((path, file))
+    /// Files for `n` environments `env` in `folder`: new ones, or those that go on as `saved`.
+    pub fn open(folder: &Path, env: &str, n: usize, saved: Option<Saved>) -> Result<Self, Failure> {
+        let path = |i: usize| folder.join(format!("{i}.monitor.csv"));
+        let files: Result<Vec<AppendFile>, Failure> = match saved {
+            Some(Saved(lens)) => {
+                lens.iter().enumerate().map(|(i, &len)| AppendFile::cut(&path(i), len)).collect()
+            }
+            None => (0..n).map(|i| create(path(i), env)).collect(),
         };
-        Ok(Self {
-            files: (0..n).map(create).collect::<Result<_, Failure>>()?,
-            start: Instant::now(),
-        })
+        Ok(Self { files: files?.into_iter().map(|file| (file, String::new())).collect() })
     }
 
-    /// Adds an episode: return, length, seconds since the start.
-    pub fn episode(&mut self, episode: &Episode) -> Result<(), Failure> {
-        let Some((path, file)) = self.files.get_mut(episode.env) else { return Ok(()) };
-        let t = self.start.elapsed().as_secs_f64();
-        writeln!(file, "{},{},{t:.6}", episode.total_reward, episode.length)
-            .map_err(Failure::file("write", path))
-    }
-
-    /// What was added is safe afterwards.
-    pub fn flush(&mut self) -> Result<(), Failure> {
-        for (path, file) in &mut self.files {
-            let flushed = file.flush().and_then(|()| file.get_ref().sync_data());
-            flushed.map_err(Failure::file("write", path))?;
+    /// Adds an episode that ended after `seconds` of training.
+    pub fn episode(&mut self, episode: &Episode, seconds: f64) {
+        if let Some((_, rows)) = self.files.get_mut(episode.env) {
+            rows.push_str(&format!("{},{},{seconds:.6}\n", episode.total_reward, episode.length));
         }
-        Ok(())
     }
+
+    /// What was added is safe afterwards. Returns where it ends.
+    pub fn flush(&mut self) -> Result<Saved, Failure> {
+        let flush = |(file, rows): &mut (AppendFile, String)| {
+            file.append(std::mem::take(rows).as_bytes())?;
+            file.sync()
+        };
+        self.files.iter_mut().map(flush).collect::<Result<_, _>>().map(Saved)
+    }
+}
+
+fn create(path: PathBuf, env: &str) -> Result<AppendFile, Failure> {
+    let t_start = SystemTime::UNIX_EPOCH.elapsed().map_or(0.0, |time| time.as_secs_f64());
+    let header = json!({ "t_start": t_start, "env_id": env });
+    let mut file = AppendFile::create(&path)?;
+    file.append(format!("#{header}\nr,l,t\n").as_bytes())?;
+    Ok(file)
 }

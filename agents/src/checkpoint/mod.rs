@@ -1,0 +1,284 @@
+//! Checkpoints on disk. `<folder>/<step>/` is a generation: one file per part, and a `MANIFEST` with their lengths and
+//! hashes, written last. `<folder>/replay/` holds the rows of the replay memory for all generations: files that only
+//! grow, of which each manifest tells how much is its own.
+//!
+//! A generation is written under a temporary name, synced and renamed: whole, or not there. The two newest stay, so
+//! that one that is damaged later has another behind it. `docs/checkpoints.md` has the format.
+
+mod files;
+mod manifest;
+mod segments;
+
+use crate::error::{Error, Result};
+use crate::memory::Replay;
+use files::{at, remove_folder, sync_folder, write_synced};
+use manifest::{Content, FILE, FORMAT, Manifest};
+use segments::Segments;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How many generations stay.
+const KEPT: usize = 2;
+
+/// The checkpoints of one run.
+pub struct Store {
+    folder: PathBuf,
+    segments: Segments,
+    /// The generation that was last written, or read to go on from.
+    last: Option<u64>,
+}
+
+/// One part of a checkpoint, to be written.
+pub enum Part<'a> {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// What is in this file, which is replaced later but never changed.
+    File(&'a Path),
+}
+
+impl Part<'_> {
+    /// `value` as bytes for [`Checkpoint::value`].
+    pub fn of(value: &impl Serialize) -> Result<Self> {
+        postcard::to_allocvec(value)
+            .map(Self::Bytes)
+            .map_err(|error| Error::State { of: "a checkpoint", reason: error.to_string() })
+    }
+}
+
+/// One generation, read and found unharmed; the rows of a replay memory are read later.
+pub struct Checkpoint {
+    path: PathBuf,
+    manifest: Manifest,
+    parts: BTreeMap<String, Vec<u8>>,
+}
+
+impl Store {
+    /// The checkpoints in `folder`, which is made with the first of them.
+    pub fn new(folder: PathBuf) -> Self {
+        let segments = Segments::new(folder.join("replay"));
+        Self { folder, segments, last: None }
+    }
+
+    /// Where they are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The steps of all generations, the newest first.
+    pub fn steps(&self) -> Vec<u64> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        // A name such as `007` is not ours.
+        let step = |name: String| name.parse().ok().filter(|step: &u64| step.to_string() == name);
+        let mut steps: Vec<u64> = names.filter_map(step).collect();
+        steps.sort_unstable_by(|a, b| b.cmp(a));
+        steps
+    }
+
+    /// Writes the generation of `step`, unless it is there already. `about` is for the reader. It is
+    /// safe afterwards; an error leaves the earlier ones as they were.
+    pub fn write(
+        &mut self,
+        step: u64,
+        about: Value,
+        parts: &[(&str, Part<'_>)],
+        replay: Option<&Replay>,
+    ) -> Result<()> {
+        if self.last == Some(step) {
+            return Ok(());
+        }
+        if !self.folder.is_dir() {
+            fs::create_dir(&self.folder).map_err(at(&self.folder))?;
+        }
+        let replay = replay.map(|replay| self.segments.append(replay)).transpose()?;
+        let (temporary, path) = (self.temporary(step), self.path(step));
+        let manifest = Manifest { format: FORMAT, step, about, parts: BTreeMap::new(), replay };
+        let written = write_generation(&temporary, manifest, parts).and_then(|()| {
+            if path.exists() {
+                // It was found damaged, or is of a time that never came.
+                remove_folder(&path)?;
+            }
+            fs::rename(&temporary, &path).map_err(at(&path))?;
+            sync_folder(&self.folder)
+        });
+        if let Err(error) = written {
+            let _ = fs::remove_dir_all(&temporary);
+            return Err(error);
+        }
+        self.last = Some(step);
+        self.prune(step)
+    }
+
+    /// Hands the newest generation to `read`, and to go on from; if it is damaged, or `read` finds
+    /// that it cannot be read, the one before it, with a warning. None without any.
+    ///
+    /// # Errors
+    /// The last generation's, if none can be read.
+    pub fn newest<T>(
+        &mut self,
+        read: &mut dyn FnMut(&Checkpoint, &mut Reader<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let mut failed = None;
+        for step in self.steps() {
+            let mut reader = Reader(&mut self.segments);
+            let found = Checkpoint::open(&self.folder.join(step.to_string()))
+                .and_then(|checkpoint| read(&checkpoint, &mut reader));
+            match found {
+                Ok(found) => {
+                    self.last = Some(step);
+                    return Ok(Some(found));
+                }
+                Err(error) => {
+                    tracing::warn!("a checkpoint is left out: {error}");
+                    failed = Some(error);
+                }
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
+
+    /// Removes all checkpoints.
+    pub fn remove(&self) -> Result<()> {
+        if !self.folder.exists() {
+            return Ok(());
+        }
+        // The newest last: whoever looks meanwhile finds one that is whole.
+        for step in self.steps().into_iter().rev() {
+            remove_folder(&self.path(step))?;
+        }
+        fs::remove_dir_all(&self.folder).map_err(at(&self.folder))
+    }
+
+    fn path(&self, step: u64) -> PathBuf {
+        self.folder.join(step.to_string())
+    }
+
+    fn temporary(&self, step: u64) -> PathBuf {
+        self.folder.join(format!("{step}.tmp"))
+    }
+
+    /// Removes all but the newest generations up to `step`, and what none of them needs.
+    fn prune(&self, step: u64) -> Result<()> {
+        let steps = self.steps();
+        let (kept, gone): (Vec<u64>, Vec<u64>) = {
+            let mut left = KEPT;
+            steps.into_iter().partition(|&other| {
+                let kept = other <= step && left > 0;
+                left -= usize::from(kept);
+                kept
+            })
+        };
+        gone.iter().try_for_each(|&step| remove_folder(&self.path(step)))?;
+        let entries = fs::read_dir(&self.folder).map_err(at(&self.folder))?;
+        for entry in entries.flatten().filter(|entry| {
+            Path::new(&entry.file_name())
+                .extension()
+                .is_some_and(|end| end == "tmp" || end == "old")
+        }) {
+            fs::remove_dir_all(entry.path()).map_err(at(&entry.path()))?;
+        }
+        let manifests = kept.iter().filter_map(|&step| Manifest::read(&self.path(step)).ok());
+        let rows: Vec<_> = manifests.filter_map(|manifest| manifest.replay).collect();
+        self.segments.prune(&rows)
+    }
+}
+
+/// Reads the rows of a replay memory.
+pub struct Reader<'a>(&'a mut Segments);
+
+impl Reader<'_> {
+    /// Puts the rows of `checkpoint` into `replay`, which they replace.
+    pub fn fill(&mut self, checkpoint: &Checkpoint, replay: &mut Replay) -> Result<()> {
+        match &checkpoint.manifest.replay {
+            Some(rows) => self.0.read(rows, replay),
+            None => Err(checkpoint.damaged(FILE, "it has no replay memory")),
+        }
+    }
+}
+
+impl Checkpoint {
+    /// Reads the generation at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is not what was written.
+    pub fn open(path: &Path) -> Result<Self> {
+        let manifest = Manifest::read(path)?;
+        let mut checkpoint = Self { path: path.to_owned(), manifest, parts: BTreeMap::new() };
+        for (name, content) in &checkpoint.manifest.parts {
+            let file = path.join(name);
+            let bytes = fs::read(&file).map_err(at(&file))?;
+            if Content::of(&bytes) != *content {
+                return Err(checkpoint.damaged(name, "it has changed since it was written"));
+            }
+            checkpoint.parts.insert(name.clone(), bytes);
+        }
+        Ok(checkpoint)
+    }
+
+    /// Whether `path` looks like a generation.
+    pub fn is_one(path: &Path) -> bool {
+        path.join(FILE).is_file()
+    }
+
+    /// Environment steps before it.
+    pub fn step(&self) -> u64 {
+        self.manifest.step
+    }
+
+    /// What was said of it.
+    pub fn about(&self) -> &Value {
+        &self.manifest.about
+    }
+
+    /// The bytes of a part, if it has that.
+    pub fn part(&self, name: &str) -> Option<&[u8]> {
+        self.parts.get(name).map(Vec::as_slice)
+    }
+
+    /// The bytes of a part that each checkpoint has.
+    pub fn bytes(&self, name: &str) -> Result<&[u8]> {
+        self.part(name).ok_or_else(|| self.damaged(name, "it is missing"))
+    }
+
+    /// The value that [`Part::of`] wrote.
+    pub fn value<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        postcard::from_bytes(self.bytes(name)?)
+            .map_err(|error| self.damaged(name, &error.to_string()))
+    }
+
+    fn damaged(&self, name: &str, reason: &str) -> Error {
+        Error::Checkpoint { path: self.path.join(name), reason: reason.to_owned() }
+    }
+}
+
+/// Writes all parts, and the manifest last, into the new folder `path`.
+fn write_generation(path: &Path, mut manifest: Manifest, parts: &[(&str, Part<'_>)]) -> Result<()> {
+    if path.exists() {
+        fs::remove_dir_all(path).map_err(at(path))?;
+    }
+    fs::create_dir(path).map_err(at(path))?;
+    for (name, part) in parts {
+        let file = path.join(name);
+        let content = match part {
+            Part::Bytes(bytes) => {
+                write_synced(&file, bytes)?;
+                Content::of(bytes)
+            }
+            Part::File(from) => {
+                let bytes = fs::read(from).map_err(at(from))?;
+                // A second name costs no disk, where there is such a thing.
+                if fs::hard_link(from, &file).is_err() {
+                    write_synced(&file, &bytes)?;
+                }
+                Content::of(&bytes)
+            }
+        };
+        manifest.parts.insert((*name).to_owned(), content);
+    }
+    write_synced(&path.join(FILE), &manifest.to_bytes()?)?;
+    sync_folder(path)
+}

@@ -1,0 +1,176 @@
+//! What a checkpoint of a run holds: the learner, its memory, the loop, the environments, the observer, and the best
+//! model so far.
+
+use crate::failure::Failure;
+use crate::host::Host;
+use crate::model::ModelCard;
+use agents::checkpoint::{Checkpoint, Part, Store};
+use agents::memory::MemoryMut;
+use agents::train::{LoopState, Point};
+use agents::{EnvState, Error, Learn, Resumable};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The folder of checkpoints within that of a run.
+pub const FOLDER: &str = "checkpoints";
+
+const LEARNER: &str = "learner.bin";
+const MEMORY: &str = "memory.bin";
+const LOOP: &str = "loop.bin";
+const ENVIRONMENTS: &str = "environments.bin";
+const OBSERVER: &str = "observer.bin";
+const BEST_MODEL: &str = "best_model.safetensors";
+
+/// Writes the checkpoints of a run.
+pub struct Checkpoints {
+    store: Store,
+    about: About,
+    /// Steps from one to the next; none: one after each evaluation.
+    freq: Option<u64>,
+    /// How long training has waited for them.
+    pub seconds: f64,
+}
+
+/// What the manifest of a checkpoint says of its run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct About {
+    /// To act as this agent.
+    pub card: ModelCard,
+    /// Of all settings but the number of steps.
+    pub settings_xxh3: String,
+    /// Where it was written.
+    pub host: Host,
+}
+
+/// A checkpoint to go on from; `S` is the state of the observer. The agent has taken its part already.
+pub struct Loaded<S> {
+    /// Environment steps before it.
+    pub step: u64,
+    /// Where it was written.
+    pub host: Host,
+    /// Where training stands.
+    pub at: LoopState,
+    /// Of the training environments.
+    pub environments: Vec<EnvState>,
+    /// Of the observer.
+    pub observer: S,
+    /// The file of the best model so far.
+    pub best_model: Option<Vec<u8>>,
+}
+
+impl Checkpoints {
+    /// Those of the run in `folder`.
+    pub fn new(folder: &Path, about: About, freq: Option<u64>) -> Self {
+        Self { store: Store::new(folder.join(FOLDER)), about, freq, seconds: 0.0 }
+    }
+
+    /// Whether any are wanted.
+    pub fn wanted(&self) -> bool {
+        self.freq != Some(0)
+    }
+
+    /// Whether one is due after `steps` steps, of which the last round took `round`.
+    pub fn due(&self, steps: u64, round: u64, evaluated: bool) -> bool {
+        match self.freq {
+            None => evaluated,
+            Some(0) => false,
+            Some(freq) => steps / freq > steps.saturating_sub(round) / freq,
+        }
+    }
+
+    /// Writes one of a run at `point` with the observer's state and the file of its best model.
+    pub fn write(
+        &mut self,
+        point: &mut Point<'_, dyn Learn, dyn Resumable>,
+        observer: &impl Serialize,
+        best_model: Option<&Path>,
+    ) -> agents::Result<()> {
+        let start = Instant::now();
+        let Point { agent, env, state } = point;
+        let mut parts = vec![
+            (LEARNER, Part::Bytes(agent.save_state()?)),
+            (LOOP, Part::of(state)?),
+            (ENVIRONMENTS, Part::of(&env.save()?)?),
+            (OBSERVER, Part::of(observer)?),
+        ];
+        parts.extend(best_model.map(|path| (BEST_MODEL, Part::File(path))));
+        let memory = agent.memory();
+        let replay = match &memory {
+            MemoryMut::Replay(replay) => {
+                parts.push((MEMORY, Part::of(&replay.place())?));
+                Some(&**replay)
+            }
+            MemoryMut::Rollout(rollout) => {
+                parts.push((MEMORY, Part::of(rollout)?));
+                None
+            }
+        };
+        self.about.card.steps = state.steps;
+        let about = serde_json::to_value(&self.about);
+        let about = about.map_err(|error| unfit(&error))?;
+        self.store.write(state.steps, about, &parts, replay)?;
+        self.seconds += start.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Reads the newest checkpoint that is whole; none without any.
+    ///
+    /// # Errors
+    /// If there are some, and none can be read.
+    pub fn load<S: DeserializeOwned>(
+        &mut self,
+        agent: &mut dyn Learn,
+    ) -> agents::Result<Option<Loaded<S>>> {
+        let wanted = &self.about.settings_xxh3;
+        self.store.newest(&mut |checkpoint, rows| {
+            let About { settings_xxh3, host, .. } = about(checkpoint)?;
+            if settings_xxh3 != *wanted {
+                return Err(unfit(&"it was written with other settings than config.yml has"));
+            }
+            agent.load_state(checkpoint.bytes(LEARNER)?)?;
+            match agent.memory() {
+                MemoryMut::Replay(replay) => {
+                    rows.fill(checkpoint, replay)?;
+                    replay.settle(checkpoint.value(MEMORY)?);
+                }
+                MemoryMut::Rollout(rollout) => *rollout = checkpoint.value(MEMORY)?,
+            }
+            Ok(Loaded {
+                step: checkpoint.step(),
+                host,
+                at: checkpoint.value(LOOP)?,
+                environments: checkpoint.value(ENVIRONMENTS)?,
+                observer: checkpoint.value(OBSERVER)?,
+                best_model: checkpoint.part(BEST_MODEL).map(<[u8]>::to_vec),
+            })
+        })
+    }
+
+    /// Removes all of them.
+    pub fn remove(&self) -> Result<(), Failure> {
+        Ok(self.store.remove()?)
+    }
+}
+
+/// The generations of the run in `folder`, the newest first.
+pub fn generations(folder: &Path) -> Vec<PathBuf> {
+    let store = Store::new(folder.join(FOLDER));
+    let steps = store.steps().into_iter();
+    steps.map(|step| store.folder().join(step.to_string())).collect()
+}
+
+/// The agent in the checkpoint at `path`: what it is, and its state for [`Learn::load_state`].
+pub fn agent(path: &Path) -> agents::Result<(ModelCard, Vec<u8>)> {
+    let checkpoint = Checkpoint::open(path)?;
+    Ok((about(&checkpoint)?.card, checkpoint.bytes(LEARNER)?.to_vec()))
+}
+
+fn about(checkpoint: &Checkpoint) -> agents::Result<About> {
+    serde_json::from_value(checkpoint.about().clone()).map_err(|error| unfit(&error))
+}
+
+fn unfit(reason: &dyn std::fmt::Display) -> Error {
+    Error::State { of: "a checkpoint", reason: reason.to_string() }
+}
