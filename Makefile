@@ -40,6 +40,10 @@ bench: setup .venv-bench/setup ## install the peers at their pinned versions, th
 	cargo build --release --locked --workspace --bins --examples
 	.venv-bench/bin/python benchmarks/bench.py $(ARGS)
 
+crash: .venv/setup-test ## kill and resume runs, and compare them: ARGS="--kills 200 --jobs 2"
+	cargo build --release --locked
+	.venv/bin/python benchmarks/crash.py $(ARGS)
+
 install: setup ## put stac-bench on the PATH
 	cargo install --path . --locked
 
@@ -65,4 +69,4 @@ clean: ## remove what set-up and build made; runs stay
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.10 ($(PYTHON)): apt install python3 python3-venv python3-dev" >&2; exit 1; }
 
-.PHONY: help train test wheel bench install setup clean python FORCE
+.PHONY: help train test wheel bench crash install setup clean python FORCE

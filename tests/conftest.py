@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from killing import Process
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,3 +72,14 @@ def train(stac_bench):
         return folder / "runs" / algo / f"{env}_{seed}"
 
     return run
+
+
+@pytest.fixture(scope="session")
+def start(binary, environment):
+    """Starts `stac-bench ARGUMENTS` in `folder`; `variables` go on top of the environment's."""
+
+    def begin(folder, *arguments, variables=(), **options):
+        variables = {**environment, **dict(variables)}
+        return Process([binary, *arguments], cwd=folder, env=variables, **options)
+
+    return begin

@@ -1,19 +1,14 @@
 """The parts of `benchmarks/` that compute: the operations counted, the bars, the report."""
 
 import math
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
-
 from cases import OURS, Case, cases, read_progress, window
 from flops import Net, Shapes, Update, operations
 from speed_report import Bar, bars, draw, render
+from torch.utils.flop_counter import FlopCounterMode
 
 SHAPES = Shapes(obs=5, actions=2, hidden=(7, 6), batch=4)
 
