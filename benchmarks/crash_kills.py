@@ -47,7 +47,7 @@ def verdict_of(process, folder, reference):
     if manifest["status"] != "done":
         return f"manifest: {manifest['status']}", ""
     # `episode` would be a bug: these environments have no hidden state.
-    how = {entry["environments"] for entry in manifest.get("resumes", [])}
+    how = {entry["resumed"] for entry in manifest.get("resumes", [])}
     if how - {"exact"}:
         return f"resumed: {', '.join(sorted(how))}", process.stderr()
     if left := unfinished(folder) | names(folder / "checkpoints"):

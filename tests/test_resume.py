@@ -78,7 +78,7 @@ def test_a_killed_run_ends_as_if_nothing_had_been(start, stac_bench, tmp_path, a
     done = stac_bench(tmp_path, "resume", run)
     ended_like(run_in(whole, algo), run, done)
     resumes = manifest(run)["resumes"]
-    assert [entry["environments"] for entry in resumes] == ["exact"] * 2
+    assert [entry["resumed"] for entry in resumes] == ["exact"] * 2
     assert [entry["step"] for entry in resumes] == sorted(entry["step"] for entry in resumes)
     assert resumes[0]["step"] >= 200 and resumes[1]["step"] >= 300
 
@@ -127,7 +127,7 @@ REFUSED = {
     "--eval-freq 100": [("eval_freq", "200", "100")],
     "--n-envs 2": [("n_envs", "1", "2")],
     "--threads 2": [("threads", "1", "2")],
-    "--engine autograd": [("engine", "fused", "autograd")],
+    "--engine autograd": [("engine", "auto", "autograd")],
     "--set env_kwargs.pause=0.5": [("pause", "0.003", "0.5")],
     "--steps 300": [("n_timesteps", "400", "300")],
 }

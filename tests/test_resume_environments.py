@@ -36,7 +36,7 @@ def test_hidden_state_is_found_out_and_said_once(start, stac_bench, tmp_path, n_
     assert done.stderr.count("new episode") == 1, done.stderr
     told = manifest(run)
     (resume,) = told["resumes"]
-    assert (resume["environments"], resume["step"]) == ("episode", checkpoint)
+    assert (resume["resumed"], resume["step"]) == ("episode", checkpoint)
     assert (told["status"], told["steps"]) == ("done", 400)
     steps = pandas.read_csv(run / "progress.csv")["time/total_timesteps"]
     assert list(steps) == [100, 200, 300, 400]

@@ -28,7 +28,7 @@ def ended_by(process, run, kind):
 def resumed(stac_bench, folder, line, run, whole):
     done = stac_bench(folder, *line, "--resume")
     assert done.returncode == 0, done.stderr
-    assert [entry["environments"] for entry in manifest(run)["resumes"]] == ["exact"]
+    assert [entry["resumed"] for entry in manifest(run)["resumes"]] == ["exact"]
     assert differences(whole, run) == []
 
 
@@ -75,7 +75,7 @@ def test_a_signal_within_an_evaluation(start, tmp_path, kind):
     for folder, more in ((tmp_path, ["--resume"]), (other, [])):
         process = start(folder, *line, *more, variables=variables)
         assert process.end() == 0, process.stderr()
-    assert [entry["environments"] for entry in manifest(run)["resumes"]] == ["exact"]
+    assert [entry["resumed"] for entry in manifest(run)["resumes"]] == ["exact"]
     assert differences(run_in(other, env="Marked-v0"), run) == []
 
 
@@ -107,7 +107,7 @@ def test_a_signal_to_a_resumed_run(start, stac_bench, whole, tmp_path):
         ended_by(process, run, signal.SIGTERM)
     done = stac_bench(tmp_path, *line, "--resume")
     assert done.returncode == 0, done.stderr
-    assert [entry["environments"] for entry in manifest(run)["resumes"]] == ["exact"] * 2
+    assert [entry["resumed"] for entry in manifest(run)["resumes"]] == ["exact"] * 2
     assert differences(whole(line, "sac"), run) == []
 
 
