@@ -9,6 +9,7 @@ import time
 POLL = 0.0002  # seconds between two looks at the folder of checkpoints
 PATIENCE = 300  # seconds after which a run hangs
 HANGS = "hangs"
+UNFINISHED = (".unfinished", ".tmp", ".old")  # what is not whole, or no longer
 
 
 class Process:
@@ -82,8 +83,7 @@ def unfinished(checkpoints):
     return {
         name
         for name in names(checkpoints)
-        if "tmp" in os.path.basename(name)
-        or os.path.basename(name).startswith(".")
+        if name.endswith(UNFINISHED)
         or (os.path.basename(name).isdigit() and not os.path.exists(os.path.join(name, "MANIFEST")))
     }
 

@@ -130,6 +130,12 @@ pub fn refuse_existing(path: &Path, overwrite: bool) -> Result<(), Failure> {
     }
 }
 
+/// An error as of [`refuse_existing`], or if the run in `path` has a live owner.
+pub fn refuse(path: &Path, overwrite: bool) -> Result<(), Failure> {
+    refuse_existing(path, overwrite)?;
+    if is_taken(path) { RunDir::own(path).map(drop) } else { Ok(()) }
+}
+
 /// What is in a folder, but for a lock.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = fs::read_dir(folder).map_err(Failure::file("read", folder))?;

@@ -26,10 +26,11 @@ def test_wrappers_with_statistics_are_resumed_exactly(
 
 @pytest.mark.parametrize("n_envs", [1, 2])
 def test_hidden_state_is_found_out_and_said_once(start, stac_bench, tmp_path, n_envs):
+    """Episodes end every 20 steps; a checkpoint at step 195 lies within one."""
     slowly = ("--set", "env_kwargs.pause=0.003", "--n-envs", n_envs)
-    line = words("ddpg", ("Hidden-v0", *RESUMABLE), *slowly)
+    line = words("ddpg", ("Hidden-v0", *RESUMABLE), *slowly, "--checkpoint-freq", 65)
     run = run_in(tmp_path, env="Hidden-v0")
-    kill_at(start(tmp_path, *line), run, 200)
+    kill_at(start(tmp_path, *line), run, 195)
     checkpoint = generations(run / "checkpoints")[-1]
     done = stac_bench(tmp_path, *line, "--resume")
     assert done.returncode == 0, done.stderr

@@ -28,7 +28,7 @@ pub enum Start {
 /// Trains one agent and leaves its run directory behind.
 pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
     if let Start::New { overwrite } = start {
-        run_dir::refuse_existing(&job.folder, overwrite)?;
+        run_dir::refuse(&job.folder, overwrite)?;
     }
     let config = &job.config;
     agents::threads::set(job.threads.into())?;
