@@ -13,10 +13,13 @@ const LOCK: &str = ".lock";
 pub const MANIFEST: &str = "manifest.json";
 
 /// `<out>/<algo>/<env>_<seed>`, with slashes in the environment's id as dashes, as RL Zoo does.
-/// Absolute: an environment may change the working folder.
-pub fn run_path(out: &Path, algo: &str, env: &str, seed: u64) -> Result<PathBuf, Failure> {
-    let path = out.join(algo).join(format!("{}_{seed}", env.replace('/', "-")));
-    std::path::absolute(&path).map_err(Failure::file("find", &path))
+pub fn run_path(out: &Path, algo: &str, env: &str, seed: u64) -> PathBuf {
+    out.join(algo).join(format!("{}_{seed}", env.replace('/', "-")))
+}
+
+/// The same path whatever the working folder becomes: an environment may change it.
+pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(Failure::file("find", path))
 }
 
 /// The folder of a run, owned by this process until it is dropped.

@@ -278,7 +278,7 @@ def test_divergence_never_reaches_a_saved_model(stac_bench, tmp_path, algo):
 def test_a_folder_that_cannot_be_written(stac_bench, tmp_path):
     (tmp_path / "out").write_text("a file")
     done = stac_bench(tmp_path, *POINT, *DDPG, *QUICK, "--out", "out")
-    wrong(done, "cannot create out/ddpg/Point-v0_0", status=1)
+    wrong(done, f"cannot create {tmp_path}/out/ddpg/Point-v0_0", status=1)
 
 
 def test_a_full_disk_is_an_error_and_no_panic(stac_bench, binary, tmp_path):
@@ -291,5 +291,5 @@ def test_a_full_disk_is_an_error_and_no_panic(stac_bench, binary, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     done = stac_bench(tmp_path, *POINT, *DDPG, *QUICK, "--set", "log_freq=1", preexec_fn=limit)
-    error = wrong(done, "cannot write runs/ddpg/Point-v0_0/", status=1)
+    error = wrong(done, f"cannot write {tmp_path}/runs/ddpg/Point-v0_0/", status=1)
     assert re.search(r"File too large|events\.out", error)

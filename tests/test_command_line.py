@@ -202,7 +202,7 @@ def test_a_seed_that_fails_does_not_stop_the_others(stac_bench, tmp_path):
     assert done.returncode == 1
     assert "1 of 3 seeds failed" in done.stderr
     assert "runs: runs/ddpg" in done.stdout and "tensorboard --logdir runs" in done.stdout
-    assert "seed 1: error: cannot create runs/ddpg/Point-v0_1" in done.stderr
+    assert f"seed 1: error: cannot create {tmp_path}/runs/ddpg/Point-v0_1" in done.stderr
     assert (tmp_path / "runs" / "ddpg" / "Point-v0_1").read_text() == "in the way"
     for seed in (0, 2):
         manifest = tmp_path / "runs" / "ddpg" / f"Point-v0_{seed}" / "manifest.json"

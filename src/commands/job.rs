@@ -4,7 +4,7 @@ use crate::cli::{CheckpointArgs, TrainArgs};
 use crate::config::{Config, yaml};
 use crate::failure::Failure;
 use crate::model::ModelCard;
-use crate::run_dir::{run_path, write_whole};
+use crate::run_dir::{absolute, run_path, write_whole};
 use agents::registry;
 use agents::settings::Settings;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ pub struct Job {
     pub seed: u64,
     /// The folder of the run; absolute.
     pub folder: PathBuf,
+    /// The same as the user would write it.
+    pub shown: PathBuf,
     /// The folder of all runs.
     pub out: PathBuf,
     /// Threads that compute gradients.
@@ -41,7 +43,7 @@ struct Args {
     env: String,
     #[serde(default)]
     gym_packages: Vec<String>,
-    log_folder: PathBuf,
+    log_folder: String,
     seed: u64,
     threads: u16,
     #[serde(default)]
@@ -55,8 +57,10 @@ impl Job {
     pub fn new(arguments: &TrainArgs, seed: u64) -> Result<Self, Failure> {
         let algorithm = registry::find(arguments.algo())?;
         let config = Config::resolve(algorithm, arguments.env(), &arguments.overrides)?;
+        let shown = run_path(&arguments.out, algorithm.name, &config.env, seed);
         Ok(Self {
-            folder: run_path(&arguments.out, algorithm.name, &config.env, seed)?,
+            folder: absolute(&shown)?,
+            shown,
             config,
             seed,
             out: arguments.out.clone(),
@@ -89,8 +93,9 @@ impl Job {
         Ok(Some(Self {
             config: Config::recorded(algorithm, &args.env, read("config.yml")?)?,
             seed: args.seed,
-            folder: std::path::absolute(folder).map_err(Failure::file("find", folder))?,
-            out: args.log_folder,
+            folder: absolute(folder)?,
+            shown: folder.to_owned(),
+            out: args.log_folder.into(),
             threads: args.threads,
             env_import: args.gym_packages,
             checkpoints: CheckpointArgs { checkpoint_freq, keep_checkpoint },
@@ -106,7 +111,7 @@ impl Job {
             algo: self.config.algorithm.name.to_owned(),
             env: self.config.env.clone(),
             gym_packages: self.env_import.clone(),
-            log_folder: self.out.clone(),
+            log_folder: self.out.to_string_lossy().into_owned(),
             seed: self.seed,
             threads: self.threads,
             checkpoint_freq: self.checkpoints.checkpoint_freq,

@@ -54,7 +54,7 @@ fn go_on(job: &Job, recorded: &Job) -> Result<(), Failure> {
         let path = &job.folder;
         if record.steps >= job.config.run.n_timesteps {
             if !job.quiet {
-                say!("{} is done: {} steps", path.display(), record.steps);
+                say!("{} is done: {} steps", job.shown.display(), record.steps);
             }
             return Ok(());
         }

@@ -31,7 +31,7 @@ pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
     };
     let all = arguments.seed..end;
     for seed in all.clone() {
-        let folder = run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed)?;
+        let folder = run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed);
         if !arguments.resume {
             run_dir::refuse_existing(&folder, arguments.overwrite)?;
         }

@@ -66,7 +66,7 @@ pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
     let result = go(job, &dir, parts, checkpoints, loaded, &mut manifest);
     let observer = manifest.end(result).inspect_err(|_| {
         if !job.quiet {
-            complain!("what there is: {}", dir.path().display());
+            complain!("what there is: {}", job.shown.display());
         }
     })?;
     if !job.checkpoints.keep_checkpoint {
@@ -80,7 +80,7 @@ pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
         say!("{} on {}, seed {}", config.algorithm.name, config.env, job.seed);
         say!("{steps} steps in {seconds:.0} s ({speed:.0} steps/s)");
         say!("{}", scores(&observer, "\n"));
-        say!("run: {}", dir.path().display());
+        say!("run: {}", job.shown.display());
         display::say_where_to_look(&job.out);
     }
     Ok(())
