@@ -53,7 +53,8 @@ impl Failure {
         move |source| Self::File { action, path, source }
     }
 
-    /// 1: the run failed, 2: the command or configuration was wrong, 130: interrupted.
+    /// 1: the run failed, 2: the command or configuration was wrong, 130: interrupted,
+    /// 143: terminated by another signal.
     pub fn exit_status(&self) -> u8 {
         use agents::Error as E;
         match self {
@@ -62,6 +63,7 @@ impl Failure {
                 inner.downcast_ref::<Self>().map_or(1, Self::exit_status)
             }
             Self::Agents(E::Interrupted) => 130,
+            Self::Agents(E::Terminated) => 143,
             Self::Agents(
                 E::Config { .. }
                 | E::UnknownAlgorithm { .. }

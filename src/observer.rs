@@ -33,7 +33,6 @@ pub struct RunObserver {
     log_due: bool,
     /// Whether this step was evaluated.
     evaluated: bool,
-    signals: bridge::Signals,
     /// The last evaluation.
     pub last: Option<Score>,
     /// The best evaluation, that of `best_model/`.
@@ -65,7 +64,6 @@ impl RunObserver {
             last_log: 0,
             log_due: false,
             evaluated: false,
-            signals: bridge::Signals::default(),
             last: None,
             best: None,
         })
@@ -196,6 +194,6 @@ impl train::Observer<dyn Learn> for RunObserver {
     }
 
     fn before_update(&mut self) -> agents::Result<()> {
-        if self.signals.due() { bridge::check_signals() } else { Ok(()) }
+        bridge::check_signals()
     }
 }

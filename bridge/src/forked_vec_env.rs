@@ -5,10 +5,12 @@ mod pipe;
 
 use crate::env::{EnvOptions, GymEnv};
 use crate::error::attached;
+use crate::signals::leave_to_parent;
 use agents::sync_vec_env::SyncVecEnv;
 use agents::{Env, Error, Result, Spaces, Step};
 use pipe::{Answer, Pipe, Request};
 use pyo3::prelude::*;
+use rustix::process::{Pid, getpid};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -115,6 +117,7 @@ impl Child {
     fn fork(options: &EnvOptions, first: usize, n: usize, earlier: &mut [Self]) -> Result<Self> {
         let unable = |error| Error::config("n_envs", first + n, format!("no process: {error}"));
         let (mut ours, theirs) = Pipe::pair().map_err(unable)?;
+        let parent = getpid();
         let process = attached("the start of a process", |py| {
             // Otherwise both processes would write what is still buffered.
             flush(py)?;
@@ -127,7 +130,7 @@ impl Child {
                 ours.detach();
                 // Python 3.11 fails if its last thread detaches completely and attaches again, so this thread stays
                 // registered while it releases the GIL.
-                py.detach(|| run_child(options, n, theirs));
+                py.detach(|| run_child(options, n, theirs, parent));
             }
             Ok(process)
         })?;
@@ -136,21 +139,14 @@ impl Child {
 }
 
 /// What a forked process does, to its end. It never returns: the parent's code must not run twice, whatever happens.
-fn run_child(options: &EnvOptions, n: usize, pipe: Pipe) -> ! {
-    let served = catch_unwind(AssertUnwindSafe(|| serve(options, n, pipe)));
+fn run_child(options: &EnvOptions, n: usize, pipe: Pipe, parent: Pid) -> ! {
+    let served = catch_unwind(AssertUnwindSafe(|| serve(options, n, pipe, parent)));
     leave(served.is_ok())
 }
 
 /// Answers requests until the parent closes the pipe.
-fn serve(options: &EnvOptions, n: usize, mut pipe: Pipe) {
-    // Signals that end a run are handled by the parent; this process ends when its pipe closes.
-    let ignored = attached("the start of a process", |py| {
-        let signal = py.import("signal")?;
-        for name in ["SIGINT", "SIGTERM", "SIGHUP"] {
-            signal.call_method1("signal", (signal.getattr(name)?, signal.getattr("SIG_IGN")?))?;
-        }
-        Ok(())
-    });
+fn serve(options: &EnvOptions, n: usize, mut pipe: Pipe, parent: Pid) {
+    let ignored = attached("the start of a process", |py| leave_to_parent(py, parent));
     let mut envs = match ignored.and_then(|()| make_envs(options, n)) {
         Ok(envs) => envs,
         Err(error) => {

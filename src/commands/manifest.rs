@@ -91,7 +91,7 @@ impl Manifest {
         self.exit_status = Some(exit_status);
         self.status = match exit_status {
             0 => "done",
-            130 => "interrupted",
+            130 | 143 => "interrupted",
             _ => "failed",
         };
         self.error = result.as_ref().err().map(ToString::to_string);

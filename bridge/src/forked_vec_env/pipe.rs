@@ -1,5 +1,6 @@
 //! Messages between two processes over a pair of sockets: frames of a kind, a length and a body.
 
+use crate::signals;
 use agents::{Error, Result, Step};
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Read, Write};
@@ -165,23 +166,24 @@ fn poll_then_sleep(
                     std::thread::yield_now();
                     continue;
                 }
+                check_stop()?;
                 stream.set_nonblocking(false)?;
                 let done = io(stream);
                 stream.set_nonblocking(true)?;
                 match done {
-                    Err(error) if error.kind() == ErrorKind::Interrupted => check_stop()?,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     done => return done,
                 }
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => check_stop()?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             done => return done,
         }
     }
 }
 
-/// After a signal: an error if the signal asks to stop.
+/// An error if a signal is not to be kept waiting any longer.
 fn check_stop() -> io::Result<()> {
-    crate::interpreter::check_signals().map_err(|_| ErrorKind::Interrupted.into())
+    if signals::interrupting() { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
 }
 
 /// An answer as it was received.
@@ -237,7 +239,7 @@ fn get<T, const N: usize>(body: &mut &[u8], value: impl Fn([u8; N]) -> T, values
 fn description(error: &Error) -> Value {
     match error {
         Error::Env { during, message, traceback } => json!([during, message, traceback]),
-        Error::Interrupted => Value::Null,
+        Error::Interrupted | Error::Terminated => Value::Null,
         other => json!(["step", other.to_string(), null]),
     }
 }
@@ -256,7 +258,7 @@ fn error(body: &[u8]) -> Error {
 
 fn gone(error: io::Error) -> Error {
     if error.kind() == ErrorKind::Interrupted {
-        return Error::Interrupted;
+        return signals::ended();
     }
     let message = format!("its process has ended ({error})");
     Error::Env { during: "step", message, traceback: None }
