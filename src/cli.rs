@@ -111,8 +111,11 @@ pub struct TrainArgs {
     #[arg(long)]
     pub quiet: bool,
     /// Train this one of several seeds, for the process that trains them all
-    #[arg(long, value_name = "S", hide = true)]
+    #[arg(long, value_name = "S", hide = true, requires = "parent")]
     pub report: Option<u64>,
+    /// The process that trains them all: this one ends with it
+    #[arg(long, value_name = "PID", hide = true)]
+    pub parent: Option<i32>,
 }
 
 /// When checkpoints are written, and how long they stay.

@@ -72,10 +72,10 @@ pub enum Failure {
     #[error(transparent)]
     Agents(#[from] agents::Error),
     /// Some of several seeds failed.
-    #[error("{failed} of {seeds} seeds failed")]
+    #[error("{} of {seeds} seeds failed: {}", failed.len(), failed.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))]
     Seeds {
-        /// How many failed.
-        failed: u64,
+        /// Which failed.
+        failed: Vec<u64>,
         /// How many there were.
         seeds: u64,
     },
@@ -88,7 +88,8 @@ impl Failure {
         move |source| Self::File { action, path, source }
     }
 
-    /// 1: the run failed, 2: the command or configuration was wrong, 130: interrupted.
+    /// 1: the run failed, 2: the command or configuration was wrong, 130: interrupted,
+    /// 143: terminated by another signal.
     pub fn exit_status(&self) -> u8 {
         use agents::Error as E;
         match self {
@@ -104,6 +105,7 @@ impl Failure {
                 inner.downcast_ref::<Self>().map_or(1, Self::exit_status)
             }
             Self::Agents(E::Interrupted) => 130,
+            Self::Agents(E::Terminated) => 143,
             Self::Agents(
                 E::Config { .. }
                 | E::UnknownAlgorithm { .. }

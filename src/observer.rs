@@ -31,7 +31,6 @@ pub struct RunObserver<'d> {
     display: Display,
     start: Instant,
     seen: Seen,
-    signals: bridge::Signals,
     checkpoints: Checkpoints,
 }
 
@@ -89,7 +88,6 @@ impl<'d> RunObserver<'d> {
             display,
             start: Instant::now(),
             seen,
-            signals: bridge::Signals::default(),
             checkpoints,
         })
     }
@@ -213,10 +211,9 @@ impl<'d> RunObserver<'d> {
         }
         // Seeded once; later evaluations go on with the environment's own generator.
         let seed = self.seen.last.is_none().then_some(self.card.seed);
-        let (episodes, signals) = (self.run.eval_episodes, &mut self.signals);
-        let mut check = || if signals.due() { bridge::check_signals() } else { Ok(()) };
-        let env = self.eval_env.as_mut();
-        let evaluation = train::evaluate(agent, env, episodes, seed, &mut check)?;
+        let (episodes, env) = (self.run.eval_episodes, self.eval_env.as_mut());
+        let check = &mut bridge::check_signals;
+        let evaluation = train::evaluate(agent, env, episodes, seed, check)?;
         self.before_evaluation = None;
         self.sinks.evaluation(self.seen.steps, &evaluation)?;
         self.record("eval/mean_reward", evaluation.mean())?;
@@ -292,6 +289,6 @@ impl train::Observer<dyn Learn, dyn Resumable> for RunObserver<'_> {
     }
 
     fn before_update(&mut self) -> agents::Result<()> {
-        if self.signals.due() { bridge::check_signals() } else { Ok(()) }
+        bridge::check_signals()
     }
 }

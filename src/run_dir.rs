@@ -6,9 +6,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The file that the owner has locked; the system takes the lock back when that process ends.
 const LOCK: &str = ".lock";
+/// How long a run that goes on waits for the end of its last process.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// The file that makes a folder a run.
 pub const MANIFEST: &str = "manifest.json";
 
@@ -69,6 +72,19 @@ impl RunDir {
         let run = Self { path: path.to_owned(), folder, _lock: lock };
         run.sweep()?;
         Ok(run)
+    }
+
+    /// The same, once an owner that is just ending has ended.
+    pub fn own_soon(path: &Path) -> Result<Self, Failure> {
+        let start = Instant::now();
+        loop {
+            match Self::own(path) {
+                Err(Failure::Running { .. }) if start.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                owned => return owned,
+            }
+        }
     }
 
     /// Where it is; absolute.

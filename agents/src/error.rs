@@ -136,6 +136,9 @@ pub enum Error {
     /// The user interrupted the run.
     #[error("interrupted")]
     Interrupted,
+    /// A signal other than the user's Ctrl-C ended the run.
+    #[error("terminated by a signal")]
+    Terminated,
     /// libtorch reported an error.
     #[cfg(feature = "torch")]
     #[error("libtorch: {0}")]

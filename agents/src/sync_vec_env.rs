@@ -41,7 +41,8 @@ impl<E: Env> Env for SyncVecEnv<E> {
         Ok(())
     }
 
-    /// Steps every environment, even after one has failed, and returns the first error.
+    /// Steps every environment, even after one has failed, and returns the first error. After an interruption the
+    /// others are left alone: they may hang too.
     fn step(&mut self, actions: &[f32], step: &mut Step) -> Result<()> {
         // One environment writes where its step is read.
         if let [env] = &mut self.envs[..] {
@@ -50,7 +51,11 @@ impl<E: Env> Env for SyncVecEnv<E> {
         let mut result = Ok(());
         let rows = actions.chunks_exact(self.spaces.action.dim());
         for (i, (env, row)) in self.envs.iter_mut().zip(rows).enumerate() {
-            result = result.and(env.step(row, &mut self.one));
+            let stepped = env.step(row, &mut self.one);
+            if let Err(Error::Interrupted | Error::Terminated) = stepped {
+                return stepped;
+            }
+            result = result.and(stepped);
             step.copy_rows(i, &self.one);
         }
         result

@@ -1,5 +1,6 @@
 //! Python exceptions as typed errors, and back.
 
+use crate::signals;
 use agents::Error;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -13,8 +14,9 @@ pyo3::create_exception!(
 
 /// The [`Error`] for a Python exception that was raised during `during`.
 pub(crate) fn translate(py: Python<'_>, error: &PyErr, during: &'static str) -> Error {
-    if error.is_instance_of::<PyKeyboardInterrupt>(py) {
-        return Error::Interrupted;
+    // After an interruption, an environment may raise whatever it likes.
+    if error.is_instance_of::<PyKeyboardInterrupt>(py) || signals::interrupting() {
+        return signals::ended();
     }
     let traceback = error.traceback(py).and_then(|t| t.format().ok());
     // `PyErr` prints itself as "Type: message".
@@ -39,7 +41,7 @@ pub(crate) fn passing<T>(f: impl FnOnce(Python<'_>) -> PyResult<T>) -> agents::R
 /// diverged, `ValueError` for wrong input from the user or the environment, `RuntimeError` otherwise.
 pub fn exception(error: Error) -> PyErr {
     match error {
-        Error::Interrupted => PyKeyboardInterrupt::new_err(()),
+        Error::Interrupted | Error::Terminated => PyKeyboardInterrupt::new_err(()),
         Error::Diverged { .. } => DivergedError::new_err(error.to_string()),
         Error::Torch(_) | Error::Env { .. } => PyRuntimeError::new_err(error.to_string()),
         Error::External(inner) => match inner.downcast::<PyErr>() {

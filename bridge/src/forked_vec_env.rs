@@ -5,11 +5,12 @@ mod pipe;
 
 use crate::env::{EnvOptions, GymEnv};
 use crate::error::attached;
+use crate::signals::leave_to_parent;
 use agents::sync_vec_env::SyncVecEnv;
 use agents::{Env, EnvState, Error, Restored, Result, Resumable, Spaces, Step};
 use pipe::{Answer, Pipe, Request};
 use pyo3::prelude::*;
-use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::process::{Pid, getpid};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -171,21 +172,20 @@ impl Child {
     fn fork(options: &EnvOptions, first: usize, n: usize, earlier: &mut [Self]) -> Result<Self> {
         let unable = |error| Error::config("n_envs", first + n, format!("no process: {error}"));
         let (mut ours, theirs) = Pipe::pair().map_err(unable)?;
+        let parent = getpid();
         let process = attached("the start of a process", |py| {
             // Otherwise both processes would write what is still buffered.
             flush(py)?;
             // Python >= 3.12 warns because numpy's BLAS has threads. They are idle and hold no lock.
             let about = ("ignore", ".*multi-threaded, use of fork");
             py.import("warnings")?.call_method1("filterwarnings", about)?;
-            let parent = getpid();
             let process = py.import("os")?.call_method0("fork")?.extract()?;
             if process == 0 {
-                end_with(parent);
                 earlier.iter_mut().for_each(|child| child.pipe.detach());
                 ours.detach();
                 // Python 3.11 fails if its last thread detaches completely and attaches again, so this thread stays
                 // registered while it releases the GIL.
-                py.detach(|| run_child(options, n, theirs));
+                py.detach(|| run_child(options, n, theirs, parent));
             }
             Ok(process)
         })?;
@@ -193,31 +193,15 @@ impl Child {
     }
 }
 
-/// From now on this process ends when `parent` does, even while an environment hangs.
-fn end_with(parent: Pid) {
-    let asked = set_parent_process_death_signal(Some(Signal::KILL));
-    // The parent may have ended before.
-    if asked.is_err() || getppid() != Some(parent) {
-        leave(false);
-    }
-}
-
 /// What a forked process does, to its end. It never returns: the parent's code must not run twice, whatever happens.
-fn run_child(options: &EnvOptions, n: usize, pipe: Pipe) -> ! {
-    let served = catch_unwind(AssertUnwindSafe(|| serve(options, n, pipe)));
+fn run_child(options: &EnvOptions, n: usize, pipe: Pipe, parent: Pid) -> ! {
+    let served = catch_unwind(AssertUnwindSafe(|| serve(options, n, pipe, parent)));
     leave(served.is_ok())
 }
 
 /// Answers requests until the parent closes the pipe.
-fn serve(options: &EnvOptions, n: usize, mut pipe: Pipe) {
-    // Signals that end a run are handled by the parent; this process ends when its pipe closes.
-    let ignored = attached("the start of a process", |py| {
-        let signal = py.import("signal")?;
-        for name in ["SIGINT", "SIGTERM", "SIGHUP"] {
-            signal.call_method1("signal", (signal.getattr(name)?, signal.getattr("SIG_IGN")?))?;
-        }
-        Ok(())
-    });
+fn serve(options: &EnvOptions, n: usize, mut pipe: Pipe, parent: Pid) {
+    let ignored = attached("the start of a process", |py| leave_to_parent(py, parent));
     let mut envs = match ignored.and_then(|()| make_envs(options, n)) {
         Ok(envs) => envs,
         Err(error) => {

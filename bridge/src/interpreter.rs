@@ -7,7 +7,6 @@ use pyo3::types::PyList;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 /// The variable that names the folder of Python packages. Its value at run time overrides that at build time.
 const SITE_PACKAGES: &str = "STAC_BENCH_SITE_PACKAGES";
@@ -62,53 +61,6 @@ pub fn initialize() -> Result<()> {
     })?;
     DONE.get_or_init(|| ());
     Ok(())
-}
-
-/// From now on Ctrl-C, SIGTERM and a closed terminal raise `KeyboardInterrupt` in the Python code that the main thread
-/// runs. It becomes [`agents::Error::Interrupted`]. Call this on the main thread.
-pub fn handle_interrupts() -> Result<()> {
-    attached("the start of Python", |py| {
-        let signal = py.import("signal")?;
-        let handler = signal.getattr("default_int_handler")?;
-        let ignored = signal.getattr("SIG_IGN")?;
-        for name in ["SIGINT", "SIGTERM", "SIGHUP"] {
-            let kind = signal.getattr(name)?;
-            // Under `nohup` a run goes on after its terminal is closed.
-            if name == "SIGHUP" && signal.call_method1("getsignal", (&kind,))?.eq(&ignored)? {
-                continue;
-            }
-            signal.call_method1("signal", (kind, &handler))?;
-        }
-        Ok(())
-    })
-}
-
-/// [`agents::Error::Interrupted`] if a signal arrived while no Python code was running.
-pub fn check_signals() -> Result<()> {
-    attached("a signal", |py| py.check_signals())
-}
-
-/// When to check for signals between updates: every tenth of a second, since each check waits for
-/// the GIL.
-pub struct Signals(Instant);
-
-impl Default for Signals {
-    fn default() -> Self {
-        Self(Instant::now())
-    }
-}
-
-impl Signals {
-    const INTERVAL: Duration = Duration::from_millis(100);
-
-    /// Whether it is time to check.
-    pub fn due(&mut self) -> bool {
-        let due = self.0.elapsed() >= Self::INTERVAL;
-        if due {
-            self.0 = Instant::now();
-        }
-        due
-    }
 }
 
 /// Versions of Python and of the packages that matter to a run, by name.

@@ -2,7 +2,6 @@
 //! rollouts end and how many updates follow.
 
 use crate::error::passing;
-use crate::interpreter::Signals;
 use crate::sb3_vec_env::LastStep;
 use crate::shared::{SharedAgent, lock};
 use agents::memory::Normalizer;
@@ -13,6 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The shared agent, as the training loop sees it. It locks the agent for the length of one call only, so that callbacks
 /// find it unlocked. It also brings exploration noise and running statistics over from Python.
@@ -148,12 +148,16 @@ pub(crate) struct CallbackObserver {
     last_step: Arc<Mutex<Option<LastStep>>>,
     /// Whether the last step completed a rollout.
     complete: bool,
-    signals: Signals,
+    /// When signals were last checked between updates.
+    checked: Instant,
 }
+
+/// How often signals are checked between updates, since each check waits for the GIL.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 impl CallbackObserver {
     pub(crate) fn new(rollouts: Py<PyAny>, last_step: Arc<Mutex<Option<LastStep>>>) -> Self {
-        Self { rollouts, last_step, complete: false, signals: Signals::default() }
+        Self { rollouts, last_step, complete: false, checked: Instant::now() }
     }
 }
 
@@ -185,7 +189,11 @@ impl<E: ?Sized> Observer<SharedAgentProxy, E> for CallbackObserver {
     }
 
     fn before_update(&mut self) -> Result<()> {
-        if self.signals.due() { passing(|py| py.check_signals()) } else { Ok(()) }
+        if self.checked.elapsed() < CHECK_INTERVAL {
+            return Ok(());
+        }
+        self.checked = Instant::now();
+        passing(|py| py.check_signals())
     }
 
     /// Calls `rollouts.start()` after the updates; it says whether another rollout begins.

@@ -12,13 +12,12 @@ mod interpreter;
 mod learn;
 mod sb3_vec_env;
 mod shared;
+mod signals;
 mod spaces;
 
 pub use agent::PyAgent;
 pub use env::{EnvOptions, GymEnv, Video};
 pub use error::{DivergedError, exception};
 pub use forked_vec_env::ForkedVecEnv;
-pub use interpreter::{
-    Signals, check_signals, executable, handle_interrupts, host, initialize, site_packages,
-    versions,
-};
+pub use interpreter::{executable, host, initialize, site_packages, versions};
+pub use signals::{check_signals, end_with, handle_interrupts, relay_signals, release_signals};

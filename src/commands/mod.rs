@@ -41,6 +41,9 @@ fn train(arguments: &TrainArgs) -> Result<(), Failure> {
     match (arguments.seeds, arguments.report) {
         (Some(seeds), None) => seeds::run(arguments, seeds),
         (_, report) => {
+            if let Some(parent) = arguments.parent {
+                bridge::end_with(parent);
+            }
             let job = Job::new(arguments, report.unwrap_or(arguments.seed))?;
             match arguments.resume {
                 true => resume::run_or_start(&job),

@@ -38,7 +38,7 @@ pub fn run_or_start(job: &Job) -> Result<(), Failure> {
         Some(recorded) => go_on(job, &recorded),
         // Killed before it had written what it is.
         None if job.folder.join(run_dir::MANIFEST).is_file() => {
-            train(job, Start::Again(RunDir::own(&job.folder)?))
+            train(job, Start::Again(RunDir::own_soon(&job.folder)?))
         }
         None => {
             let reason = "`manifest.json` is not in it".to_owned();
@@ -62,5 +62,5 @@ fn go_on(job: &Job, recorded: &Job) -> Result<(), Failure> {
             return Err(Failure::NoCheckpoint { path: path.clone(), steps: record.steps });
         }
     }
-    train(job, Start::Again(RunDir::own(&job.folder)?))
+    train(job, Start::Again(RunDir::own_soon(&job.folder)?))
 }

@@ -1,5 +1,6 @@
 //! `stac-bench train --seeds K --jobs J`: one process per seed.
 
+use super::manifest;
 use crate::cli::TrainArgs;
 use crate::config::Config;
 use crate::display;
@@ -9,13 +10,12 @@ use agents::registry;
 use crossbeam::channel;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::consts::SIGINT;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,31 +42,39 @@ pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
     let (report, reports) = channel::unbounded();
     for seed in all {
         let bar = display::bar(config.run.n_timesteps, format!("seed {seed:<4} "));
-        let _ = queue.send((seed, pool.bars.add(bar)));
+        let folder = run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed);
+        let _ = queue.send(Seed { seed, folder, bar: pool.bars.add(bar) });
     }
     drop(queue);
     std::thread::scope(|scope| {
         for _ in 0..arguments.jobs.min(seeds) {
             let (waiting, report, pool) = (waiting.clone(), report.clone(), &pool);
             scope.spawn(move || {
-                for (seed, bar) in waiting {
-                    let _ = report.send(pool.train(seed, &bar));
+                for seed in waiting {
+                    let succeeded = pool.train(&seed);
+                    let _ = report.send((seed.seed, succeeded));
                 }
             });
         }
     });
     drop(report);
-    if pool.interrupted() {
-        return Err(agents::Error::Interrupted.into());
-    }
+    bridge::check_signals()?;
     if !arguments.quiet {
         say!("runs: {}", arguments.out.join(algorithm.name).display());
         display::say_where_to_look(&arguments.out);
     }
-    match reports.iter().filter(|done| !done).count() as u64 {
-        0 => Ok(()),
-        failed => Err(Failure::Seeds { failed, seeds }),
-    }
+    let mut failed: Vec<u64> =
+        reports.iter().filter(|(_, done)| !done).map(|(seed, _)| seed).collect();
+    failed.sort_unstable();
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Seeds { failed, seeds }) }
+}
+
+/// One of the seeds.
+struct Seed {
+    seed: u64,
+    /// Of its run.
+    folder: PathBuf,
+    bar: ProgressBar,
 }
 
 /// The running processes, and their progress bars.
@@ -77,77 +85,87 @@ struct SeedPool {
     quiet: bool,
     /// Messages so far: a message that several seeds have is shown once.
     said: Mutex<HashSet<String>>,
-    /// `None` after an interrupt.
-    running: Arc<Mutex<Option<Vec<Pid>>>>,
+    running: Arc<Mutex<Running>>,
+}
+
+#[derive(Default)]
+struct Running {
+    processes: Vec<Pid>,
+    /// After a signal no more are started.
+    stopping: bool,
 }
 
 impl SeedPool {
-    /// From now on, signals that would end this process interrupt the processes of the seeds instead.
+    /// From now on, signals that would end this process are passed on to the processes of the seeds.
     fn new(quiet: bool) -> Result<Self, Failure> {
         let bars = MultiProgress::new();
         if quiet {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
-        let running = Arc::new(Mutex::new(Some(Vec::new())));
+        let running = Arc::new(Mutex::new(Running::default()));
         let shared = Arc::clone(&running);
-        let ends = [SIGINT, SIGTERM].into_iter().chain((!outlives_terminal()).then_some(SIGHUP));
-        let mut signals = Signals::new(ends).map_err(|error| Failure::Usage(error.to_string()))?;
-        std::thread::spawn(move || {
-            for _ in signals.forever() {
-                for pid in lock(&shared).take().into_iter().flatten() {
-                    let _ = kill_process(pid, Signal::INT);
-                }
+        bridge::initialize()?;
+        bridge::relay_signals(move |signal| {
+            let mut running = lock(&shared);
+            running.stopping = true;
+            let signal = if signal == SIGINT { Signal::INT } else { Signal::TERM };
+            for &process in &running.processes {
+                let _ = kill_process(process, signal);
             }
-        });
+        })?;
         let program = bridge::executable()?;
         Ok(Self { program, bars, quiet, said: Mutex::default(), running })
     }
 
-    fn interrupted(&self) -> bool {
-        lock(&self.running).is_none()
-    }
-
     /// Trains one seed in a process of its own and shows how it ended. Returns whether it succeeded.
-    fn train(&self, seed: u64, bar: &ProgressBar) -> bool {
-        match self.watch(seed, bar) {
-            Ok((status, last)) if status.success() => {
-                bar.finish_with_message(last.clone());
-                if self.bars.is_hidden() && !self.quiet {
-                    complain!("seed {seed}: {last}");
-                }
-                true
-            }
-            Ok((status, _)) => {
-                bar.abandon_with_message(format!("failed, {status}"));
-                false
-            }
-            Err(error) => {
-                self.say(seed, &format!("error: cannot start a process: {error}"));
-                false
-            }
+    fn train(&self, seed: &Seed) -> bool {
+        let Seed { seed, folder, bar } = seed;
+        let (how, ended) = match self.watch(*seed, bar) {
+            // An environment can end a process with any status: the manifest alone says that a run is done.
+            Ok(Some((status, last))) if status.success() => match is_done(folder) {
+                true => (last, true),
+                false => ("failed: its process ended before the run was done".to_owned(), false),
+            },
+            Ok(Some((status, _))) => (format!("failed, {status}"), false),
+            Ok(None) => ("interrupted before it began".to_owned(), false),
+            Err(error) => (format!("error: its process cannot be run: {error}"), false),
+        };
+        match ended {
+            true => bar.finish_with_message(how.clone()),
+            false => bar.abandon_with_message(how.clone()),
         }
+        if self.bars.is_hidden() && !(ended && self.quiet) {
+            complain!("seed {seed}: {how}");
+        }
+        ended
     }
 
-    /// Runs the same command for `seed` alone and shows its progress. Returns its exit status and its last line.
-    fn watch(&self, seed: u64, bar: &ProgressBar) -> std::io::Result<(ExitStatus, String)> {
+    /// Runs the same command for `seed` alone and shows its progress. Returns its exit status and its last line; none if
+    /// it was not started.
+    fn watch(&self, seed: u64, bar: &ProgressBar) -> std::io::Result<Option<(ExitStatus, String)>> {
         let mut messages = tempfile::tempfile()?;
-        let mut last = "interrupted before it began".to_owned();
         let mut child = {
             let mut running = lock(&self.running);
-            let Some(running) = running.as_mut() else { return Ok((ExitStatus::default(), last)) };
+            if running.stopping {
+                return Ok(None);
+            }
             let child = Command::new(&self.program)
                 .args(std::env::args_os().skip(1))
-                .args(["--report", &seed.to_string()])
+                .args(["--report", &seed.to_string(), "--parent", &std::process::id().to_string()])
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(messages.try_clone()?)
                 .process_group(0)
                 .spawn()?;
-            running.extend(Pid::from_raw(child.id() as i32));
+            running.processes.extend(Pid::from_raw(child.id() as i32));
             child
         };
-        for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
-            let line = line?;
+        let mut last = String::new();
+        for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).split(b'\n'))
+        {
+            // Environments may print anything; what cannot be read is not worth a run.
+            let Ok(line) = line else { break };
+            let line = String::from_utf8_lossy(&line).into_owned();
             match line.split_once(' ').map(|(a, b)| (a.parse(), b.parse())) {
                 Some((Ok(steps), Ok(last_return))) => {
                     bar.set_position(steps);
@@ -157,19 +175,17 @@ impl SeedPool {
             }
         }
         let status = child.wait()?;
-        if let Some(running) = lock(&self.running).as_mut() {
-            running.retain(|pid| Some(*pid) != Pid::from_raw(child.id() as i32));
-        }
+        lock(&self.running).processes.retain(|&pid| Some(pid) != Pid::from_raw(child.id() as i32));
         self.forward_messages(seed, &mut messages)?;
-        Ok((status, last))
+        Ok(Some((status, last)))
     }
 
     /// Shows the warnings and errors that a process wrote.
     fn forward_messages(&self, seed: u64, messages: &mut File) -> std::io::Result<()> {
-        let mut text = String::new();
+        let mut text = Vec::new();
         messages.rewind()?;
-        messages.read_to_string(&mut text)?;
-        text.lines().for_each(|line| self.say(seed, line));
+        messages.read_to_end(&mut text)?;
+        String::from_utf8_lossy(&text).lines().for_each(|line| self.say(seed, line));
         Ok(())
     }
 
@@ -180,12 +196,8 @@ impl SeedPool {
     }
 }
 
-/// Whether this process ignores SIGHUP, as under `nohup`. Known on Linux only.
-fn outlives_terminal() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
+fn is_done(folder: &Path) -> bool {
+    manifest::read(folder).is_some_and(|record| record.status == "done")
 }
 
 /// Locks `mutex`, also after a panic elsewhere: no holder of these locks leaves its data half changed.

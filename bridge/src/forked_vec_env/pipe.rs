@@ -1,5 +1,6 @@
 //! Messages between two processes over a pair of sockets: frames of a kind, a length and a body.
 
+use crate::signals;
 use agents::{EnvState, Error, Restored, Result, Step};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -201,23 +202,24 @@ fn poll_then_sleep(
                     std::thread::yield_now();
                     continue;
                 }
+                check_stop()?;
                 stream.set_nonblocking(false)?;
                 let done = io(stream);
                 stream.set_nonblocking(true)?;
                 match done {
-                    Err(error) if error.kind() == ErrorKind::Interrupted => check_stop()?,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     done => return done,
                 }
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => check_stop()?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             done => return done,
         }
     }
 }
 
-/// After a signal: an error if the signal asks to stop.
+/// An error if a signal is not to be kept waiting any longer.
 fn check_stop() -> io::Result<()> {
-    crate::interpreter::check_signals().map_err(|_| ErrorKind::Interrupted.into())
+    if signals::interrupting() { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
 }
 
 /// An answer as it was received.
@@ -292,7 +294,7 @@ fn unpacked<T: DeserializeOwned>(body: &[u8]) -> io::Result<T> {
 fn description(error: &Error) -> Value {
     match error {
         Error::Env { during, message, traceback } => json!([during, message, traceback]),
-        Error::Interrupted => Value::Null,
+        Error::Interrupted | Error::Terminated => Value::Null,
         Error::EnvState(message) => json!([STATE, message, null]),
         other => json!(["step", other.to_string(), null]),
     }
@@ -314,7 +316,7 @@ fn error(body: &[u8]) -> Error {
 
 fn gone(error: io::Error) -> Error {
     if error.kind() == ErrorKind::Interrupted {
-        return Error::Interrupted;
+        return signals::ended();
     }
     let message = format!("its process has ended ({error})");
     Error::Env { during: "step", message, traceback: None }
