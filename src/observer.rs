@@ -246,12 +246,11 @@ impl<'d> RunObserver<'d> {
 
 impl train::Observer<dyn Learn, dyn Resumable> for RunObserver<'_> {
     fn on_step(&mut self, progress: &mut Progress<'_, dyn Learn>) -> agents::Result<Flow> {
-        bridge::check_signals()?;
         let steps = progress.steps;
         // With n environments, steps come n at a time.
         let before = steps - progress.step.rewards.len() as u64;
         let due = |every: u64| steps / every > before / every;
-        // A run that goes on from within an evaluation sees the step before it again.
+        // A run that was stopped at a step sees it again.
         if self.seen.steps != steps {
             self.seen.steps = steps;
             self.seen.log_due = due(self.run.log_freq);
@@ -264,6 +263,7 @@ impl train::Observer<dyn Learn, dyn Resumable> for RunObserver<'_> {
                 self.seen.recent.push_back(*episode);
             }
         }
+        bridge::check_signals()?;
         self.display.step(steps, progress.episodes.last().map(|episode| episode.total_reward));
         if due(self.run.eval_freq) {
             self.evaluate(progress.agent)?;

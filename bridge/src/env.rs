@@ -207,10 +207,7 @@ impl Resumable for GymEnv {
             Err(Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => error.to_string(),
         };
-        tracing::warn!(
-            "an environment cannot go on within its episode: it has hidden state or is not deterministic ({why}); it begins \
-             a new one"
-        );
+        tracing::info!("an environment cannot go on within its episode: {why}");
         // Statistics of wrappers and random numbers go on all the same, as far as they fit.
         if let Some(now) = &saved.now {
             let _ = attached("restore", |py| episode::restore(self.env.bind(py), now));

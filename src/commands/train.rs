@@ -159,7 +159,14 @@ fn restore(
             }
         }
     }
-    Ok(training.iter().chain(&evaluation).all(|restored| *restored == Restored::Exact))
+    let exact = training.iter().chain(&evaluation).all(|restored| *restored == Restored::Exact);
+    if !exact {
+        tracing::warn!(
+            "an environment has state that cannot be saved, or is not deterministic (-v says why): the run goes on \
+             from a new episode"
+        );
+    }
+    Ok(exact)
 }
 
 /// A run on its way.
