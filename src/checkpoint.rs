@@ -147,11 +147,6 @@ impl Checkpoints {
             })
         })
     }
-
-    /// Removes all of them.
-    pub fn remove(&self) -> Result<(), Failure> {
-        Ok(self.store.remove()?)
-    }
 }
 
 /// The generations of the run in `folder`, the newest first.
@@ -159,6 +154,11 @@ pub fn generations(folder: &Path) -> Vec<PathBuf> {
     let store = Store::new(folder.join(FOLDER));
     let steps = store.steps().into_iter();
     steps.map(|step| store.folder().join(step.to_string())).collect()
+}
+
+/// Removes all checkpoints of the run in `folder`.
+pub fn remove(folder: &Path) -> Result<(), Failure> {
+    Ok(Store::new(folder.join(FOLDER)).remove()?)
 }
 
 /// The agent in the checkpoint at `path`: what it is, and its state for [`Learn::load_state`].

@@ -168,11 +168,6 @@ impl<'d> RunObserver<'d> {
         Ok(self.checkpoints.write(point, &saved, best.as_deref())?)
     }
 
-    /// Removes all checkpoints.
-    pub fn remove_checkpoints(&self) -> Result<(), Failure> {
-        self.checkpoints.remove()
-    }
-
     /// What was recorded is safe afterwards.
     fn flush(&mut self) -> Result<(), Failure> {
         self.dir.check()?;

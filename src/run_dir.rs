@@ -123,20 +123,21 @@ impl RunDir {
     fn sweep(&self) -> Result<(), Failure> {
         let models = ["best_model", "final_model"].map(|name| self.path.join(name));
         for folder in models.iter().filter(|folder| folder.is_dir()).chain([&self.path]) {
-            let unfinished =
-                |path: &PathBuf| path.is_file() && path.to_string_lossy().ends_with(UNFINISHED);
-            entries(folder)?
-                .iter()
-                .filter(|path| unfinished(path))
-                .try_for_each(|path| remove_file(path))?;
+            for path in entries(folder)?.iter().filter(|path| is_unfinished(path)) {
+                remove_file(path)?;
+            }
         }
         Ok(())
     }
 }
 
-/// Whether something is in `path`, but for a lock.
+/// Whether something is in `path`, but for what a process leaves that was killed before its first file was whole.
 pub fn is_taken(path: &Path) -> bool {
-    entries(path).is_ok_and(|entries| !entries.is_empty())
+    entries(path).is_ok_and(|entries| entries.iter().any(|entry| !is_unfinished(entry)))
+}
+
+fn is_unfinished(path: &Path) -> bool {
+    path.is_file() && path.to_string_lossy().ends_with(UNFINISHED)
 }
 
 /// An error if something is in `path`, unless it is a run and `overwrite` is set.

@@ -106,6 +106,8 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(start, stac_bench,
 def test_an_empty_folder_is_no_run_yet(stac_bench, whole, tmp_path):
     """As a kill leaves it between the making of the folder and that of its first file."""
     run_in(tmp_path).mkdir(parents=True)
+    (run_in(tmp_path) / ".lock").write_text("1\n")
+    (run_in(tmp_path) / "manifest.json.unfinished").write_text("{")
     ended_like(whole, run_in(tmp_path), stac_bench(tmp_path, *SLOW, "--resume"))
 
 
@@ -118,6 +120,15 @@ def test_a_finished_run_stays_as_it_is(stac_bench, train, tmp_path, how):
     assert done.returncode == 0, done.stderr
     assert "done" in done.stdout + done.stderr and "400" in done.stdout + done.stderr
     assert contents(run) == before
+
+
+def test_a_run_killed_as_its_checkpoints_are_removed_is_tidied(stac_bench, train, kept, tmp_path):
+    """The manifest says `done` first: what is removed is needed no more."""
+    args = (kept / "args.yml").read_text()
+    (kept / "args.yml").write_text(args.replace("keep_checkpoint: true", "keep_checkpoint: false"))
+    done = stac_bench(tmp_path, "resume", kept)
+    assert done.returncode == 0 and "done" in done.stdout
+    assert not (kept / "checkpoints").exists()
 
 
 REFUSED = {

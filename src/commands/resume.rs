@@ -3,7 +3,7 @@
 use super::job::Job;
 use super::manifest;
 use super::train::{Start, train};
-use crate::checkpoint::generations;
+use crate::checkpoint;
 use crate::cli::ResumeArgs;
 use crate::failure::Failure;
 use crate::run_dir::{self, RunDir};
@@ -53,12 +53,17 @@ fn go_on(job: &Job, recorded: &Job) -> Result<(), Failure> {
     if let Some(record) = record {
         let path = &job.folder;
         if record.steps >= job.config.run.n_timesteps {
+            if !recorded.checkpoints.keep_checkpoint && path.join(checkpoint::FOLDER).exists() {
+                // It was killed before they were gone.
+                let _dir = RunDir::own_soon(path)?;
+                checkpoint::remove(path)?;
+            }
             if !job.quiet {
                 say!("{} is done: {} steps", job.shown.display(), record.steps);
             }
             return Ok(());
         }
-        if generations(path).is_empty() {
+        if checkpoint::generations(path).is_empty() {
             return Err(Failure::NoCheckpoint { path: path.clone(), steps: record.steps });
         }
     }

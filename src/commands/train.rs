@@ -2,7 +2,7 @@
 
 use super::job::Job;
 use super::manifest::Manifest;
-use crate::checkpoint::{About, Checkpoints, Loaded};
+use crate::checkpoint::{self, About, Checkpoints, Loaded};
 use crate::display::{self, Display};
 use crate::failure::Failure;
 use crate::host::Host;
@@ -70,7 +70,7 @@ pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
         }
     })?;
     if !job.checkpoints.keep_checkpoint {
-        observer.remove_checkpoints()?;
+        checkpoint::remove(dir.path())?;
     }
     if job.report {
         say!("{}", scores(&observer, ", "));
