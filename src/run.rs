@@ -2,6 +2,7 @@
 
 use crate::cli::Cli;
 use crate::commands;
+use crate::output;
 use clap::Parser as _;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -18,7 +19,7 @@ pub fn main(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) ->
         }
     };
     start_logging(cli.verbose);
-    match commands::run(&cli) {
+    let mut status = match commands::run(&cli) {
         Ok(()) => 0,
         Err(failure) => {
             complain!("error: {failure}");
@@ -29,7 +30,13 @@ pub fn main(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) ->
             }
             failure.exit_status()
         }
+    };
+    bridge::finalize();
+    if let Some(error) = output::lost().filter(|_| status == 0) {
+        complain!("error: cannot write to standard output: {error}");
+        status = 1;
     }
+    status
 }
 
 /// Log messages go to standard error, at `RUST_LOG`'s level or that of `-v`.

@@ -14,6 +14,9 @@ const SITE_PACKAGES: &str = "STAC_BENCH_SITE_PACKAGES";
 /// Whether this code was loaded by a running Python, which has its own packages.
 static HOSTED: AtomicBool = AtomicBool::new(false);
 
+/// Whether [`initialize`] has done its work.
+static INITIALIZED: OnceLock<()> = OnceLock::new();
+
 /// Declares that this code is an extension module: [`initialize`] then leaves the host's path unchanged.
 pub fn host() {
     HOSTED.store(true, Ordering::Relaxed);
@@ -39,8 +42,7 @@ pub fn site_packages() -> Option<PathBuf> {
 /// # Errors
 /// [`agents::Error::Env`] if Gymnasium cannot be imported.
 pub fn initialize() -> Result<()> {
-    static DONE: OnceLock<()> = OnceLock::new();
-    if DONE.get().is_some() {
+    if INITIALIZED.get().is_some() {
         return Ok(());
     }
     attached("the start of Python", |py| {
@@ -59,8 +61,29 @@ pub fn initialize() -> Result<()> {
         py.import("warnings")?.setattr("formatwarning", py.eval(format, None, None)?)?;
         py.import("gymnasium").map(drop)
     })?;
-    DONE.get_or_init(|| ());
+    INITIALIZED.get_or_init(|| ());
     Ok(())
+}
+
+/// Does what Python does at its end: waits for threads that are no daemons, calls what `atexit` has registered (which
+/// also ends daemonic processes), and writes what is buffered. Call it last; it does nothing where Python never
+/// began, or goes on by itself.
+pub fn finalize() {
+    if INITIALIZED.get().is_none() || HOSTED.load(Ordering::Relaxed) {
+        return;
+    }
+    let finished = attached("the end of Python", |py| {
+        py.import("threading")?.call_method0("_shutdown")?;
+        py.import("atexit")?.call_method0("_run_exitfuncs")?;
+        let sys = py.import("sys")?;
+        for stream in ["stdout", "stderr"] {
+            sys.getattr(stream)?.call_method0("flush")?;
+        }
+        Ok(())
+    });
+    if let Err(error) = finished {
+        tracing::warn!("{error}");
+    }
 }
 
 /// Versions of Python and of the packages that matter to a run, by name.

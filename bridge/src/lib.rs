@@ -19,5 +19,5 @@ pub use agent::PyAgent;
 pub use env::{EnvOptions, GymEnv, Video};
 pub use error::{DivergedError, exception};
 pub use forked_vec_env::ForkedVecEnv;
-pub use interpreter::{executable, host, initialize, site_packages, versions};
-pub use signals::{check_signals, end_with, handle_interrupts, relay_signals, release_signals};
+pub use interpreter::{executable, finalize, host, initialize, site_packages, versions};
+pub use signals::{check_signals, end_with, handle_interrupts, relay_signals};

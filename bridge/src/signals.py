@@ -7,8 +7,11 @@ _set = signal.signal
 
 
 class Handlers:
-    """Handlers of the signals `numbers`: each signal's number is written to the file `wakeup`, by C code, whatever
-    Python is doing. `interrupts()` says whether the code that runs is to be interrupted."""
+    """Handlers of the signals `numbers`.
+
+    C code writes each signal's number to the file `wakeup`, whatever Python is doing.
+    `interrupts()` says whether the code that runs is to be interrupted.
+    """
 
     def __init__(self, numbers, wakeup, interrupts):
         self.interrupts = interrupts

@@ -59,16 +59,6 @@ pub fn relay_signals(relay: impl Fn(i32) + Send + 'static) -> Result<()> {
     handle_interrupts()
 }
 
-/// Sets the handlers of before [`handle_interrupts`].
-pub fn release_signals() -> Result<()> {
-    if HANDLERS.get().is_some() {
-        attached("the end of Python", |py| handlers(py)?.call_method0("release").map(drop))?;
-    }
-    *RELAY.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    clear();
-    Ok(())
-}
-
 /// From now on the end of `parent`, whose thread that started this process must last as long as it does, ends the run as
 /// SIGTERM does; a run that hangs, half a minute later.
 pub fn end_with(parent: i32) {

@@ -191,7 +191,12 @@ impl SeedPool {
 
     fn say(&self, seed: u64, line: &str) {
         if lock(&self.said).insert(line.to_owned()) || line.starts_with("error: ") {
-            self.bars.suspend(|| complain!("seed {seed}: {line}"));
+            let line = format!("seed {seed}: {line}");
+            // A terminal that was closed is no reason to stop.
+            match self.bars.is_hidden() {
+                true => complain!("{line}"),
+                false => drop(self.bars.println(line)),
+            }
         }
     }
 }
