@@ -3,10 +3,13 @@
 import os
 import shutil
 import signal
+import tarfile
 import time
 
+import numpy as np
 import pandas
 import pytest
+from conftest import ROOT
 from killing import generations, wait_until
 from resuming import POINT, SLOWLY, contents, copy_of, kill_at, manifest, run_in, words
 from same_run import differences
@@ -288,3 +291,24 @@ def test_of_two_processes_on_one_folder_the_second_is_refused(start, stac_bench,
     first.kill()
     # A lock that a dead owner does not hold.
     assert stac_bench(tmp_path, *SLOW, "--overwrite").returncode == 0
+
+
+@pytest.mark.parametrize("algo", ["ddpg", "ac"])
+@pytest.mark.parametrize("format_", [1])
+def test_a_checkpoint_of_every_format_is_read(stac_bench, tmp_path, format_, algo):
+    """A run of 300 steps that an earlier commit made."""
+    with tarfile.open(ROOT / "tests" / "checkpoints" / f"format-{format_}-{algo}.tar.gz") as file:
+        file.extractall(tmp_path, filter="data")
+    run = run_in(tmp_path, algo)
+    scores = np.load(run / "evaluations.npz")["results"]
+    done = stac_bench(tmp_path, "resume", run, "--steps", 500)
+    assert done.returncode == 0, done.stderr
+    told = manifest(run)
+    (resume,) = told["resumes"]
+    assert (told["status"], told["steps"], resume["step"]) == ("done", 500, 300)
+    assert resume["resumed"] in ("other-cpu", "other-version")
+    assert any(change.startswith(("commit: ", "cpu: ")) for change in resume["changed"])
+    assert "may differ" in done.stderr
+    later = np.load(run / "evaluations.npz")
+    assert later["timesteps"].tolist() == [100, 200, 300, 400, 500]
+    assert (later["results"][:3] == scores).all()

@@ -12,6 +12,8 @@ use xxhash_rust::xxh3::Xxh3;
 /// Into how many files a full memory is split: what one file has too much is the price of never
 /// rewriting a row.
 const FILES: usize = 64;
+/// A file has at least so many rows, since each one costs a call that waits for the disk.
+const ROWS: usize = 64;
 
 /// The files of one memory, and how far they are written.
 pub(super) struct Segments {
@@ -33,7 +35,7 @@ impl Segments {
             fs::create_dir(&self.folder).map_err(at(&self.folder))?;
         }
         let held = replay.pushed() - replay.len() as u64..replay.pushed();
-        let rows = replay.capacity().div_ceil(FILES) as u64;
+        let rows = replay.capacity().div_ceil(FILES).max(ROWS) as u64;
         let mut next = self.list.last().map_or(held.start, Segment::end).max(held.start);
         let mut bytes = Vec::new();
         while next < held.end {
