@@ -1,5 +1,5 @@
 //! Stackelberg actor-critic agents (Zheng et al., 2021, arXiv 2109.12286), without Python, command
-//! line or file formats: those are the business of the crates above this one.
+//! line or formats of results: those are the business of the crates above this one.
 
 #![forbid(unsafe_code)]
 
