@@ -4,6 +4,7 @@
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::model::ModelCard;
+use crate::run_dir::CHECKPOINTS;
 use agents::checkpoint::{Checkpoint, Part, Store};
 use agents::memory::MemoryMut;
 use agents::train::{LoopState, Point};
@@ -12,9 +13,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// The folder of checkpoints within that of a run.
-pub const FOLDER: &str = "checkpoints";
 
 const LEARNER: &str = "learner.bin";
 const MEMORY: &str = "memory.bin";
@@ -63,7 +61,7 @@ pub struct Loaded<S> {
 impl Checkpoints {
     /// Those of the run in `folder`.
     pub fn new(folder: &Path, about: About, freq: Option<u64>) -> Self {
-        Self { store: Store::new(folder.join(FOLDER)), about, freq, seconds: 0.0 }
+        Self { store: Store::new(folder.join(CHECKPOINTS)), about, freq, seconds: 0.0 }
     }
 
     /// Whether any are wanted.
@@ -151,14 +149,14 @@ impl Checkpoints {
 
 /// The generations of the run in `folder`, the newest first.
 pub fn generations(folder: &Path) -> Vec<PathBuf> {
-    let store = Store::new(folder.join(FOLDER));
+    let store = Store::new(folder.join(CHECKPOINTS));
     let steps = store.steps().into_iter();
     steps.map(|step| store.folder().join(step.to_string())).collect()
 }
 
 /// Removes all checkpoints of the run in `folder`.
 pub fn remove(folder: &Path) -> Result<(), Failure> {
-    Ok(Store::new(folder.join(FOLDER)).remove()?)
+    Ok(Store::new(folder.join(CHECKPOINTS)).remove()?)
 }
 
 /// The agent in the checkpoint at `path`: what it is, and its state for [`Learn::load_state`].

@@ -6,7 +6,7 @@ use crate::config::RunSettings;
 use crate::display::Display;
 use crate::failure::Failure;
 use crate::model::{self, ModelCard};
-use crate::run_dir::{RunDir, make_folder, write_whole};
+use crate::run_dir::{RunDir, make_folder, remove, write_whole};
 use crate::score::Score;
 use crate::sinks::{self, Sinks};
 use agents::train::{self, Episode, Flow, Point, Progress};
@@ -100,10 +100,7 @@ impl<'d> RunObserver<'d> {
                 make_folder(&folder)?;
                 write_whole(&folder.join(model::FILE), bytes)
             }
-            None if folder.exists() => {
-                std::fs::remove_dir_all(&folder).map_err(Failure::file("remove", &folder))
-            }
-            None => Ok(()),
+            None => remove(&folder),
         }
     }
 

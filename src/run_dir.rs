@@ -14,6 +14,8 @@ const LOCK: &str = ".lock";
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The file that makes a folder a run.
 pub const MANIFEST: &str = "manifest.json";
+/// The folder of checkpoints within that of a run.
+pub const CHECKPOINTS: &str = "checkpoints";
 
 /// `<out>/<algo>/<env>_<seed>`, with slashes in the environment's id as dashes, as RL Zoo does.
 pub fn run_path(out: &Path, algo: &str, env: &str, seed: u64) -> PathBuf {
@@ -107,16 +109,18 @@ impl RunDir {
         Err(Failure::Moved { path: self.path.clone(), now })
     }
 
-    /// Removes all that is in it.
+    /// Removes all that is in it, so that a kill on the way leaves what is still a run, or nothing.
     pub fn clear(&self) -> Result<(), Failure> {
-        for path in entries(&self.path)? {
-            let removed = match path.is_dir() && !path.is_symlink() {
-                true => fs::remove_dir_all(&path),
-                false => fs::remove_file(&path),
-            };
-            removed.map_err(Failure::file("remove", &path))?;
+        let checkpoints = self.path.join(CHECKPOINTS);
+        if checkpoints.exists() {
+            let gone = checkpoints.with_extension("old");
+            remove(&gone)?;
+            fs::rename(&checkpoints, &gone).map_err(Failure::file("remove", &checkpoints))?;
         }
-        Ok(())
+        let manifest = self.path.join(MANIFEST);
+        let others = entries(&self.path)?.into_iter().filter(|path| *path != manifest);
+        others.into_iter().try_for_each(|path| remove(&path))?;
+        remove(&manifest)
     }
 
     /// Removes what a killed process was just writing.
@@ -124,7 +128,7 @@ impl RunDir {
         let models = ["best_model", "final_model"].map(|name| self.path.join(name));
         for folder in models.iter().filter(|folder| folder.is_dir()).chain([&self.path]) {
             for path in entries(folder)?.iter().filter(|path| is_unfinished(path)) {
-                remove_file(path)?;
+                remove(path)?;
             }
         }
         Ok(())
@@ -194,9 +198,13 @@ pub fn make_folder(folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Removes a file, if it is there.
-pub fn remove_file(path: &Path) -> Result<(), Failure> {
-    match fs::remove_file(path) {
+/// Removes a file or a folder, if it is there.
+pub fn remove(path: &Path) -> Result<(), Failure> {
+    let removed = match path.is_dir() && !path.is_symlink() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    };
+    match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(Failure::file("remove", path)(error))
         }

@@ -106,6 +106,19 @@ def test_a_run_killed_before_its_first_checkpoint_starts_anew(start, stac_bench,
     ended_like(whole, run, stac_bench(tmp_path, *SLOW, "--resume"))
 
 
+def test_a_run_without_checkpoints_may_be_killed_again_as_it_starts(
+    stac_bench, whole, killed, tmp_path
+):
+    """What the start removes goes in an order that leaves it a run."""
+    shutil.rmtree(killed / "checkpoints")
+    for name in ("config.yml", "0.monitor.csv", "progress.csv"):
+        (killed / name).unlink()
+        shutil.copytree(killed, tmp_path / name / killed.relative_to(tmp_path))
+    for name in ("config.yml", "0.monitor.csv", "progress.csv"):
+        done = stac_bench(tmp_path / name, *SLOW, "--resume")
+        ended_like(whole, run_in(tmp_path / name), done)
+
+
 def test_an_empty_folder_is_no_run_yet(stac_bench, whole, tmp_path):
     """As a kill leaves it between the making of the folder and that of its first file."""
     run_in(tmp_path).mkdir(parents=True)

@@ -1,6 +1,6 @@
 //! Python exceptions as typed errors, and back.
 
-use crate::signals;
+use crate::stop;
 use agents::Error;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -15,8 +15,8 @@ pyo3::create_exception!(
 /// The [`Error`] for a Python exception that was raised during `during`.
 pub(crate) fn translate(py: Python<'_>, error: &PyErr, during: &'static str) -> Error {
     // After an interruption, an environment may raise whatever it likes.
-    if error.is_instance_of::<PyKeyboardInterrupt>(py) || signals::interrupting() {
-        return signals::ended();
+    if error.is_instance_of::<PyKeyboardInterrupt>(py) || stop::interrupting() {
+        return stop::ended();
     }
     let traceback = error.traceback(py).and_then(|t| t.format().ok());
     // `PyErr` prints itself as "Type: message".

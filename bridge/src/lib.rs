@@ -14,6 +14,7 @@ mod sb3_vec_env;
 mod shared;
 mod signals;
 mod spaces;
+mod stop;
 
 pub use agent::PyAgent;
 pub use env::{EnvOptions, GymEnv, Video};

@@ -6,7 +6,8 @@
 //! native code hangs. Python's own handlers do nothing but interrupt when they are asked to.
 
 use crate::error::attached;
-use agents::{Error, Result};
+use crate::stop::{FIRST, FORCED, NOTICED, ended};
+use agents::Result;
 use pyo3::prelude::*;
 use pyo3::types::PyCFunction;
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process};
@@ -31,12 +32,6 @@ const TOGETHER: Duration = Duration::from_millis(50);
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_secs(1);
 
-/// The first signal, or 0.
-static FIRST: AtomicI32 = AtomicI32::new(0);
-/// Whether the run knows of it.
-static NOTICED: AtomicBool = AtomicBool::new(false);
-/// Whether the code that runs is to be interrupted.
-static FORCED: AtomicBool = AtomicBool::new(false);
 /// Whether [`check_signals`] has anything to do.
 static ATTENTION: AtomicBool = AtomicBool::new(false);
 /// The process that this one is to end with; 0: none.
@@ -81,25 +76,6 @@ pub fn check_signals() -> Result<()> {
         return Err(ended());
     }
     attached("a signal", |py| handlers(py)?.call_method0("take").map(drop))
-}
-
-/// Whether what is running is to be interrupted, since the loop has not asked for [`PATIENCE`].
-pub(crate) fn interrupting() -> bool {
-    FORCED.load(SeqCst)
-}
-
-/// What the run ends with.
-pub(crate) fn ended() -> Error {
-    match FIRST.load(SeqCst) {
-        // An environment may raise `KeyboardInterrupt` by itself.
-        0 => return Error::Interrupted,
-        SIGINT => NOTICED.store(true, SeqCst),
-        _ => {
-            NOTICED.store(true, SeqCst);
-            return Error::Terminated;
-        }
-    }
-    Error::Interrupted
 }
 
 /// For a forked process, whose parent handles signals: ignores them, and ends when its parent does.

@@ -4,6 +4,7 @@ use crate::checkpoint;
 use crate::cli::{EvalArgs, Which};
 use crate::failure::Failure;
 use crate::model::{self, ModelCard};
+use crate::run_dir::CHECKPOINTS;
 use agents::checkpoint::Checkpoint;
 use agents::{Env as _, Parameter, registry, train};
 use bridge::{EnvOptions, GymEnv, Video};
@@ -74,7 +75,7 @@ fn find(arguments: &EvalArgs) -> Result<(ModelCard, Weights), Failure> {
         Which::Final => "final_model",
         Which::Checkpoint => match checkpoint::generations(folder).first() {
             Some(newest) => return checkpointed(newest),
-            None => checkpoint::FOLDER,
+            None => CHECKPOINTS,
         },
     };
     if !folder.join(name).is_dir() {

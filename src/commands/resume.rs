@@ -53,7 +53,7 @@ fn go_on(job: &Job, recorded: &Job) -> Result<(), Failure> {
     if let Some(record) = record {
         let path = &job.folder;
         if record.steps >= job.config.run.n_timesteps {
-            if !recorded.checkpoints.keep_checkpoint && path.join(checkpoint::FOLDER).exists() {
+            if !recorded.checkpoints.keep_checkpoint && path.join(run_dir::CHECKPOINTS).exists() {
                 // It was killed before they were gone.
                 let _dir = RunDir::own_soon(path)?;
                 checkpoint::remove(path)?;

@@ -1,7 +1,7 @@
 //! `evaluations.npz`, in the format of Stable-Baselines3's `EvalCallback`.
 
 use crate::failure::Failure;
-use crate::run_dir::{remove_file, write_whole};
+use crate::run_dir::{remove, write_whole};
 use agents::train::Evaluation;
 use ndarray::{Array1, Array2};
 use ndarray_npy::NpzWriter;
@@ -31,7 +31,7 @@ impl Evaluations {
         let path = folder.join("evaluations.npz");
         let evaluations = Self { path, episodes, table: saved.unwrap_or_default() };
         if evaluations.table.timesteps.is_empty() {
-            remove_file(&evaluations.path)?;
+            remove(&evaluations.path)?;
         } else {
             evaluations.write()?;
         }

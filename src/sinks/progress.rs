@@ -3,7 +3,7 @@
 use super::Sink;
 use super::append::AppendFile;
 use crate::failure::Failure;
-use crate::run_dir::{remove_file, write_whole};
+use crate::run_dir::{remove, write_whole};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Progress {
         let path = folder.join("progress.csv");
         let mut progress = Self { path, table: saved.unwrap_or_else(fresh), file: None };
         if progress.table.rows.is_empty() {
-            remove_file(&progress.path)?;
+            remove(&progress.path)?;
         } else {
             progress.rewrite()?;
         }

@@ -407,23 +407,16 @@ def _encode(tree: Tree, numbers: dict[int, int]) -> Any:
     numbers[id(tree.values if kind is Attributes else tree)] = len(numbers)
     if kind is np.ndarray:
         order = "F" if tree.flags.fnc else "C"
-        return {
-            "array": [
-                tree.dtype.str,
-                order,
-                list(tree.shape),
-                base64.b64encode(tree.tobytes(order)).decode(),
-            ]
-        }
+        text = base64.b64encode(tree.tobytes(order)).decode()
+        return {"array": [tree.dtype.str, order, list(tree.shape), text]}
     if kind is Attributes:
         return {"object": [tree.type, _encode_pairs(tree.values, numbers)]}
     if kind is dict:
         return {"dict": _encode_pairs(tree, numbers)}
     if kind is Generator and tree.kind == "Random":
         version, words, gauss = tree.state
-        return {
-            "random": [version, base64.b64encode(np.array(words, "<u4").tobytes()).decode(), gauss]
-        }
+        text = base64.b64encode(np.array(words, "<u4").tobytes()).decode()
+        return {"random": [version, text, gauss]}
     if kind is Generator:
         return {"generator": [tree.kind, _encode(tree.state, numbers)]}
     items = [_encode(item, numbers) for item in tree]

@@ -1,6 +1,6 @@
 //! Messages between two processes over a pair of sockets: frames of a kind, a length and a body.
 
-use crate::signals;
+use crate::stop;
 use agents::{EnvState, Error, Restored, Result, Step};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -219,7 +219,7 @@ fn poll_then_sleep(
 
 /// An error if a signal is not to be kept waiting any longer.
 fn check_stop() -> io::Result<()> {
-    if signals::interrupting() { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
+    if stop::interrupting() { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
 }
 
 /// An answer as it was received.
@@ -316,7 +316,7 @@ fn error(body: &[u8]) -> Error {
 
 fn gone(error: io::Error) -> Error {
     if error.kind() == ErrorKind::Interrupted {
-        return signals::ended();
+        return stop::ended();
     }
     let message = format!("its process has ended ({error})");
     Error::Env { during: "step", message, traceback: None }
