@@ -5,8 +5,7 @@ use crate::failure::Failure;
 use crate::host::Host;
 use crate::model::ModelCard;
 use crate::run_dir::CHECKPOINTS;
-use agents::checkpoint::{Checkpoint, Part, Store};
-use agents::memory::MemoryMut;
+use agents::checkpoint::{self, Checkpoint, Part, Store};
 use agents::train::{LoopState, Point};
 use agents::{EnvState, Error, Learn, Resumable};
 use serde::de::DeserializeOwned;
@@ -14,8 +13,6 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-const LEARNER: &str = "learner.bin";
-const MEMORY: &str = "memory.bin";
 const LOOP: &str = "loop.bin";
 const ENVIRONMENTS: &str = "environments.bin";
 const OBSERVER: &str = "observer.bin";
@@ -87,24 +84,11 @@ impl Checkpoints {
     ) -> agents::Result<()> {
         let start = Instant::now();
         let Point { agent, env, state } = point;
-        let mut parts = vec![
-            (LEARNER, Part::Bytes(agent.save_state()?)),
-            (LOOP, Part::of(state)?),
-            (ENVIRONMENTS, Part::of(&env.save()?)?),
-            (OBSERVER, Part::of(observer)?),
-        ];
-        parts.extend(best_model.map(|path| (BEST_MODEL, Part::File(path))));
-        let memory = agent.memory();
-        let replay = match &memory {
-            MemoryMut::Replay(replay) => {
-                parts.push((MEMORY, Part::of(&replay.place())?));
-                Some(&**replay)
-            }
-            MemoryMut::Rollout(rollout) => {
-                parts.push((MEMORY, Part::of(rollout)?));
-                None
-            }
-        };
+        let (mut parts, replay) = checkpoint::save_agent(*agent)?;
+        parts.push((LOOP, Part::of(state)?));
+        parts.push((ENVIRONMENTS, Part::of(&env.save()?)?));
+        parts.push((OBSERVER, Part::of(observer)?));
+        parts.extend(best_model.map(|path| (BEST_MODEL, Part::File(path.to_owned()))));
         self.about.card.steps = state.steps;
         let about = serde_json::to_value(&self.about);
         let about = about.map_err(|error| unfit(&error))?;
@@ -127,14 +111,7 @@ impl Checkpoints {
             if settings_xxh3 != *wanted {
                 return Err(unfit(&"it was written with other settings than config.yml has"));
             }
-            agent.load_state(checkpoint.bytes(LEARNER)?)?;
-            match agent.memory() {
-                MemoryMut::Replay(replay) => {
-                    rows.fill(checkpoint, replay)?;
-                    replay.settle(checkpoint.value(MEMORY)?);
-                }
-                MemoryMut::Rollout(rollout) => *rollout = checkpoint.value(MEMORY)?,
-            }
+            checkpoint::load_agent(agent, checkpoint, rows)?;
             Ok(Loaded {
                 step: checkpoint.step(),
                 host,
@@ -162,7 +139,7 @@ pub fn remove(folder: &Path) -> Result<(), Failure> {
 /// The agent in the checkpoint at `path`: what it is, and its state for [`Learn::load_state`].
 pub fn agent(path: &Path) -> agents::Result<(ModelCard, Vec<u8>)> {
     let checkpoint = Checkpoint::open(path)?;
-    Ok((about(&checkpoint)?.card, checkpoint.bytes(LEARNER)?.to_vec()))
+    Ok((about(&checkpoint)?.card, checkpoint::learner(&checkpoint)?.to_vec()))
 }
 
 fn about(checkpoint: &Checkpoint) -> agents::Result<About> {

@@ -1,5 +1,6 @@
 //! A Rust agent as a Python object. The classes of the Python package are built on it.
 
+use crate::checkpoints;
 use crate::error::exception;
 use crate::learn;
 use crate::shared::{SharedAgent, lock};
@@ -13,6 +14,8 @@ use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods}
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// `stac_bench._native.Agent`
@@ -123,6 +126,24 @@ impl PyAgent {
         });
         let moments = moments.collect::<PyResult<Vec<_>>>()?;
         lock(&self.agent).set_moments(&moments).map_err(exception)
+    }
+
+    /// Writes a checkpoint of the agent and `parts` to `folder`, in place of one that is there. `about` is JSON.
+    fn save_checkpoint(
+        &self,
+        py: Python<'_>,
+        folder: PathBuf,
+        step: u64,
+        about: &str,
+        parts: HashMap<String, Vec<u8>>,
+    ) -> PyResult<()> {
+        py.detach(|| checkpoints::save(lock(&self.agent).as_mut(), &folder, step, about, parts))
+            .map_err(exception)
+    }
+
+    /// Brings the agent, which has the same settings, to the checkpoint in `folder`.
+    fn load_checkpoint(&self, py: Python<'_>, folder: PathBuf) -> PyResult<()> {
+        py.detach(|| checkpoints::load(lock(&self.agent).as_mut(), &folder)).map_err(exception)
     }
 
     /// Means of the metrics since the last call, by TensorBoard tag.

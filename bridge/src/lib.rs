@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod checkpoints;
 mod env;
 mod episode;
 mod error;
@@ -17,6 +18,7 @@ mod spaces;
 mod stop;
 
 pub use agent::PyAgent;
+pub use checkpoints::read_checkpoint;
 pub use env::{EnvOptions, GymEnv, Video};
 pub use error::{DivergedError, exception};
 pub use forked_vec_env::ForkedVecEnv;

@@ -5,9 +5,12 @@
 //! A generation is written under a temporary name, synced and renamed: whole, or not there. The two newest stay, so
 //! that one that is damaged later has another behind it. `docs/checkpoints.md` has the format.
 
+mod agent;
 mod files;
 mod manifest;
 mod segments;
+
+pub use agent::{Parts, learner, load_agent, save_agent};
 
 use crate::error::{Error, Result};
 use crate::memory::Replay;
@@ -33,14 +36,14 @@ pub struct Store {
 }
 
 /// One part of a checkpoint, to be written.
-pub enum Part<'a> {
+pub enum Part {
     /// These bytes.
     Bytes(Vec<u8>),
     /// What is in this file, which is replaced later but never changed.
-    File(&'a Path),
+    File(PathBuf),
 }
 
-impl Part<'_> {
+impl Part {
     /// `value` as bytes for [`Checkpoint::value`].
     pub fn of(value: &impl Serialize) -> Result<Self> {
         postcard::to_allocvec(value)
@@ -85,7 +88,7 @@ impl Store {
         &mut self,
         step: u64,
         about: Value,
-        parts: &[(&str, Part<'_>)],
+        parts: &[(&str, Part)],
         replay: Option<&Replay>,
     ) -> Result<()> {
         if self.last == Some(step) {
@@ -234,6 +237,11 @@ impl Checkpoint {
         &self.manifest.about
     }
 
+    /// The names of its parts.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.keys().map(String::as_str)
+    }
+
     /// The bytes of a part, if it has that.
     pub fn part(&self, name: &str) -> Option<&[u8]> {
         self.parts.get(name).map(Vec::as_slice)
@@ -256,7 +264,7 @@ impl Checkpoint {
 }
 
 /// Writes all parts, and the manifest last, into the new folder `path`.
-fn write_generation(path: &Path, mut manifest: Manifest, parts: &[(&str, Part<'_>)]) -> Result<()> {
+fn write_generation(path: &Path, mut manifest: Manifest, parts: &[(&str, Part)]) -> Result<()> {
     if path.exists() {
         fs::remove_dir_all(path).map_err(at(path))?;
     }

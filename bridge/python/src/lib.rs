@@ -5,9 +5,11 @@
 use agents::registry::{self, Algorithm};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
 use serde_json::Value;
 use stac_bench::config::{self, Config, ConfigError, Overrides, Preset};
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 /// The version of PyTorch whose libtorch this was linked with.
 #[pyfunction]
@@ -88,6 +90,17 @@ fn find(preset: Option<&str>) -> PyResult<Option<Preset>> {
     preset.map(|name| Preset::find(name).ok_or_else(|| unknown(name))).transpose()
 }
 
+/// What was said of the checkpoint in `folder`, as JSON, and the bytes of its parts by name.
+#[pyfunction]
+fn read_checkpoint(py: Python<'_>, folder: PathBuf) -> PyResult<(String, Bound<'_, PyDict>)> {
+    let (about, parts) = bridge::read_checkpoint(&folder).map_err(bridge::exception)?;
+    let dict = PyDict::new(py);
+    for (name, bytes) in parts {
+        dict.set_item(name, PyBytes::new(py, &bytes))?;
+    }
+    Ok((about, dict))
+}
+
 /// Runs `stac-bench` with these arguments, its name first; returns the exit status.
 #[pyfunction]
 fn main(py: Python<'_>, arguments: Vec<String>) -> u8 {
@@ -109,5 +122,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(defaults, module)?)?;
     module.add_function(wrap_pyfunction!(declared, module)?)?;
     module.add_function(wrap_pyfunction!(foreign, module)?)?;
+    module.add_function(wrap_pyfunction!(read_checkpoint, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)
 }

@@ -7,12 +7,12 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from typing_extensions import Self
 
 from stac_bench import _native
+from stac_bench.checkpoints import Checkpoints
 from stac_bench.keywords import AgentSettings, Role, SolverSettings
 from stac_bench.observations import ObservationCodec
 from stac_bench.policies import check_policy
@@ -56,7 +56,7 @@ def policy_attr(name: str) -> Any:
     return property(lambda self: getattr(self.policy, name), lambda self, value: None)
 
 
-class RustAgent(AgentSettings, BaseAlgorithm):
+class RustAgent(AgentSettings, Checkpoints):
     """Mixin for a class of Stable-Baselines3: makes it learn in Rust.
 
     The policy is a PyTorch module of Stable-Baselines3's class, a copy of the Rust agent's

@@ -209,6 +209,13 @@ class RustOffPolicy(OffPolicySettings, SolverSettings, RustAgent, OffPolicyAlgor
             self._build()  # the buffer may have another size
             buffer.push_changes()
 
+    def _memory(self) -> Any:
+        buffer = self.__dict__["replay_buffer"]
+        return list(buffer.place())
+
+    def _load_memory(self, saved: Any) -> None:
+        self.__dict__["replay_buffer"].pull_all(saved)
+
     def _setup_model(self) -> None:
         super()._setup_model()
         self.replay_buffer = self.__dict__["replay_buffer"]  # one from a zip is not attached yet

@@ -80,6 +80,21 @@ class SyncedReplay(SyncedBuffer, ReplayBuffer):
             for target, source in parts:
                 target[at] = source.reshape(steps, *target.shape[1:])
 
+    def place(self) -> tuple[int, bool]:
+        """Where the next transition goes, and whether it replaces one."""
+        self.pull()
+        return self.__dict__["pos"], self.__dict__["full"]
+
+    def pull_all(self, place: tuple[int, bool]) -> None:
+        """Copies the whole Rust memory, which is at `place`."""
+        assert self._owner is not None and self._owner._agent is not None
+        pos, full = place
+        steps = self.buffer_size if full else pos
+        self.__dict__.update(pos=pos if full else 0, full=full)
+        self._copied = self._owner._agent.remembered - steps * self.n_envs
+        self._may_be_newer = False
+        self.pull()
+
     def push_changes(self) -> None:
         """Replaces the content of the Rust memory by the arrays, if those may have changed."""
         if not self._may_be_newer or self._owner is None:

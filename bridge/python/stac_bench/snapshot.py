@@ -73,7 +73,7 @@ def capture(env: Any) -> Tree:
     }
     return {
         "layers": [_name(layer) for layer in layers],
-        "wrappers": [_attributes(layer, seen, 0) for layer in layers[:-1]],
+        "wrappers": [attributes(layer, seen, 0) for layer in layers[:-1]],
         "base": own,
         "spaces": [_capture(space._np_random, seen, 0) for space in _spaces(layers)],
         "random": Generator("Random", random.getstate()),
@@ -92,9 +92,9 @@ def restore(env: Any, tree: Tree) -> None:
     if tree["layers"] != names or len(tree["spaces"]) != len(spaces):
         raise ValueError(f"the state is of {tree['layers']}, but the environment is {names}")
     placed: dict[int, Any] = {}
-    _restore_attributes(layers[-1], tree["base"], placed)
+    restore_attributes(layers[-1], tree["base"], placed)
     for layer, attributes in zip(layers, tree["wrappers"], strict=False):
-        _restore_attributes(layer, attributes, placed)
+        restore_attributes(layer, attributes, placed)
     for space, generator in zip(spaces, tree["spaces"], strict=True):
         space._np_random = _restore(generator, space._np_random, placed)
     random.setstate(tree["random"].state)
@@ -223,11 +223,12 @@ def _capture(value: Any, seen: dict[int, Tree], depth: int) -> Tree:
             for key, item in value.items():
                 node[key] = _capture(item, seen, depth)
     elif _is_plain_object(value):
-        node = Attributes(_name(value), _attributes(value, seen, depth))
+        node = Attributes(_name(value), attributes(value, seen, depth))
     return node
 
 
-def _attributes(value: Any, seen: dict[int, Tree], depth: int) -> dict[str, Tree]:
+def attributes(value: Any, seen: dict[int, Tree], depth: int) -> dict[str, Tree]:
+    """Copies the attributes of an object."""
     values: dict[str, Tree] = {}
     # An object that is met again is restored where it was met first.
     seen[id(value)] = values
@@ -282,7 +283,7 @@ def _restore(tree: Tree, current: Any, placed: dict[int, Any]) -> Any:
     if kind is Attributes:
         if current is not MISSING and _name(current) == tree.type and _is_plain_object(current):
             placed[id(tree.values)] = current
-            _restore_attributes(current, tree.values, placed)
+            restore_attributes(current, tree.values, placed)
         return current
     if kind is Generator:
         placed[id(tree)] = value = _restore_generator(tree, current)
@@ -300,7 +301,8 @@ def _restore(tree: Tree, current: Any, placed: dict[int, Any]) -> Any:
     return current if type(current) is kind and repr(current) == repr(tree) else tree
 
 
-def _restore_attributes(value: Any, tree: dict[str, Tree], placed: dict[int, Any]) -> None:
+def restore_attributes(value: Any, tree: dict[str, Tree], placed: dict[int, Any]) -> None:
+    """Puts what `attributes` has copied into an object like it."""
     # Not `setattr`: it may be the class's own, with effects.
     there = vars(value)
     placed[id(tree)] = value

@@ -1,0 +1,116 @@
+"""Environments that can be brought back: what they were asked since their last reset."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
+
+from stac_bench import snapshot
+
+
+class Recorder:
+    """Notes the actions of an environment's episode, and hashes its answers.
+
+    It takes the place of the methods `reset` and `step` of that one object, so that the environment
+    keeps its type and its wrappers.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        self.env = env
+        self._reset, self._step = env.reset, env.step
+        self.before: Any = None
+        self.keywords: dict[str, Any] = {}
+        self.actions: list[Any] = []
+        self.answers = hashlib.blake2b(digest_size=16)
+        #: Whether no call is half done.
+        self.whole = True
+        vars(env).update(reset=self.reset, step=self.step)
+
+    def reset(self, **keywords: Any) -> Any:
+        self.whole, before = False, snapshot.capture(self.env)
+        obs, info = self._reset(**keywords)
+        self.before, self.keywords, self.actions = before, keywords, []
+        self.answers = hashlib.blake2b(digest_size=16)
+        self._hash(obs)
+        self.whole = True
+        return obs, info
+
+    def step(self, action: Any) -> Any:
+        self.whole = False
+        obs, reward, terminated, truncated, info = self._step(action)
+        self.actions.append(np.array(action))
+        self._hash(obs)
+        self._hash([float(reward), terminated, truncated])
+        self.whole = True
+        return obs, reward, terminated, truncated, info
+
+    def _hash(self, value: Any) -> None:
+        if isinstance(value, dict):
+            for key in sorted(value):
+                self._hash(value[key])
+        elif isinstance(value, tuple):
+            for item in value:
+                self._hash(item)
+        else:
+            self.answers.update(np.ascontiguousarray(value).tobytes())
+
+    def state(self) -> Any:
+        """All that it takes to bring the environment back; None if that is not known."""
+        if self.before is None or not self.whole:
+            return None
+        own = snapshot.own_state(self.env)
+        return {
+            "before": snapshot.to_bytes(self.before),
+            "now": snapshot.to_bytes(snapshot.capture(self.env)),
+            "own": own,
+            "keywords": {name: value for name, value in self.keywords.items() if name == "seed"},
+            "actions": np.stack(self.actions) if self.actions else None,
+            "answers": self.answers.hexdigest(),
+        }
+
+    def bring_back(self, state: Any) -> bool:
+        """Plays the episode of `state` again. Returns whether all answers were the same."""
+        now = snapshot.from_bytes(state["now"])
+        try:
+            snapshot.restore(self.env, snapshot.from_bytes(state["before"]))
+            self.env.reset(**state["keywords"])
+            if state["own"] is not None:
+                snapshot.load_own_state(self.env, snapshot.from_bytes(state["own"]))
+            elif state["actions"] is not None:
+                for action in state["actions"]:
+                    self.env.step(action)
+            if state["own"] is None and self.answers.hexdigest() != state["answers"]:
+                return False
+        except Exception:  # whatever an environment does in an episode that it should know
+            return False
+        snapshot.restore(self.env, now)
+        return True
+
+
+def environments(env: VecEnv) -> list[gym.Env[Any, Any]]:
+    """The environments of a `DummyVecEnv`, whatever is around it; none of others."""
+    while isinstance(env, VecEnvWrapper):
+        env = env.venv
+    return list(env.envs) if isinstance(env, DummyVecEnv) else []
+
+
+def record(env: VecEnv) -> list[Recorder]:
+    """The recorders of all environments, which from now on have one."""
+    found = []
+    for single in environments(env):
+        owner = getattr(vars(single).get("step"), "__self__", None)
+        found.append(owner if isinstance(owner, Recorder) else Recorder(single))
+    return found
+
+
+def wrappers(env: VecEnv) -> list[VecEnv]:
+    """The wrappers around the environments together, `VecNormalize` among them."""
+    found: list[VecEnv] = []
+    while isinstance(env, VecEnvWrapper):
+        found.append(env)
+        env = env.venv
+    return found
