@@ -1,7 +1,9 @@
 """Environments of the tests of resume; `--env-import resumable` registers them."""
 
+import ctypes
 import itertools
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -63,6 +65,27 @@ class Stubborn(Point):
         return super().step(action)
 
 
+class Native(Point):
+    """A step that hangs in native code, and lets no other Python code run."""
+
+    def step(self, action):
+        if self.steps == 250:
+            Path(os.environ["MARK"]).touch()
+            mutex = ctypes.create_string_buffer(64)
+            for _ in range(2):
+                ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+        return super().step(action)
+
+
+class Deaf(Point):
+    """Has its own handlers of signals, as some libraries do."""
+
+    def reset(self, **kwargs):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        return super().reset(**kwargs)
+
+
 gym.register("Wrapped-v0", wrapped)
-for kind in (Hidden, Marked, Stubborn):
+for kind in (Hidden, Marked, Stubborn, Native, Deaf):
     gym.register(f"{kind.__name__}-v0", kind)

@@ -8,7 +8,8 @@ from killing import generations, wait_until
 from resuming import POINT, SLOWLY, manifest, run_in, words
 from same_run import differences
 
-STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}
+#: Batch systems warn with SIGUSR1.
+STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143}
 RESUMABLE = ["--env-import", "resumable"]
 SECONDS = 5  # from the signal to the end
 
@@ -128,11 +129,21 @@ def test_of_several_seeds_each_writes_its_checkpoint(start, stac_bench, whole, t
     assert differences(whole(line[:-4]), runs[0]) == []
 
 
-def test_a_second_signal_ends_a_run_that_the_first_does_not(start, tmp_path):
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGUSR1])
+def test_an_environment_with_handlers_of_its_own_is_ended_all_the_same(start, tmp_path, kind):
+    line = words("ddpg", ("Deaf-v0", *RESUMABLE), "--set", "env_kwargs.pause=0.003")
+    run = run_in(tmp_path, env="Deaf-v0")
+    process = start(tmp_path, *line)
+    wait_until(process, lambda: 100 in generations(run / "checkpoints"), "a checkpoint")
+    ended_by(process, run, kind)
+
+
+@pytest.mark.parametrize("name", ["Stubborn", "Native"])
+def test_a_second_signal_ends_a_run_that_the_first_does_not(start, tmp_path, name):
     """What is kept is the last checkpoint."""
     mark = tmp_path / "mark"
-    line = words("ddpg", ("Stubborn-v0", *RESUMABLE))
-    run = run_in(tmp_path, env="Stubborn-v0")
+    line = words("ddpg", (f"{name}-v0", *RESUMABLE))
+    run = run_in(tmp_path, env=f"{name}-v0")
     process = start(tmp_path, *line, variables={"MARK": str(mark)})
     wait_until(process, mark.exists, "the step that hangs")
     process.popen.send_signal(signal.SIGINT)
