@@ -58,9 +58,8 @@ pub fn relay_signals(relay: impl Fn(i32) + Send + 'static) -> Result<()> {
 /// SIGTERM does; a run that hangs, half a minute later.
 pub fn end_with(parent: i32) {
     PARENT.store(parent, SeqCst);
-    let asked = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
     // It may have ended before.
-    if asked.is_err() || getppid() != Pid::from_raw(parent) {
+    if !end_by(Signal::TERM) || getppid() != Pid::from_raw(parent) {
         let _ = kill_process(getpid(), Signal::TERM);
     }
 }
@@ -81,11 +80,22 @@ pub fn check_signals() -> Result<()> {
 /// For a forked process, whose parent handles signals: ignores them, and ends when its parent does.
 pub(crate) fn leave_to_parent(py: Python<'_>, parent: Pid) -> PyResult<()> {
     module(py)?.call_method1("ignore", (ENDS,))?;
-    let asked = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    if asked.is_err() || getppid() != Some(parent) {
+    if !end_by(Signal::KILL) || getppid() != Some(parent) {
         signal_hook::low_level::exit(1);
     }
     Ok(())
+}
+
+/// Asks the system for `signal` when the parent ends. Only Linux can be asked; elsewhere [`Watch`], and the closed pipe of a
+/// forked process, notice.
+#[cfg(target_os = "linux")]
+fn end_by(signal: Signal) -> bool {
+    rustix::process::set_parent_process_death_signal(Some(signal)).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_by(_: Signal) -> bool {
+    true
 }
 
 fn clear() {
