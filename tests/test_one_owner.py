@@ -130,6 +130,8 @@ def test_a_closed_terminal_ends_seeds_in_good_order(binary, environment, tmp_pat
     process = subprocess.Popen(
         line, cwd=tmp_path, env=environment, stdin=theirs, stdout=theirs, stderr=theirs,
         start_new_session=True,
+        # Not as under `nohup`, which these tests themselves may run under.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )  # fmt: skip
     os.close(theirs)
     runs = [run_in(tmp_path, seed=seed) for seed in range(2)]
