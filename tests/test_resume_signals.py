@@ -154,3 +154,16 @@ def test_a_second_signal_ends_a_run_that_the_first_does_not(start, tmp_path, nam
     assert process.end(60) == 130, process.stderr()
     assert time.monotonic() - sent < SECONDS
     assert generations(run / "checkpoints") == [100, 200]
+
+
+@pytest.mark.parametrize("kind", STATUS)
+def test_a_signal_ends_eval_at_its_next_step(start, train, tmp_path, kind):
+    run = train(tmp_path, "ddpg", *POINT)
+    process = start(tmp_path, "eval", run, "--episodes", "1000000000", "--env-import", "resumable")
+    time.sleep(3)
+    assert process.running, process.stderr()
+    sent = time.monotonic()
+    process.popen.send_signal(kind)
+    assert process.end(60) == STATUS[kind], process.stderr()
+    # Not after the patience that a step is given.
+    assert time.monotonic() - sent < SECONDS - 1

@@ -39,7 +39,8 @@ pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
             Weights::Model(parameters) => agent.set_parameters(parameters)?,
             Weights::Checkpoint(state) => agent.load_state(state)?,
         }
-        train::evaluate(agent.as_mut(), &mut env, episodes, Some(arguments.seed), &mut || Ok(()))
+        let (seed, check) = (Some(arguments.seed), &mut bridge::check_signals);
+        train::evaluate(agent.as_mut(), &mut env, episodes, seed, check)
     };
     let evaluation = evaluate().inspect_err(|error| {
         if arguments.render && error.to_string().contains("GL") {
