@@ -23,6 +23,13 @@ def run_in(folder, algo="ddpg", env="Point-v0", seed=0):
     return folder / "runs" / algo / f"{env}_{seed}"
 
 
+def finished(stac_bench, folder, *line):
+    """Runs this line to its end; where the run lies."""
+    done = stac_bench(folder, *line)
+    assert done.returncode == 0, done.stderr
+    return run_in(folder)
+
+
 def manifest(run):
     return json.loads((run / "manifest.json").read_text())
 

@@ -11,7 +11,7 @@ import pandas
 import pytest
 from conftest import ROOT
 from killing import generations, wait_until
-from resuming import POINT, SLOWLY, contents, copy_of, kill_at, manifest, run_in, words
+from resuming import POINT, SLOWLY, contents, copy_of, finished, kill_at, manifest, run_in, words
 from same_run import differences
 from stable_baselines3.common.results_plotter import load_results
 
@@ -21,10 +21,7 @@ SLOW = words("ddpg", POINT, *SLOWLY)
 @pytest.fixture(scope="module")
 def whole(stac_bench, tmp_path_factory):
     """A run of `SLOW` that nothing came across."""
-    folder = tmp_path_factory.mktemp("whole")
-    done = stac_bench(folder, *SLOW)
-    assert done.returncode == 0, done.stderr
-    return run_in(folder)
+    return finished(stac_bench, tmp_path_factory.mktemp("whole"), *SLOW)
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +40,7 @@ def killed(killed_once, tmp_path):
 @pytest.fixture(scope="module")
 def kept_once(stac_bench, tmp_path_factory):
     """A finished run with its checkpoints; tests take copies."""
-    folder = tmp_path_factory.mktemp("kept")
-    done = stac_bench(folder, *words(), "--keep-checkpoint")
-    assert done.returncode == 0, done.stderr
-    return run_in(folder)
+    return finished(stac_bench, tmp_path_factory.mktemp("kept"), *words(), "--keep-checkpoint")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from crash_cases import OFF_POLICY, ON_POLICY, Case
 from crash_damage import damages
 from killing import HANGS
-from resuming import manifest, run_in, words
+from resuming import finished, manifest, run_in, words
 from same_run import differences
 
 KINDS = ("EIO", "ENOSPC", "KILL")
@@ -39,10 +39,7 @@ def library(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(stac_bench, tmp_path_factory):
     """A run of `words()` that nothing came across, its checkpoints kept."""
-    folder = tmp_path_factory.mktemp("whole")
-    done = stac_bench(folder, *words(), "--keep-checkpoint")
-    assert done.returncode == 0, done.stderr
-    return run_in(folder)
+    return finished(stac_bench, tmp_path_factory.mktemp("whole"), *words(), "--keep-checkpoint")
 
 
 def truthful(status, run, whole):
