@@ -127,8 +127,7 @@ impl Checkpoints {
 /// The generations of the run in `folder`, the newest first.
 pub fn generations(folder: &Path) -> Vec<PathBuf> {
     let store = Store::new(folder.join(CHECKPOINTS));
-    let steps = store.steps().into_iter();
-    steps.map(|step| store.folder().join(step.to_string())).collect()
+    store.steps().into_iter().map(|step| store.path(step)).collect()
 }
 
 /// Removes all checkpoints of the run in `folder`.

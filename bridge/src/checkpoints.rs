@@ -1,9 +1,10 @@
 //! Checkpoints that Python's classes write: one generation in a folder of its own.
 
-use agents::checkpoint::{Checkpoint, Part, Store, load_agent, save_agent};
+use agents::checkpoint::{Checkpoint, Part, Reader, Store, load_agent, save_agent};
 use agents::{Error, Learn, Result};
 use std::collections::HashMap;
 use std::fs;
+use std::mem::take;
 use std::path::{Path, PathBuf};
 
 /// Writes a checkpoint of `agent` and `parts` beside `folder`, then takes its place.
@@ -12,7 +13,7 @@ pub(crate) fn save(
     folder: &Path,
     step: u64,
     about: &str,
-    parts: HashMap<String, Vec<u8>>,
+    mut parts: HashMap<String, Vec<u8>>,
 ) -> Result<()> {
     let wrong =
         |reason: &str| Error::Checkpoint { path: folder.to_owned(), reason: reason.to_owned() };
@@ -28,8 +29,7 @@ pub(crate) fn save(
     let about = serde_json::from_str(about).map_err(|error| wrong(&error.to_string()))?;
     let (own, replay) = save_agent(agent)?;
     let mut all: Vec<(&str, Part)> = own;
-    let others = parts.iter().map(|(name, bytes)| (name.as_str(), Part::Bytes(bytes.clone())));
-    all.extend(others);
+    all.extend(parts.iter_mut().map(|(name, bytes)| (name.as_str(), Part::Bytes(take(bytes)))));
     if let Some(parent) = folder.parent() {
         fs::create_dir_all(parent).map_err(io)?;
     }
@@ -58,7 +58,7 @@ pub(crate) fn load(agent: &mut dyn Learn, folder: &Path) -> Result<()> {
 
 fn newest<T>(
     folder: &Path,
-    read: &mut dyn FnMut(&Checkpoint, &mut agents::checkpoint::Reader<'_>) -> Result<T>,
+    read: &mut dyn FnMut(&Checkpoint, &mut Reader<'_>) -> Result<T>,
 ) -> Result<T> {
     Store::new(folder.to_owned()).newest(read)?.ok_or_else(|| Error::Checkpoint {
         path: folder.to_owned(),

@@ -29,20 +29,17 @@ pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
             format!("--seeds {seeds}: there are not so many seeds from {} on", arguments.seed);
         return Err(Failure::Usage(message));
     };
-    let all = arguments.seed..end;
-    for seed in all.clone() {
-        let folder = run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed);
-        if !arguments.resume {
-            run_dir::refuse_existing(&folder, arguments.overwrite)?;
-        }
+    let folder = |seed| run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed);
+    let all: Vec<(u64, PathBuf)> = (arguments.seed..end).map(|seed| (seed, folder(seed))).collect();
+    if !arguments.resume {
+        all.iter().try_for_each(|(_, f)| run_dir::refuse_existing(f, arguments.overwrite))?;
     }
 
     let pool = SeedPool::new(arguments.quiet)?;
     let (queue, waiting) = channel::unbounded();
     let (report, reports) = channel::unbounded();
-    for seed in all {
+    for (seed, folder) in all {
         let bar = display::bar(config.run.n_timesteps, format!("seed {seed:<4} "));
-        let folder = run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed);
         let _ = queue.send(Seed { seed, folder, bar: pool.bars.add(bar) });
     }
     drop(queue);

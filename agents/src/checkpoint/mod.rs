@@ -66,11 +66,6 @@ impl Store {
         Self { folder, segments, last: None }
     }
 
-    /// Where they are.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// The steps of all generations, the newest first.
     pub fn steps(&self) -> Vec<u64> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
@@ -127,9 +122,10 @@ impl Store {
     ) -> Result<Option<T>> {
         let mut failed = None;
         for step in self.steps() {
+            let path = self.path(step);
             let mut reader = Reader(&mut self.segments);
-            let found = Checkpoint::open(&self.folder.join(step.to_string()))
-                .and_then(|checkpoint| read(&checkpoint, &mut reader));
+            let found =
+                Checkpoint::open(&path).and_then(|checkpoint| read(&checkpoint, &mut reader));
             match found {
                 Ok(found) => {
                     self.last = Some(step);
@@ -156,7 +152,8 @@ impl Store {
         fs::remove_dir_all(&self.folder).map_err(at(&self.folder))
     }
 
-    fn path(&self, step: u64) -> PathBuf {
+    /// The folder of the generation of `step`.
+    pub fn path(&self, step: u64) -> PathBuf {
         self.folder.join(step.to_string())
     }
 

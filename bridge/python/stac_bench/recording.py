@@ -92,11 +92,19 @@ class Recorder:
         return True
 
 
+def wrappers(env: VecEnv) -> list[VecEnv]:
+    """The wrappers around the environments together, `VecNormalize` among them."""
+    found: list[VecEnv] = []
+    while isinstance(env, VecEnvWrapper):
+        found.append(env)
+        env = env.venv
+    return found
+
+
 def environments(env: VecEnv) -> list[gym.Env[Any, Any]]:
     """The environments of a `DummyVecEnv`, whatever is around it; none of others."""
-    while isinstance(env, VecEnvWrapper):
-        env = env.venv
-    return list(env.envs) if isinstance(env, DummyVecEnv) else []
+    inner = env.unwrapped
+    return list(inner.envs) if isinstance(inner, DummyVecEnv) else []
 
 
 def record(env: VecEnv) -> list[Recorder]:
@@ -105,13 +113,4 @@ def record(env: VecEnv) -> list[Recorder]:
     for single in environments(env):
         owner = getattr(vars(single).get("step"), "__self__", None)
         found.append(owner if isinstance(owner, Recorder) else Recorder(single))
-    return found
-
-
-def wrappers(env: VecEnv) -> list[VecEnv]:
-    """The wrappers around the environments together, `VecNormalize` among them."""
-    found: list[VecEnv] = []
-    while isinstance(env, VecEnvWrapper):
-        found.append(env)
-        env = env.venv
     return found
