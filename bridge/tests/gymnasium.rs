@@ -1,9 +1,12 @@
 //! Real Gymnasium environments, and awkward ones registered for the purpose.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
 use agents::rng::{Purpose, Rng};
 use agents::{ActionSpace, Env, Error, Step};
 use bridge::{EnvOptions, ForkedVecEnv, GymEnv};
+use common::alone;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Once;
@@ -94,6 +97,7 @@ fn actions(env: &dyn Env, seed: u64, steps: usize) -> Vec<Vec<f32>> {
 
 #[test]
 fn mujoco_rollouts_equal_plain_python_bit_for_bit() {
+    let _alone = alone();
     for id in ["Walker2d-v4", "HalfCheetah-v5", "InvertedPendulum-v4"] {
         let mut env = GymEnv::make(&options(id)).unwrap();
         let obs = first(&mut env, Some(7));
@@ -128,6 +132,7 @@ for action in actions:
 
 #[test]
 fn an_ended_episode_gives_its_true_successor_and_the_next_start() {
+    let _alone = alone();
     let mut env = awkward("plain");
     assert_eq!(first(&mut env, Some(4)), [4.0; 6]);
     let step = take(&mut env, &[0.0, 0.0]).unwrap();
@@ -140,6 +145,7 @@ fn an_ended_episode_gives_its_true_successor_and_the_next_start() {
 
 #[test]
 fn terminated_and_truncated_may_both_be_true() {
+    let _alone = alone();
     let mut env = awkward("both");
     first(&mut env, Some(1));
     let step = take(&mut env, &[0.0, 0.0]).unwrap();
@@ -148,12 +154,14 @@ fn terminated_and_truncated_may_both_be_true() {
 
 #[test]
 fn bounds_are_read_per_dimension() {
+    let _alone = alone();
     let want = ActionSpace::Box { low: vec![-1.0, 0.0], high: vec![3.0, 5.0] };
     assert_eq!(awkward("plain").spaces().action, want);
 }
 
 #[test]
 fn images_are_flattened() {
+    let _alone = alone();
     let mut env = awkward("image");
     assert_eq!(env.spaces().obs_dim, 12);
     assert_eq!(first(&mut env, Some(250)), [250.0; 12]);
@@ -161,6 +169,7 @@ fn images_are_flattened() {
 
 #[test]
 fn discrete_actions_start_where_the_space_says() {
+    let _alone = alone();
     let mut env = awkward("discrete");
     assert_eq!(env.spaces().action, ActionSpace::Discrete { n: 3 });
     first(&mut env, Some(0));
@@ -171,6 +180,7 @@ fn discrete_actions_start_where_the_space_says() {
 
 #[test]
 fn actions_arrive_in_the_shape_and_type_of_their_space() {
+    let _alone = alone();
     let mut env = awkward("double");
     first(&mut env, Some(0));
     assert_eq!(take(&mut env, &[0.5, 0.25, -1.0, 1.0]).unwrap().rewards[0], 0.75);
@@ -178,6 +188,7 @@ fn actions_arrive_in_the_shape_and_type_of_their_space() {
 
 #[test]
 fn spaces_that_no_agent_takes_are_named() {
+    let _alone = alone();
     for (kind, named) in [("dict", "Dict"), ("unbounded", "infinite")] {
         let error = try_awkward(kind).err().unwrap().to_string();
         assert!(error.contains(named), "{error}");
@@ -188,6 +199,7 @@ fn spaces_that_no_agent_takes_are_named() {
 
 #[test]
 fn exceptions_keep_their_type_message_and_traceback() {
+    let _alone = alone();
     let mut env = awkward("raises");
     first(&mut env, None);
     match take(&mut env, &[0.0, 0.0]) {
@@ -204,6 +216,7 @@ fn exceptions_keep_their_type_message_and_traceback() {
 
 #[test]
 fn a_nan_reward_arrives_as_it_is() {
+    let _alone = alone();
     let mut env = awkward("nan");
     first(&mut env, None);
     assert!(take(&mut env, &[0.0, 0.0]).unwrap().rewards[0].is_nan());
@@ -211,6 +224,7 @@ fn a_nan_reward_arrives_as_it_is() {
 
 #[test]
 fn several_environments_equal_the_same_ones_stepped_one_by_one() {
+    let _alone = alone();
     for n in [1, 2, 5] {
         let make = || GymEnv::make(&options("Hopper-v4")).unwrap();
         let mut together = ForkedVecEnv::make(&options("Hopper-v4"), n).unwrap();
@@ -241,6 +255,7 @@ fn several_environments_equal_the_same_ones_stepped_one_by_one() {
 
 #[test]
 fn frames_larger_than_a_pipe_arrive_whole() {
+    let _alone = alone();
     let mut options = awkward_options("plain");
     options.kwargs.insert("width".into(), 300_000.into());
     let mut env = ForkedVecEnv::make(&options, 4).unwrap();
@@ -255,6 +270,7 @@ fn frames_larger_than_a_pipe_arrive_whole() {
 
 #[test]
 fn an_error_in_one_of_several_environments_is_returned_and_the_rest_goes_on() {
+    let _alone = alone();
     let mut env = ForkedVecEnv::make(&awkward_options("odd raises"), 4).unwrap();
     first(&mut env, Some(0));
     for _ in 0..2 {
@@ -275,6 +291,7 @@ fn an_error_in_one_of_several_environments_is_returned_and_the_rest_goes_on() {
 
 #[test]
 fn a_process_that_ends_is_an_error() {
+    let _alone = alone();
     if std::thread::available_parallelism().unwrap().get() == 1 {
         return; // it would be this one
     }

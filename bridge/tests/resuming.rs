@@ -1,8 +1,11 @@
 //! Environments are brought back by playing their episode again: what they answer next is what they would have answered.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use agents::{ActionSpace, Env, EnvState, Error, Restored, Resumable, Step};
 use bridge::{EnvOptions, ForkedVecEnv, GymEnv};
+use common::alone;
 use pyo3::prelude::*;
 use std::ffi::CString;
 
@@ -165,6 +168,7 @@ fn goes_on(
 /// Every kind of environment, saved in the middle of episodes and going on through resets.
 #[test]
 fn environments_go_on_bit_for_bit() {
+    let _alone = alone();
     for id in [
         "Hopper-v4",
         "Ant-v4",
@@ -196,6 +200,7 @@ fn environments_go_on_bit_for_bit() {
 /// A chain: brought back, played, saved and brought back again.
 #[test]
 fn an_environment_that_was_brought_back_can_be_saved() {
+    let _alone = alone();
     for id in ["Tests/Wrapped-v0", "Walker2d-v4"] {
         let options = options(id);
         let (states, ..) = saved(&mut GymEnv::make(&options).unwrap(), 50, 0);
@@ -213,6 +218,7 @@ fn an_environment_that_was_brought_back_can_be_saved() {
 /// Whatever process steps an environment, its state is that of its index.
 #[test]
 fn several_environments_go_on_in_other_processes() {
+    let _alone = alone();
     let options = options("Tests/Wrapped-v0");
     for (n, processes, others) in [(1, 1, 1), (2, 2, 1), (3, 1, 2), (3, 2, 3)] {
         let make = |processes| ForkedVecEnv::make_in(&options, n, processes).unwrap();
@@ -230,6 +236,7 @@ fn several_environments_go_on_in_other_processes() {
 
 #[test]
 fn generators_that_a_process_shares_go_on() {
+    let _alone = alone();
     let options = options("Tests/Global-v0");
     let (states, obs, follows) = saved(&mut GymEnv::make(&options).unwrap(), 14, 30);
     goes_on(&mut GymEnv::make(&options).unwrap(), &states, &obs, &follows, "global generators");
@@ -237,6 +244,7 @@ fn generators_that_a_process_shares_go_on() {
 
 #[test]
 fn an_environment_that_knows_its_state_is_asked() {
+    let _alone = alone();
     let options = options("Tests/Own-v0");
     let (states, obs, follows) = saved(&mut GymEnv::make(&options).unwrap(), 14, 30);
     goes_on(&mut GymEnv::make(&options).unwrap(), &states, &obs, &follows, "its own state");
@@ -244,6 +252,7 @@ fn an_environment_that_knows_its_state_is_asked() {
 
 #[test]
 fn hidden_state_and_failures_lead_to_a_new_episode() {
+    let _alone = alone();
     for (id, before) in [("Tests/Hidden-v0", 14), ("Tests/Breaks-v0", 4)] {
         let options = options(id);
         let (states, ..) = saved(&mut GymEnv::make(&options).unwrap(), before, 0);
@@ -257,6 +266,7 @@ fn hidden_state_and_failures_lead_to_a_new_episode() {
 
 #[test]
 fn what_cannot_be_right_is_an_error() {
+    let _alone = alone();
     let options = options("Tests/Line-v0");
     let mut env = GymEnv::make(&options).unwrap();
     assert!(matches!(env.save(), Err(Error::NotRecorded)));
