@@ -156,6 +156,24 @@ def test_a_second_signal_ends_a_run_that_the_first_does_not(start, tmp_path, nam
     assert generations(run / "checkpoints") == [100, 200]
 
 
+@pytest.mark.parametrize(
+    ("algo", "setting"), [("ac", "critic_steps"), ("stac", "critic_steps"), ("stddpg-al", "unroll")]
+)
+def test_a_second_signal_ends_an_update_that_takes_for_ever(start, tmp_path, algo, setting):
+    line = words(algo, POINT, "--set", f"{setting}=1000000000000")
+    run = run_in(tmp_path, algo)
+    process = start(tmp_path, *line)
+    wait_until(process, (run / "manifest.json").exists, "the start")
+    time.sleep(3)  # it has come to an update by now
+    process.popen.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    sent = time.monotonic()
+    if process.running:
+        process.popen.send_signal(signal.SIGINT)
+    assert process.end(60) == 130, process.stderr()
+    assert time.monotonic() - sent < SECONDS
+
+
 @pytest.mark.parametrize("kind", STATUS)
 def test_a_signal_ends_eval_at_its_next_step(start, train, tmp_path, kind):
     run = train(tmp_path, "ddpg", *POINT)

@@ -176,3 +176,31 @@ fn write_in_place(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.set_len(bytes.len() as u64)?;
     file.sync_all()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn a_panic_during_a_run_leaves_a_manifest_that_says_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(&folder.path().join("run"), false).unwrap();
+        let host: Host = serde_json::from_value(serde_json::json!({
+            "stac_bench": "1", "commit": "2", "versions": {},
+            "machine": {"os": "", "architecture": "", "cpu": null, "cores": null},
+        }))
+        .unwrap();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let settings = Settings::default();
+            let _manifest = Manifest::start(&run, host, &settings, EngineKind::Auto, 1).unwrap();
+            assert_eq!(read(run.path()).unwrap().status, "running");
+            panic!("in the middle of a step");
+        }));
+        assert!(panicked.is_err());
+        let record = read(run.path()).unwrap();
+        assert_eq!(record.status, "failed");
+        assert_eq!(record.error.as_deref(), Some("the program broke off"));
+    }
+}
