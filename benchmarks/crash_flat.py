@@ -35,14 +35,15 @@ def samples(binary, out, case, steps, pause=0.05):
 
 
 def growth(found):
-    """By how much the last half's most bytes and fewest open files are above the first half's.
+    """By how much the last quarter's most bytes and fewest open files are above the second's.
 
-    Files are opened and closed again all the time; one that stays open raises the fewest.
+    The first quarter has the start in it. Files are opened and closed again all the time; one that
+    stays open raises the fewest.
     """
-    half = len(found) // 2
+    quarter = len(found) // 4
+    early, late = found[quarter : 2 * quarter], found[-quarter:]
     return tuple(
-        of(one[i] for one in found[half:]) - of(one[i] for one in found[:half])
-        for i, of in enumerate((max, min))
+        of(one[i] for one in late) - of(one[i] for one in early) for i, of in enumerate((max, min))
     )
 
 
@@ -53,6 +54,6 @@ def check(binary, work, case, steps):
         print(f"{case.name}: exit {status}, {len(found)} samples\n{stderr}")
         return 1
     memory, files = growth(found)
-    print(f"{case.name}, {steps:,} steps, {len(found)} samples: the last half's most memory is")
-    print(f"{memory / 1e6:.1f} MB above the first half's, and its fewest open files {files}")
+    print(f"{case.name}, {steps:,} steps, {len(found)} samples: the last quarter's most memory")
+    print(f"is {memory / 1e6:.1f} MB above the second's, and its fewest open files {files}")
     return int(memory > MOST or files > 0)
