@@ -12,6 +12,7 @@ Examples:
   stac-bench --env Walker2d-v4 --algo stddpg-al --set solver=cg --set lam=100
   stac-bench --env Walker2d-v4 --algo stddpg-al --resume
   stac-bench resume runs/stddpg-al/Walker2d-v4_0
+  stac-bench sweep grid.yml --jobs 2
   stac-bench --env MyEnv-v0 --env-import my_package --algo ddpg
   stac-bench settings stddpg-al --env Walker2d-v4
   stac-bench eval runs/stddpg-al/Walker2d-v4_0 --episodes 10
@@ -51,6 +52,9 @@ pub enum Command {
     /// Go on with a run that was stopped, or with more steps
     #[command(args_override_self = true)]
     Resume(ResumeArgs),
+    /// Train every run of a grid that is not done yet
+    #[command(args_override_self = true)]
+    Sweep(SweepArgs),
     /// Run a trained agent and print its returns
     Eval(EvalArgs),
     /// Draw the paper's motivating examples (no environment, no training)
@@ -116,6 +120,9 @@ pub struct TrainArgs {
     /// The process that trains them all: this one ends with it
     #[arg(long, value_name = "PID", hide = true)]
     pub parent: Option<i32>,
+    /// The cores that this process keeps to
+    #[arg(long, value_name = "CORES", hide = true, value_delimiter = ',')]
+    pub cores: Vec<usize>,
 }
 
 /// When checkpoints are written, and how long they stay.
@@ -152,6 +159,31 @@ pub struct ResumeArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub checkpoints: CheckpointArgs,
+    /// No progress, no summary
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Options of `sweep`.
+#[derive(Clone, Debug, Args)]
+pub struct SweepArgs {
+    /// YAML file with `name`, `envs`, `seeds`, `steps`, `runs` (see docs/experiments.md)
+    pub file: PathBuf,
+    /// Where runs go, each below the grid's name and its label
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// How many runs at a time [default: as many as there are cores]
+    #[arg(long, value_name = "J", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub jobs: Option<u64>,
+    /// How often a run that failed is tried again
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
+    pub retries: u32,
+    /// Print how far each run is, and do nothing
+    #[arg(long, conflicts_with = "dry_run")]
+    pub status: bool,
+    /// Print what would be done: folders, commands and how long it takes, as far as a run tells
+    #[arg(long)]
+    pub dry_run: bool,
     /// No progress, no summary
     #[arg(long)]
     pub quiet: bool,

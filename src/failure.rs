@@ -71,6 +71,17 @@ pub enum Failure {
     /// The agent, the environment or the training loop.
     #[error(transparent)]
     Agents(#[from] agents::Error),
+    /// Folders of a grid's runs hold other runs.
+    #[error("{} of the grid's folders hold something else; take another `--out` or another `name`:\n{}", .0.len(), .0.join("\n"))]
+    OtherRuns(Vec<String>),
+    /// Some runs of a grid failed.
+    #[error("{failed} of {runs} runs failed: the same command tries them again")]
+    Sweep {
+        /// How many failed.
+        failed: usize,
+        /// How many there are.
+        runs: usize,
+    },
     /// Some of several seeds failed.
     #[error("{} of {seeds} seeds failed: {}", failed.len(), failed.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))]
     Seeds {
@@ -100,7 +111,8 @@ impl Failure {
             | Self::Running { .. }
             | Self::OtherSettings { .. }
             | Self::NoCheckpoint { .. }
-            | Self::NoRun { .. } => 2,
+            | Self::NoRun { .. }
+            | Self::OtherRuns(_) => 2,
             Self::Agents(E::External(inner)) => {
                 inner.downcast_ref::<Self>().map_or(1, Self::exit_status)
             }
@@ -113,7 +125,11 @@ impl Failure {
                 | E::Device { .. }
                 | E::Env { during: "make", .. },
             ) => 2,
-            Self::File { .. } | Self::Moved { .. } | Self::Agents(_) | Self::Seeds { .. } => 1,
+            Self::File { .. }
+            | Self::Moved { .. }
+            | Self::Agents(_)
+            | Self::Seeds { .. }
+            | Self::Sweep { .. } => 1,
         }
     }
 

@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod cores;
 pub mod display;
 pub mod failure;
 pub mod host;

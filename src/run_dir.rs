@@ -54,22 +54,7 @@ impl RunDir {
     /// # Errors
     /// [`Failure::Running`] while another process owns it.
     pub fn own(path: &Path) -> Result<Self, Failure> {
-        let file = path.join(LOCK);
-        let unable = |action| Failure::file(action, &file);
-        let lock =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file);
-        let mut lock = lock.map_err(unable("open"))?;
-        if let Err(error) = fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::PermissionDenied) {
-                return Err(unable("lock")(error.into()));
-            }
-            let mut owner = String::new();
-            let _ = lock.read_to_string(&mut owner);
-            return Err(Failure::Running { path: path.to_owned(), owner: owner.trim().to_owned() });
-        }
-        // For whoever is refused; a full disk is no reason to go without.
-        let _ = lock.set_len(0).and_then(|()| lock.rewind());
-        let _ = writeln!(lock, "{}", std::process::id());
+        let lock = lock(path)?;
         let folder = File::open(path).map_err(Failure::file("open", path))?;
         let run = Self { path: path.to_owned(), folder, _lock: lock };
         run.sweep()?;
@@ -158,6 +143,31 @@ pub fn refuse_existing(path: &Path, overwrite: bool) -> Result<(), Failure> {
 pub fn refuse(path: &Path, overwrite: bool) -> Result<(), Failure> {
     refuse_existing(path, overwrite)?;
     if is_taken(path) { RunDir::own(path).map(drop) } else { Ok(()) }
+}
+
+/// Whether a live process owns the run in `path`.
+pub fn is_owned(path: &Path) -> bool {
+    matches!(lock(path), Err(Failure::Running { .. }))
+}
+
+/// Locks the folder `path` of a run.
+fn lock(path: &Path) -> Result<File, Failure> {
+    let file = path.join(LOCK);
+    let unable = |action| Failure::file(action, &file);
+    let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file);
+    let mut lock = lock.map_err(unable("open"))?;
+    if let Err(error) = fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::PermissionDenied) {
+            return Err(unable("lock")(error.into()));
+        }
+        let mut owner = String::new();
+        let _ = lock.read_to_string(&mut owner);
+        return Err(Failure::Running { path: path.to_owned(), owner: owner.trim().to_owned() });
+    }
+    // For whoever is refused; a full disk is no reason to go without.
+    let _ = lock.set_len(0).and_then(|()| lock.rewind());
+    let _ = writeln!(lock, "{}", std::process::id());
+    Ok(lock)
 }
 
 /// What is in a folder, but for a lock.

@@ -52,7 +52,7 @@ pub struct Prepared {
     build: Build,
 }
 
-type Build = Box<dyn Fn(&Spaces, u64) -> Result<Box<dyn Learn>>>;
+type Build = Box<dyn Fn(&Spaces, u64) -> Result<Box<dyn Learn>> + Send + Sync>;
 
 impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -35,7 +35,7 @@ pub struct Record {
     /// Seconds since 1970.
     started: f64,
     /// Of training, over all processes.
-    seconds: f64,
+    pub seconds: f64,
     /// Of them, those in which training waited for checkpoints.
     #[serde(default)]
     checkpoint_seconds: f64,
@@ -45,7 +45,8 @@ pub struct Record {
     pub status: String,
     /// What the process returns; none while it is running.
     exit_status: Option<u8>,
-    error: Option<String>,
+    /// Why it did not end well.
+    pub error: Option<String>,
     /// Where processes went on from a checkpoint, in order.
     #[serde(default)]
     resumes: Vec<Resume>,

@@ -3,13 +3,16 @@
 mod eval;
 mod job;
 mod manifest;
+mod pool;
 mod resume;
 mod seeds;
 mod settings;
+mod sweep;
 mod toy;
 mod train;
 
 use crate::cli::{Cli, Command, TrainArgs};
+use crate::cores;
 use crate::failure::Failure;
 use agents::registry::ALGORITHMS;
 use clap::CommandFactory as _;
@@ -23,6 +26,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         None => train(&cli.train)?,
         Some(Command::Train(arguments)) => train(arguments)?,
         Some(Command::Resume(arguments)) => resume::run(arguments)?,
+        Some(Command::Sweep(arguments)) => sweep::run(arguments)?,
         Some(Command::Eval(arguments)) => eval::run(arguments)?,
         Some(Command::Toy(arguments)) => toy::run(arguments)?,
         Some(Command::Algos) => algos(),
@@ -44,6 +48,7 @@ fn train(arguments: &TrainArgs) -> Result<(), Failure> {
             if let Some(parent) = arguments.parent {
                 bridge::end_with(parent);
             }
+            cores::keep_to(&arguments.cores)?;
             let job = Job::new(arguments, report.unwrap_or(arguments.seed))?;
             match arguments.resume {
                 true => resume::run_or_start(&job),

@@ -65,6 +65,18 @@ pub enum ConfigError {
         /// What the key accepts, and the name closest to the value where names are accepted.
         reason: String,
     },
+    /// A run of a grid that cannot be.
+    #[error("{origin}: run `{label}` on {env}: {reason}")]
+    Column {
+        /// Where it stands.
+        origin: Origin,
+        /// The run's label.
+        label: String,
+        /// Gymnasium id.
+        env: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl From<agents::Error> for ConfigError {

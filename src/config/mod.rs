@@ -1,6 +1,7 @@
 //! Settings of a run: built-in defaults, a file, `--set`, options; each checked.
 
 mod error;
+pub mod grid;
 mod layers;
 mod origin;
 pub mod yaml;

@@ -127,7 +127,7 @@ pub trait Algorithm: Objectives<f32> + Clone {
 /// An algorithm that learns from transitions.
 pub trait OffPolicy: Clone + Send + 'static {
     /// The settings that no other algorithm has.
-    type Config: Records;
+    type Config: Records + Send + Sync;
 
     /// For observations and actions of these dimensions.
     fn new(config: &OffPolicyConfig, own: &Self::Config, obs_dim: usize, action_dim: usize)

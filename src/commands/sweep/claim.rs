@@ -1,0 +1,219 @@
+//! Who is at a run: a file beside its folder, that its owner keeps fresh.
+//!
+//! Locks of the system end with their process, but some shared file systems have none. A claim needs nothing but files
+//! and their times: `<folder>.claim` is made by one process alone, which touches it every [`BEAT`]; untouched for
+//! [`EXPIRES`], it is nobody's. On the machine of its owner it is nobody's as soon as that process is gone. Both times
+//! are the file system's, so clocks of machines may differ. The lock of the run folder stands behind it: two workers
+//! that both believe a run to be theirs do not both train it.
+
+use crate::failure::Failure;
+use rustix::process::{Pid, test_kill_process};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, FileTimes};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// How often an owner touches its claims.
+pub const BEAT: Duration = Duration::from_secs(10);
+/// How long a claim holds after that.
+const EXPIRES: Duration = Duration::from_secs(60);
+
+/// A run that is this process's to train, until it is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    file: File,
+}
+
+/// Whose a claim is.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Owner {
+    /// Whose processes its number is one of: the boot, and the space of process numbers.
+    machine: String,
+    /// For people.
+    host: String,
+    pid: i32,
+}
+
+impl Claim {
+    /// Claims the run in `folder`; none if it is another's.
+    pub fn take(folder: &Path) -> Result<Option<Self>, Failure> {
+        let path = path(folder);
+        let failed = |action| Failure::file(action, &path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(Failure::file("create", parent))?;
+        }
+        if path.exists() && !Self::is_held(folder) {
+            // Of several that find it expired, one moves it away.
+            let mark = format!("gone-{}-{:?}", std::process::id(), std::thread::current().id());
+            let gone = path.with_extension(mark);
+            match fs::rename(&path, &gone) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(failed("remove")(error)),
+            }
+            let fresh = is_fresh(&gone);
+            if fresh {
+                // Another was faster, and this is its new claim: it gets it back.
+                let _ = fs::hard_link(&gone, &path);
+            }
+            fs::remove_file(&gone).map_err(Failure::file("remove", &gone))?;
+            if fresh {
+                return Ok(None);
+            }
+        }
+        match File::create_new(&path) {
+            Ok(mut file) => {
+                let owner = serde_json::to_vec(&Owner::this()).map_err(std::io::Error::from);
+                owner.and_then(|owner| file.write_all(&owner)).map_err(failed("write"))?;
+                Ok(Some(Self { path, file }))
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(failed("create")(error)),
+        }
+    }
+
+    /// Whether somebody is at the run in `folder`.
+    pub fn is_held(folder: &Path) -> bool {
+        is_fresh(&path(folder))
+    }
+
+    /// Says that its owner lives.
+    pub fn beat(&self) {
+        let _ = self.file.set_times(FileTimes::new().set_modified(now(&self.path)));
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Owner {
+    fn this() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let space = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        Self {
+            machine: format!("{} {}", read("/proc/sys/kernel/random/boot_id"), space.display()),
+            host: read("/proc/sys/kernel/hostname"),
+            pid: std::process::id() as i32,
+        }
+    }
+
+    /// Whether it was a process of this machine that has ended.
+    fn is_gone(&self) -> bool {
+        let alive = |pid| test_kill_process(pid) != Err(rustix::io::Errno::SRCH);
+        self.machine == Self::this().machine && !Pid::from_raw(self.pid).is_some_and(alive)
+    }
+}
+
+fn path(folder: &Path) -> PathBuf {
+    let mut path = folder.as_os_str().to_owned();
+    path.push(".claim");
+    path.into()
+}
+
+/// Whether the claim at `path` holds.
+fn is_fresh(path: &Path) -> bool {
+    let Ok(touched) = fs::metadata(path).and_then(|metadata| metadata.modified()) else {
+        return false;
+    };
+    let owner = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Owner>(&bytes).ok());
+    let gone = owner.is_some_and(|owner| owner.is_gone());
+    !gone && age(path, touched) < EXPIRES
+}
+
+/// How long ago `touched` was, by the clock of the file system.
+fn age(path: &Path, touched: SystemTime) -> Duration {
+    now(path).duration_since(touched).unwrap_or_default()
+}
+
+/// What time it is in the folder of `path`.
+fn now(path: &Path) -> SystemTime {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let probe = tempfile::tempfile_in(folder).and_then(|file| file.metadata()?.modified());
+    probe.unwrap_or_else(|_| SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// A claim of another process, touched so many seconds ago.
+    fn claim_of(owner: &Owner, folder: &Path, seconds: u64) {
+        let mut file = File::create_new(path(folder)).unwrap();
+        file.write_all(&serde_json::to_vec(owner).unwrap()).unwrap();
+        let touched = SystemTime::now() - Duration::from_secs(seconds);
+        file.set_times(FileTimes::new().set_modified(touched)).unwrap();
+    }
+
+    fn elsewhere() -> Owner {
+        Owner { machine: "another".into(), host: "node-7".into(), pid: 1 }
+    }
+
+    #[test]
+    fn a_run_has_one_owner_until_it_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("below").join("run");
+        let claim = Claim::take(&run).unwrap();
+        assert!(claim.is_some() && Claim::is_held(&run));
+        assert!(Claim::take(&run).unwrap().is_none());
+        drop(claim);
+        assert!(!Claim::is_held(&run));
+        assert!(Claim::take(&run).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_claim_of_another_machine_holds_a_minute_after_its_last_beat() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        claim_of(&elsewhere(), &run, 50);
+        assert!(Claim::take(&run).unwrap().is_none());
+        fs::remove_file(path(&run)).unwrap();
+        claim_of(&elsewhere(), &run, 70);
+        assert!(Claim::take(&run).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_beat_makes_an_old_claim_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let claim = Claim::take(&run).unwrap().unwrap();
+        let old = SystemTime::now() - Duration::from_secs(70);
+        claim.file.set_times(FileTimes::new().set_modified(old)).unwrap();
+        assert!(!Claim::is_held(&run));
+        claim.beat();
+        assert!(Claim::is_held(&run));
+    }
+
+    #[test]
+    fn a_claim_of_a_process_that_is_gone_is_nobodys() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        claim_of(&Owner { pid: gone.id() as i32, ..Owner::this() }, &run, 0);
+        assert!(!Claim::is_held(&run));
+        assert!(Claim::take(&run).unwrap().is_some());
+    }
+
+    #[test]
+    fn of_many_that_find_a_claim_expired_one_takes_it() {
+        for _ in 0..50 {
+            let folder = tempfile::tempdir().unwrap();
+            let run = folder.path().join("run");
+            claim_of(&elsewhere(), &run, 70);
+            let taken = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(|| Claim::take(&run))).collect();
+                all.into_iter()
+                    .filter_map(|one| one.join().unwrap().ok().flatten())
+                    .collect::<Vec<_>>()
+            });
+            assert!(taken.len() <= 1, "{}", taken.len());
+        }
+    }
+}
