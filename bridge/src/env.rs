@@ -5,6 +5,7 @@ use crate::error::attached;
 use crate::interpreter::initialize;
 use crate::spaces::{SpaceCodec, copy_observation};
 use agents::{Env, EnvState, Error, Restored, Result, Resumable, Spaces, Step};
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -106,7 +107,8 @@ impl GymEnv {
             kwargs.set_item(intern!(py, "seed"), seed)?;
         }
         let result = env.call_method(intern!(py, "reset"), (), Some(&kwargs))?;
-        copy_observation(&result.get_item(0)?, obs)?;
+        let [observation, _info] = values(&result, "reset", "observation, info")?;
+        copy_observation(&observation, obs)?;
         if let (Some(recorder), Some(before)) = (&mut self.recorder, before) {
             recorder.start(before, seed, obs);
         }
@@ -162,22 +164,47 @@ impl Env for GymEnv {
                 recorder.begin();
             }
             let action = self.codec.action(py, actions)?;
-            let result = self.step.bind(py).call1((action,))?.cast_into::<PyTuple>()?;
-            copy_observation(&result.get_item(0)?, &mut step.next_obs)?;
-            step.rewards[0] = result.get_borrowed_item(1)?.extract()?;
-            step.terminated[0] = result.get_borrowed_item(2)?.is_truthy()?;
-            step.truncated[0] = result.get_borrowed_item(3)?.is_truthy()?;
-            if step.ended(0) {
-                self.start_episode(py, None, &mut step.obs)
-            } else {
+            let result = self.step.bind(py).call1((action,))?;
+            let [observation, reward, terminated, truncated, _info] =
+                values(&result, "step", "observation, reward, terminated, truncated, info")?;
+            copy_observation(&observation, &mut step.next_obs)?;
+            step.rewards[0] = reward.extract()?;
+            step.terminated[0] = truth(&terminated, "terminated")?;
+            step.truncated[0] = truth(&truncated, "truncated")?;
+            if !step.ended(0) {
                 step.obs.copy_from_slice(&step.next_obs);
                 if let Some(recorder) = &mut self.recorder {
                     recorder.add(actions, step);
                 }
-                Ok(())
             }
-        })
+            Ok(())
+        })?;
+        if step.ended(0) { self.reset(None, &mut step.obs) } else { Ok(()) }
     }
+}
+
+/// The `N` values of a tuple that `function` has returned.
+fn values<'py, const N: usize>(
+    result: &Bound<'py, PyAny>,
+    function: &str,
+    names: &str,
+) -> PyResult<[Bound<'py, PyAny>; N]> {
+    let found = match result.cast::<PyTuple>() {
+        Ok(tuple) => match <[Bound<'py, PyAny>; N]>::try_from(tuple.iter().collect::<Vec<_>>()) {
+            Ok(values) => return Ok(values),
+            Err(other) => format!("{} values", other.len()),
+        },
+        Err(_) => format!("a {} and no tuple", result.get_type().name()?),
+    };
+    Err(PyValueError::new_err(format!("{function} returned {found}, {N} are needed: {names}")))
+}
+
+/// A `bool` of Python or numpy; nothing else, since the string "False" and a filled dict count as true.
+fn truth(value: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
+    value.extract().map_err(|_| {
+        let shown = value.repr().map_or_else(|_| "a value".to_owned(), |repr| repr.to_string());
+        PyValueError::new_err(format!("step returned {name} = {shown:.80}, which is no bool"))
+    })
 }
 
 impl Resumable for GymEnv {

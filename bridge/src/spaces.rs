@@ -15,8 +15,15 @@ pub(crate) struct SpaceCodec {
 
 /// How rows of `f32` become actions.
 pub(crate) enum ActionCodec {
-    Box { shape: Vec<usize>, own: Option<OwnNumbers> },
-    Discrete { start: i64 },
+    Box {
+        shape: Vec<usize>,
+        own: Option<OwnNumbers>,
+    },
+    /// `dtype` is the space's integer type.
+    Discrete {
+        start: i64,
+        dtype: Py<PyAny>,
+    },
 }
 
 /// How float32 becomes a space's own number type: rounded if that is an integer type, then clipped to the bounds, which
@@ -57,9 +64,9 @@ impl SpaceCodec {
     /// One action row in the form that the environment takes: a new array, since environments may keep it.
     pub(crate) fn action<'py>(&self, py: Python<'py>, row: &[f32]) -> PyResult<Bound<'py, PyAny>> {
         match &self.action {
-            ActionCodec::Discrete { start } => {
+            ActionCodec::Discrete { start, dtype } => {
                 let choice = row.first().map_or(0, |&x| x as i64);
-                Ok((start + choice).into_pyobject(py)?.into_any())
+                dtype.bind(py).call1((start + choice,))
             }
             ActionCodec::Box { shape, own } => shaped(py, row, shape, own.as_ref()),
         }
@@ -82,6 +89,7 @@ pub(crate) fn action_space(space: &Bound<'_, PyAny>) -> PyResult<ActionSpace> {
             let message = format!("the action space {space} holds no numbers");
             return Err(PyValueError::new_err(message));
         }
+        check_bounds(space)?;
         if low.iter().zip(&high).any(|(low, high)| !(high - low).is_finite()) {
             let message = format!(
                 "the action space {space} has infinite bounds; rescale it, for instance with gymnasium.wrappers.RescaleAction"
@@ -96,12 +104,34 @@ pub(crate) fn action_space(space: &Bound<'_, PyAny>) -> PyResult<ActionSpace> {
     Err(PyValueError::new_err(format!("the action space is {space}; agents take Box or Discrete")))
 }
 
+/// Refuses bounds that leave no range, also where only `f32` cannot tell them apart. Equal bounds are as the user says.
+fn check_bounds(space: &Bound<'_, PyAny>) -> PyResult<()> {
+    let flat = |name: &str| -> PyResult<Vec<f64>> {
+        let array = space.getattr(name)?.call_method1("astype", ("float64",))?;
+        array.call_method0("ravel")?.extract()
+    };
+    for (low, high) in flat("low")?.into_iter().zip(flat("high")?) {
+        let why = if low > high {
+            "the low bound is above the high one"
+        } else if low < high && low as f32 == high as f32 {
+            "float32, in which agents compute, cannot tell them apart; rescale it, for instance with gymnasium.wrappers.RescaleAction"
+        } else {
+            continue;
+        };
+        let message = format!("the action space has the bounds {low:?} and {high:?}: {why}");
+        return Err(PyValueError::new_err(message));
+    }
+    Ok(())
+}
+
 impl ActionCodec {
     /// For a space that [`action_space`] accepts.
     pub(crate) fn new(space: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = space.py();
         if space.is_instance(&py.import("gymnasium.spaces")?.getattr("Discrete")?)? {
-            return Ok(Self::Discrete { start: space.getattr("start")?.extract()? });
+            let start = space.getattr("start")?.extract()?;
+            let dtype = space.getattr("dtype")?.getattr("type")?.unbind();
+            return Ok(Self::Discrete { start, dtype });
         }
         let dtype = space.getattr("dtype")?;
         let single = dtype.eq(py.import("numpy")?.getattr("float32")?)?;
@@ -125,7 +155,7 @@ impl ActionCodec {
         n: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         match self {
-            Self::Discrete { start } => {
+            Self::Discrete { start, .. } => {
                 let choices: Vec<i64> = rows.iter().map(|&x| start + x as i64).collect();
                 Ok(PyArray1::from_vec(py, choices).into_any())
             }
