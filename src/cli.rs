@@ -1,6 +1,7 @@
 //! The command-line options, as clap parses them.
 
 use crate::config::Overrides;
+use crate::consent::Consent;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -159,6 +160,9 @@ pub struct ResumeArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub checkpoints: CheckpointArgs,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub consent: Consent,
     /// No progress, no summary
     #[arg(long)]
     pub quiet: bool,
@@ -237,12 +241,15 @@ pub struct EvalArgs {
     /// Which model
     #[arg(long, value_enum, default_value_t)]
     pub model: Which,
+    /// Environment steps after which an episode is cut
+    #[arg(long, value_name = "N", default_value_t = 100_000, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_steps: u64,
     /// Write videos of the episodes to RUN_DIR/videos
     #[arg(long)]
     pub render: bool,
-    /// Python module that registers your environments, besides those the run names
-    #[arg(long, value_name = "MODULE")]
-    pub env_import: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub consent: Consent,
 }
 
 /// Options of `toy`.

@@ -50,6 +50,16 @@ pub enum Failure {
         /// Environment steps.
         steps: u64,
     },
+    /// A file asks for what may run code.
+    #[error("the environment of {} {asks}, which can run code and change what is measured; if you trust it, add {options}", path.display())]
+    Consent {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it asks for.
+        asks: String,
+        /// The options that allow it.
+        options: String,
+    },
     /// A folder that should hold a run does not.
     #[error("{} holds no run: {reason}", path.display())]
     NoRun {
@@ -112,7 +122,8 @@ impl Failure {
             | Self::OtherSettings { .. }
             | Self::NoCheckpoint { .. }
             | Self::NoRun { .. }
-            | Self::OtherRuns(_) => 2,
+            | Self::OtherRuns(_)
+            | Self::Consent { .. } => 2,
             Self::Agents(E::External(inner)) => {
                 inner.downcast_ref::<Self>().map_or(1, Self::exit_status)
             }

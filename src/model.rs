@@ -1,11 +1,13 @@
 //! A saved agent: one safetensors file with its parameters and what it takes to run it again.
 
 use crate::failure::Failure;
+use crate::files;
 use crate::run_dir::{make_folder, write_whole};
 use agents::settings::Settings;
 use agents::{Parameter, StateDict};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -60,10 +62,36 @@ pub fn save(folder: &Path, agent: &dyn StateDict, card: &ModelCard) -> Result<()
     write_whole(&path, &serialize().map_err(Failure::file("write", &path))?)
 }
 
+/// An error if the card asks for networks that cannot be those of the file: before they are made, which could take all
+/// memory.
+pub fn refuse_larger(card: &ModelCard, held: usize) -> Result<(), Failure> {
+    let asked = largest_net(&Value::Object(card.settings.clone()));
+    if asked <= held as u128 {
+        return Ok(());
+    }
+    let reason =
+        format!("the file holds {held} numbers, and its settings ask for more than {asked}");
+    Err(agents::Error::Parameters(reason).into())
+}
+
+/// The weights between the hidden layers of the largest network in `settings`.
+fn largest_net(settings: &Value) -> u128 {
+    match settings {
+        Value::Array(sizes) => {
+            let sizes: Vec<u128> = sizes.iter().filter_map(Value::as_u64).map(Into::into).collect();
+            let products =
+                sizes.iter().zip(sizes.iter().skip(1)).map(|(a, b)| a.saturating_mul(*b));
+            products.fold(sizes.iter().copied().max().unwrap_or(0), u128::saturating_add)
+        }
+        Value::Object(entries) => entries.values().map(largest_net).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// Reads what [`save`] wrote.
 pub fn load(folder: &Path) -> Result<(ModelCard, Vec<Parameter>), Failure> {
     let path = folder.join(FILE);
-    let bytes = std::fs::read(&path).map_err(Failure::file("read", &path))?;
+    let bytes = files::read(&path, u64::MAX).map_err(Failure::file("read", &path))?;
     read(&bytes).map_err(|reason| Failure::NoRun { path, reason })
 }
 

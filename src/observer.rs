@@ -9,7 +9,7 @@ use crate::model::{self, ModelCard};
 use crate::run_dir::{RunDir, make_folder, remove, write_whole};
 use crate::score::Score;
 use crate::sinks::{self, Sinks};
-use agents::train::{self, Episode, Flow, Point, Progress};
+use agents::train::{self, Episode, EvaluationPlan, Flow, Point, Progress};
 use agents::{EnvState, Learn, Resumable};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -204,12 +204,26 @@ impl<'d> RunObserver<'d> {
         // Seeded once; later evaluations go on with the environment's own generator.
         let seed = self.seen.last.is_none().then_some(self.card.seed);
         let (episodes, env) = (self.run.eval_episodes, self.eval_env.as_mut());
-        let check = &mut bridge::check_signals;
-        let evaluation = train::evaluate(agent, env, episodes, seed, check)?;
+        let plan = EvaluationPlan { episodes, max_steps: self.run.eval_max_steps, seed };
+        let evaluation = train::evaluate(agent, env, plan, &mut bridge::check_signals);
+        let evaluation = evaluation.map_err(|error| match error.is_interruption() {
+            true => error,
+            false => agents::Error::Evaluation { steps: self.seen.steps, error: error.into() },
+        })?;
+        if evaluation.cut > 0 {
+            tracing::warn!(
+                "the evaluation at step {}: {} of {episodes} episodes did not end within {} steps \
+                 (`eval_max_steps`) and were cut",
+                self.seen.steps,
+                evaluation.cut,
+                plan.max_steps
+            );
+        }
         self.before_evaluation = None;
         self.sinks.evaluation(self.seen.steps, &evaluation)?;
         self.record("eval/mean_reward", evaluation.mean())?;
         self.record("eval/mean_ep_length", evaluation.mean_length())?;
+        self.record("eval/cut_episodes", evaluation.cut as f64)?;
         for (tag, value) in agent.diagnostics()? {
             self.record(&tag, value)?;
         }

@@ -19,6 +19,8 @@ QUICK = [
     *("--set", "learning_starts=100", "--set", "random_steps=100"),
 ]
 QUICK_ON_POLICY = [*SHORT, "--set", "n_steps=100"]
+# What `eval` and `resume` are told, since runs cannot ask for it.
+ALLOWED = [*("--env-import", "environments", "--env-import", "resumable"), "--accept-env-kwargs"]
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from conftest import ALLOWED
 from safetensors.numpy import load_file
 from stable_baselines3 import A2C
 from stable_baselines3.common.results_plotter import load_results
@@ -81,7 +82,7 @@ def test_stable_baselines3_loads_the_model_and_acts_alike(stac_bench, train, tmp
     state = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
     model.policy.load_state_dict(state, strict=True)
 
-    done = stac_bench(tmp_path, "eval", run, "--episodes", 4, "--seed", 5)
+    done = stac_bench(tmp_path, "eval", run, *ALLOWED, "--episodes", 4, "--seed", 5)
     theirs = [float(x) for x in re.findall(r"episode .* return ([\d.]+),", done.stdout)]
     world, ours = gym.make(env), []
     obs, _ = world.reset(seed=5)

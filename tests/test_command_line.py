@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import QUICK, QUICK_ON_POLICY, ROOT
+from conftest import ALLOWED, QUICK, QUICK_ON_POLICY, ROOT
 
 POINT = ["--env", "Point-v0", "--env-import", "environments"]
 
@@ -214,16 +214,18 @@ def test_eval_prints_mean_deviation_and_each_return(stac_bench, train, tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for model in ("best", "final"):
-        done = stac_bench(elsewhere, "eval", run, "--episodes", 4, "--model", model)
+        done = stac_bench(elsewhere, "eval", run, *ALLOWED, "--episodes", 4, "--model", model)
         assert done.returncode == 0, done.stderr
         returns = [float(r) for r in re.findall(r"episode \d+ +return (-?[\d.]+)", done.stdout)]
         mean, std = map(float, re.search(r"return (-?[\d.]+) ± ([\d.]+)", done.stdout).groups())
         assert len(returns) == 4
         assert (mean, std) == pytest.approx((np.mean(returns), np.std(returns)), abs=0.011)
     # Seeded: the same episodes again; those of another seed are others.
-    same = stac_bench(elsewhere, "eval", run, "--episodes", 4, "--model", "final")
+    same = stac_bench(elsewhere, "eval", run, *ALLOWED, "--episodes", 4, "--model", "final")
     assert same.stdout == done.stdout
-    other = stac_bench(elsewhere, "eval", run, "--episodes", 4, "--model", "final", "--seed", 5)
+    other = stac_bench(
+        elsewhere, "eval", run, *ALLOWED, "--episodes", 4, "--model", "final", "--seed", 5
+    )
     assert other.stdout != done.stdout
 
 
@@ -236,14 +238,14 @@ def test_eval_reproduces_the_evaluation_at_the_end_of_a_run(
     # An evaluation comes before the updates that are due, but what ends a run after them.
     settings = ["--eval-freq", freq, "--set", f"train_freq={rollout}"]
     run = train(tmp_path, "ddpg", *POINT[1:], *settings)
-    done = stac_bench(tmp_path, "eval", run, "--episodes", 3, "--model", model)
+    done = stac_bench(tmp_path, "eval", run, *ALLOWED, "--episodes", 3, "--model", model)
     returns = [float(r) for r in re.findall(r"episode \d+ +return (-?[\d.]+)", done.stdout)]
     assert returns == pytest.approx(np.load(run / "evaluations.npz")["results"][0], abs=0.0051)
 
 
 def test_eval_renders_a_video_of_each_episode_and_no_more(stac_bench, train, tmp_path):
     run = train(tmp_path, "ddpg", *POINT[1:])
-    done = stac_bench(tmp_path, "eval", run, "--episodes", 2, "--render")
+    done = stac_bench(tmp_path, "eval", run, *ALLOWED, "--episodes", 2, "--render")
     assert done.returncode == 0, done.stderr
     videos = [tmp_path / path for path in re.findall(r"video (.+\.mp4)", done.stdout)]
     assert sorted(videos) == sorted((run / "videos").glob("*.mp4"))
@@ -259,13 +261,13 @@ def test_an_agent_trained_on_a_gpu_is_evaluated_without_one(stac_bench, train, t
     patched = bytes_.replace(b'\\"device\\":\\"cpu\\"', b'\\"device\\":\\"cuda\\"')
     length = int.from_bytes(bytes_[:8], "little") + 1
     model.write_bytes(length.to_bytes(8, "little") + patched[8:])
-    assert stac_bench(tmp_path, "eval", run, "--episodes", 1).returncode == 0
+    assert stac_bench(tmp_path, "eval", run, *ALLOWED, "--episodes", 1).returncode == 0
 
 
 def test_a_model_with_settings_that_do_not_apply_is_evaluated(stac_bench, train, tmp_path):
     """As models of before such settings were refused have them: acting needs no solver."""
     run = train(tmp_path, "stddpg-al", *POINT[1:])
-    expected = stac_bench(tmp_path, "eval", run, "--episodes", 2).stdout
+    expected = stac_bench(tmp_path, "eval", run, *ALLOWED, "--episodes", 2).stdout
     model = run / "best_model" / "model.safetensors"
     content = model.read_bytes()
     old, new = (
@@ -275,7 +277,7 @@ def test_a_model_with_settings_that_do_not_apply_is_evaluated(stac_bench, train,
     assert content.count(old) == 1
     length = int.from_bytes(content[:8], "little") + len(new) - len(old)
     model.write_bytes(length.to_bytes(8, "little") + content[8:].replace(old, new))
-    done = stac_bench(tmp_path, "eval", run, "--episodes", 2)
+    done = stac_bench(tmp_path, "eval", run, *ALLOWED, "--episodes", 2)
     assert (done.returncode, done.stdout) == (0, expected), done.stderr
 
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pandas
 import pytest
-from conftest import ROOT
+from conftest import ALLOWED, ROOT
 from killing import generations, wait_until
 from resuming import POINT, SLOWLY, contents, copy_of, finished, kill_at, manifest, run_in, words
 from same_run import differences
@@ -72,7 +72,7 @@ def test_a_killed_run_ends_as_if_nothing_had_been(start, stac_bench, tmp_path, a
     kill_at(start(killed, *line), run, 200)
     assert manifest(run)["status"] == "running"
     kill_at(start(killed, *line, "--resume"), run, 300)
-    done = stac_bench(tmp_path, "resume", run)
+    done = stac_bench(tmp_path, "resume", run, *ALLOWED)
     ended_like(run_in(whole, algo), run, done)
     resumes = manifest(run)["resumes"]
     assert [entry["resumed"] for entry in resumes] == ["exact"] * 2
@@ -125,7 +125,7 @@ def test_an_empty_folder_is_no_run_yet(stac_bench, whole, tmp_path):
 def test_a_finished_run_stays_as_it_is(stac_bench, train, tmp_path, how):
     run = train(tmp_path, "ddpg", *POINT, "--checkpoint-freq", 100)
     before = contents(run)
-    again = [*words(), "--resume"] if how == "command line" else ["resume", run]
+    again = [*words(), "--resume"] if how == "command line" else ["resume", run, *ALLOWED]
     done = stac_bench(tmp_path, *again)
     assert done.returncode == 0, done.stderr
     assert "done" in done.stdout + done.stderr and "400" in done.stdout + done.stderr
@@ -136,7 +136,7 @@ def test_a_run_killed_as_its_checkpoints_are_removed_is_tidied(stac_bench, train
     """The manifest says `done` first: what is removed is needed no more."""
     args = (kept / "args.yml").read_text()
     (kept / "args.yml").write_text(args.replace("keep_checkpoint: true", "keep_checkpoint: false"))
-    done = stac_bench(tmp_path, "resume", kept)
+    done = stac_bench(tmp_path, "resume", kept, *ALLOWED)
     assert done.returncode == 0 and "done" in done.stdout
     assert not (kept / "checkpoints").exists()
 
@@ -175,7 +175,7 @@ def test_more_steps_extend_a_run_that_kept_its_checkpoint(stac_bench, train, kep
     other = tmp_path / "other"
     other.mkdir()
     long = train(other, "ddpg", *POINT, "--steps", 800, "--checkpoint-freq", 100)
-    again = [*words(), "--resume"] if how == "command line" else ["resume", kept]
+    again = [*words(), "--resume"] if how == "command line" else ["resume", kept, *ALLOWED]
     done = stac_bench(tmp_path, *again, "--steps", 800)
     ended_like(long, kept, done)
     assert manifest(kept)["steps"] == 800
@@ -192,7 +192,7 @@ def test_more_steps_extend_a_killed_run(stac_bench, killed, tmp_path):
 def test_more_steps_need_a_checkpoint(stac_bench, train, tmp_path):
     run = train(tmp_path, "ddpg", *POINT, "--checkpoint-freq", 100)
     before = contents(run)
-    done = stac_bench(tmp_path, "resume", run, "--steps", 800)
+    done = stac_bench(tmp_path, "resume", run, *ALLOWED, "--steps", 800)
     assert done.returncode in (1, 2)
     assert "--keep-checkpoint" in done.stderr and "panicked" not in done.stderr
     assert contents(run) == before
@@ -263,25 +263,25 @@ def test_a_folder_that_is_no_run_is_no_run(stac_bench, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "t.txt").write_text("years of work")
     for folder in ("thesis", "nowhere"):
-        done = stac_bench(tmp_path, "resume", folder)
+        done = stac_bench(tmp_path, "resume", folder, *ALLOWED)
         assert done.returncode == 2 and folder in done.stderr
         assert done.stderr.startswith("error: ") and "panicked" not in done.stderr
 
 
 def test_eval_takes_a_checkpoint(stac_bench, kept, tmp_path):
-    final = stac_bench(tmp_path, "eval", kept, "--model", "final")
+    final = stac_bench(tmp_path, "eval", kept, *ALLOWED, "--model", "final")
     shutil.rmtree(kept / "best_model")
     shutil.rmtree(kept / "final_model")
     for words_ in ([kept, "--model", "checkpoint"], [kept / "checkpoints" / "400"]):
-        done = stac_bench(tmp_path, "eval", *words_)
+        done = stac_bench(tmp_path, "eval", *words_, *ALLOWED)
         assert done.returncode == 0, done.stderr
         assert done.stdout == final.stdout
-    earlier = stac_bench(tmp_path, "eval", kept / "checkpoints" / "300")
+    earlier = stac_bench(tmp_path, "eval", kept / "checkpoints" / "300", *ALLOWED)
     assert earlier.returncode == 0 and "after 300 steps" in earlier.stdout
 
 
 def test_eval_of_a_run_that_has_no_checkpoint_says_so(stac_bench, whole, tmp_path):
-    done = stac_bench(tmp_path, "eval", whole, "--model", "checkpoint")
+    done = stac_bench(tmp_path, "eval", whole, *ALLOWED, "--model", "checkpoint")
     assert done.returncode == 2 and "checkpoint" in done.stderr
 
 
@@ -290,7 +290,7 @@ def test_of_two_processes_on_one_folder_the_second_is_refused(start, stac_bench,
     first = start(tmp_path, *line, "--resume")
     before = generations(killed / "checkpoints")
     wait_until(first, lambda: generations(killed / "checkpoints") != before, "a new checkpoint")
-    again = ["resume", killed, "--steps", 40_000]
+    again = ["resume", killed, *ALLOWED, "--steps", 40_000]
     for words_ in (again, [*line, "--resume"], [*line, "--overwrite"], [*SLOW, "--overwrite"]):
         done = stac_bench(tmp_path, *words_)
         assert done.returncode == 2, done.stderr
@@ -308,7 +308,7 @@ def test_a_checkpoint_of_every_format_is_read(stac_bench, tmp_path, format_, alg
         file.extractall(tmp_path, filter="data")
     run = run_in(tmp_path, algo)
     scores = np.load(run / "evaluations.npz")["results"]
-    done = stac_bench(tmp_path, "resume", run, "--steps", 500)
+    done = stac_bench(tmp_path, "resume", run, *ALLOWED, "--steps", 500)
     assert done.returncode == 0, done.stderr
     told = manifest(run)
     (resume,) = told["resumes"]

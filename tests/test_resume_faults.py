@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from conftest import ALLOWED
 from crash_cases import OFF_POLICY, ON_POLICY, Case
 from crash_damage import damages
 from killing import HANGS
@@ -163,7 +164,7 @@ def test_checkpoints_that_are_all_damaged_are_an_error(stac_bench, whole, tmp_pa
     for path in (run / "checkpoints").rglob("*"):
         if path.is_file():
             path.write_bytes(b"\0" * 100)
-    done = stac_bench(tmp_path, "resume", run, "--steps", 800)
+    done = stac_bench(tmp_path, "resume", run, *ALLOWED, "--steps", 800)
     assert done.returncode == 1, done.stderr
     assert "checkpoints" in done.stderr and "panicked" not in done.stderr
     assert (run / "final_model").exists()
@@ -177,7 +178,7 @@ def test_files_that_grow_are_cut_back_to_the_checkpoint(stac_bench, whole, tmp_p
     (run / "progress.csv").open("a").write("500,")
     (events,) = run.glob("events.out.tfevents.*")
     events.open("ab").write(b"\x18\0\0\0\0\0\0\0half a record")
-    done = stac_bench(tmp_path, "resume", run, "--steps", 800)
+    done = stac_bench(tmp_path, "resume", run, *ALLOWED, "--steps", 800)
     assert done.returncode == 0, done.stderr
     other = tmp_path / "other"
     other.mkdir()

@@ -28,7 +28,15 @@ FORMS = [(kind, leader) for kind in THEIRS for leader in kind.forms]
 EACH_FORM = pytest.mark.parametrize("kind, leader", FORMS)
 EACH_CLASS = pytest.mark.parametrize("kind", THEIRS)
 #: The run's and the command line's. `device` and `policy_kwargs` are Stable-Baselines3's as well.
-RUN = {"n_timesteps", "n_envs", "eval_freq", "eval_episodes", "log_freq", "env_kwargs"}
+RUN = {
+    "n_timesteps",
+    "n_envs",
+    "eval_freq",
+    "eval_episodes",
+    "eval_max_steps",
+    "log_freq",
+    "env_kwargs",
+}
 #: Keywords that are no setting of an algorithm.
 PYTHON_ALONE = {"threads", "preset"}
 

@@ -63,9 +63,13 @@ pub enum Error {
         "the saved state of an environment cannot be read ({0}): go on from another checkpoint"
     )]
     EnvState(String),
-    /// The environment returned a number that is NaN or infinite.
-    #[error("the environment returned {what} of {value} at step {step}")]
-    NonFinite {
+    /// The environment returned a number that agents cannot compute with: NaN, or one whose square is too large for
+    /// float32.
+    #[error(
+        "the environment returned {what} of {value} at step {step}{}",
+        if value.is_finite() { ": its square is too large for float32, so scale it down" } else { "" }
+    )]
+    OutOfRange {
         /// `a reward` or `an observation`.
         what: &'static str,
         /// The offending number.
@@ -73,9 +77,30 @@ pub enum Error {
         /// Environment step at which it came.
         step: u64,
     },
+    /// The same in a replay memory that was filled from elsewhere.
+    #[error(
+        "row {row} of the replay memory has {what} of {value}: look at where it was loaded from"
+    )]
+    Remembered {
+        /// `a reward`, `an observation` or `an action`.
+        what: &'static str,
+        /// The offending number.
+        value: f64,
+        /// Which transition, from 0.
+        row: usize,
+    },
+    /// The environment of an evaluation failed.
+    #[error("in the evaluation after {steps} steps of training: {error}")]
+    Evaluation {
+        /// Environment steps of training.
+        steps: u64,
+        /// What failed; its step count is that of the evaluation.
+        error: Box<Error>,
+    },
     /// Weights or losses are no longer finite, so training cannot go on.
     #[error(
-        "{what} became non-finite at update {update}: lower `learning_rate` (it is {learning_rate:e})"
+        "{what} became non-finite at update {update}: lower `learning_rate` (it is {learning_rate:e}), or set back what was set \
+         far from its default"
     )]
     Diverged {
         /// The quantity that is no longer finite.
@@ -152,6 +177,11 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Whether a signal is the reason.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::Terminated)
+    }
+
     /// A configuration error about `key`, whose value is `value`.
     pub fn config(key: impl Into<String>, value: impl ToString, reason: impl Into<String>) -> Self {
         Self::Config { key: key.into(), value: value.to_string(), reason: reason.into() }

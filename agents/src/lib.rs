@@ -22,6 +22,7 @@ pub mod params;
 #[cfg(feature = "torch")]
 pub mod registry;
 pub mod rng;
+pub mod room;
 pub mod settings;
 pub mod spaces;
 pub mod sync_vec_env;

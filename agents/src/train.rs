@@ -155,7 +155,7 @@ impl LoopState {
                 Next::Step => {
                     env.step(&self.actions.env, &mut self.step)?;
                     let steps = self.steps + env.num_envs() as u64;
-                    check_finite(&self.step, steps)?;
+                    check_step(&self.step, steps)?;
                     finished_episodes(&self.step, &mut self.running, &mut self.episodes);
                     (self.steps, self.next) = (steps, Next::Observe);
                 }
@@ -222,6 +222,8 @@ pub struct Evaluation {
     pub returns: Vec<f64>,
     /// Steps per episode.
     pub lengths: Vec<u64>,
+    /// How many of them did not end, but were cut.
+    pub cut: usize,
 }
 
 impl Evaluation {
@@ -243,16 +245,26 @@ impl Evaluation {
     }
 }
 
-/// Runs `episodes` episodes with deterministic actions. A seed makes the start states reproducible;
-/// without one the environment's own generator goes on. `check` is called after every step; its error
-/// ends the evaluation.
+/// What an evaluation is to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EvaluationPlan {
+    /// Episodes.
+    pub episodes: usize,
+    /// The most steps of an episode: one that goes on is cut there, and counts with what it has.
+    pub max_steps: u64,
+    /// Makes the start states reproducible; without it the environment's own generator goes on.
+    pub seed: Option<u64>,
+}
+
+/// Runs episodes with deterministic actions. `check` is called after every step; its error ends the evaluation. If an
+/// episode of one of several environments is cut, all of them begin anew.
 pub fn evaluate<A: Agent + ?Sized, E: Env + ?Sized>(
     agent: &mut A,
     env: &mut E,
-    episodes: usize,
-    seed: Option<u64>,
+    plan: EvaluationPlan,
     check: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Evaluation> {
+    let EvaluationPlan { episodes, max_steps, seed } = plan;
     let (n, obs_dim, action_dim) = dimensions(env);
     let mut obs = vec![0.0; n * obs_dim];
     let mut actions = Actions::new(n * action_dim);
@@ -269,11 +281,21 @@ pub fn evaluate<A: Agent + ?Sized, E: Env + ?Sized>(
         env.step(&actions.env, &mut step)?;
         check()?;
         steps += n as u64;
-        check_finite(&step, steps)?;
+        check_step(&step, steps)?;
         finished_episodes(&step, &mut running, &mut finished);
-        for episode in finished.iter().take(episodes - evaluation.returns.len()) {
+        let cut = running.iter().enumerate().filter(|(_, (_, length))| *length >= max_steps);
+        let cut = cut.map(|(env, &(total_reward, length))| Episode { env, total_reward, length });
+        let ended = finished.len();
+        finished.extend(cut);
+        for (i, episode) in finished.iter().take(episodes - evaluation.returns.len()).enumerate() {
             evaluation.returns.push(episode.total_reward);
             evaluation.lengths.push(episode.length);
+            evaluation.cut += usize::from(i >= ended);
+        }
+        if finished.len() > ended {
+            running.fill((0.0, 0));
+            env.reset(None, &mut step.obs)?;
+            check_observations(&step.obs, steps)?;
         }
         obs.copy_from_slice(&step.obs);
     }
@@ -298,21 +320,29 @@ fn finished_episodes(step: &Step, running: &mut [(f64, u64)], episodes: &mut Vec
     }
 }
 
-/// A NaN or infinite reward or observation would poison the replay memory for good.
-fn check_finite(step: &Step, steps: u64) -> Result<()> {
-    // As agents remember it: a reward of 1e300 is infinite in float32.
-    if let Some(&value) = step.rewards.iter().find(|&&r| !(r as f32).is_finite()) {
-        return Err(Error::NonFinite { what: "a reward", value, step: steps });
+/// The largest number whose square is finite in float32: √(2¹²⁸), rounded down.
+const LARGEST: f32 = 1.844_674_3e19;
+
+/// A NaN or infinite reward or observation would poison the replay memory for good; the square of a huge one, the
+/// networks.
+fn check_step(step: &Step, steps: u64) -> Result<()> {
+    if let Some(&value) = step.rewards.iter().find(|&&r| !is_usable(r as f32)) {
+        return Err(Error::OutOfRange { what: "a reward", value, step: steps });
     }
     check_observations(&step.next_obs, steps)?;
     check_observations(&step.obs, steps)
 }
 
 fn check_observations(obs: &[f32], steps: u64) -> Result<()> {
-    match obs.iter().find(|x| !x.is_finite()) {
+    match obs.iter().find(|&&x| !is_usable(x)) {
         None => Ok(()),
         Some(&value) => {
-            Err(Error::NonFinite { what: "an observation", value: value.into(), step: steps })
+            Err(Error::OutOfRange { what: "an observation", value: value.into(), step: steps })
         }
     }
+}
+
+/// Whether agents can compute with `x`: it is a number, and so is its square.
+pub fn is_usable(x: f32) -> bool {
+    x.abs() <= LARGEST
 }

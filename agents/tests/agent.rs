@@ -6,7 +6,7 @@ mod common;
 
 use agents::registry;
 use agents::settings::merge;
-use agents::train::{Flow, Observer, Progress, evaluate, train};
+use agents::train::{EvaluationPlan, Flow, Observer, Progress, evaluate, train};
 use agents::{ActionSpace, Actions, Env, Error, Learn, Mode, Parameter, Result, Spaces, Step};
 use common::shipped::{has_setting, led_with_setting, of_leader, quick, with_setting};
 use serde_json::{Value, json};
@@ -253,7 +253,7 @@ fn every_solver_trains_with_either_leader() {
 #[test]
 fn every_algorithm_learns_to_stay_at_the_origin() {
     let episode = |agent: &mut dyn Learn| {
-        evaluate(agent, &mut Point::new(), 1, Some(0), &mut || Ok(())).unwrap().mean()
+        evaluate(agent, &mut Point::new(), plan(1, 0), &mut || Ok(())).unwrap().mean()
     };
     for algo in with_setting("buffer_size") {
         let before = episode(&mut *agent(algo, 0, json!({})));
@@ -460,4 +460,9 @@ fn parameters_survive_a_round_trip_and_strangers_are_refused() {
     let mut stranger = a.parameters();
     stranger[0].name = "actor.nu".into();
     assert!(matches!(b.set_parameters(&stranger), Err(Error::Parameters(_))));
+}
+
+/// So many whole episodes.
+fn plan(episodes: usize, seed: u64) -> EvaluationPlan {
+    EvaluationPlan { episodes, max_steps: u64::MAX, seed: Some(seed) }
 }

@@ -8,7 +8,7 @@ use agents::registry;
 use agents::rng::{Purpose, Rng};
 use agents::settings::{Settings, merge};
 use agents::sync_vec_env::SyncVecEnv;
-use agents::train::{Flow, Observer, Progress, evaluate, train};
+use agents::train::{EvaluationPlan, Flow, Observer, Progress, evaluate, train};
 use agents::{ActionSpace, Actions, Env, Error, Learn, Mode, Parameter, Result, Spaces, Step};
 use common::shipped::{of_leader, shipped, with_setting};
 use serde_json::json;
@@ -243,7 +243,7 @@ fn both_forms_learn_on_either_action_space() {
                 let action = env.spaces.action.clone();
                 let score = |mut agent: Box<dyn Learn>| {
                     let mut env = Line::new(action.clone());
-                    evaluate(&mut *agent, &mut env, 10, Some(9), &mut || Ok(())).unwrap().mean()
+                    evaluate(&mut *agent, &mut env, plan(10, 9), &mut || Ok(())).unwrap().mean()
                 };
                 let before = score(agent(algo, &env, 0, extra.clone()));
                 let after = score(trained_on(&mut env, algo, 0, 15_000, extra));
@@ -413,4 +413,9 @@ fn values_out_of_range_are_refused_by_name() {
     let both = settings("stac", &json!({"critic": "q", "surrogate": "reference"}));
     let error = registry::find("stac").unwrap().prepare(&both).unwrap_err().to_string();
     assert!(error.contains("`surrogate` is reference") && error.contains("critic: v"), "{error}");
+}
+
+/// So many whole episodes.
+fn plan(episodes: usize, seed: u64) -> EvaluationPlan {
+    EvaluationPlan { episodes, max_steps: u64::MAX, seed: Some(seed) }
 }

@@ -9,7 +9,8 @@ use agents::game::StackelbergConfig;
 use agents::memory::Batch;
 use agents::registry;
 use agents::settings::{Settings, take};
-use agents::{Actions, Mode, Moments, Parameter, Spaces};
+use agents::train::is_usable;
+use agents::{Actions, Error, Mode, Moments, Parameter, Spaces};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -216,6 +217,18 @@ impl PyAgent {
         let (dones, timeouts) = (dones.as_slice()?, timeouts.as_slice()?);
         let ends = rewards.as_slice()?.iter().zip(dones.iter().zip(timeouts));
         let rows = columns.0.chunks_exact(n).zip(columns.1.chunks_exact(m));
+        let usable = [
+            ("an observation", columns.0, n),
+            ("an action", columns.1, m),
+            ("a reward", rewards.as_slice()?, 1),
+            ("an observation", columns.2, n),
+        ];
+        for (what, column, width) in usable {
+            if let Some(i) = column.iter().position(|&x| !is_usable(x)) {
+                let (value, row) = (column.get(i).copied().unwrap_or(f32::NAN).into(), i / width);
+                return Err(exception(Error::Remembered { what, value, row }));
+            }
+        }
         let mut agent = lock(&self.agent);
         if let Some(replay) = agent.memory().replay() {
             if next.is_some() {

@@ -3,7 +3,7 @@
 use crate::episode::{self, Recorder, Saved};
 use crate::error::attached;
 use crate::interpreter::initialize;
-use crate::spaces::{SpaceCodec, copy_observation};
+use crate::spaces::SpaceCodec;
 use agents::{Env, EnvState, Error, Restored, Result, Resumable, Spaces, Step};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -107,8 +107,8 @@ impl GymEnv {
             kwargs.set_item(intern!(py, "seed"), seed)?;
         }
         let result = env.call_method(intern!(py, "reset"), (), Some(&kwargs))?;
-        let [observation, _info] = values(&result, "reset", "observation, info")?;
-        copy_observation(&observation, obs)?;
+        let [observation, _info] = values(&result, "reset", ["observation", "info"])?;
+        self.codec.observation(&observation, obs)?;
         if let (Some(recorder), Some(before)) = (&mut self.recorder, before) {
             recorder.start(before, seed, obs);
         }
@@ -166,8 +166,8 @@ impl Env for GymEnv {
             let action = self.codec.action(py, actions)?;
             let result = self.step.bind(py).call1((action,))?;
             let [observation, reward, terminated, truncated, _info] =
-                values(&result, "step", "observation, reward, terminated, truncated, info")?;
-            copy_observation(&observation, &mut step.next_obs)?;
+                values(&result, "step", STEP)?;
+            self.codec.observation(&observation, &mut step.next_obs)?;
             step.rewards[0] = reward.extract()?;
             step.terminated[0] = truth(&terminated, "terminated")?;
             step.truncated[0] = truth(&truncated, "truncated")?;
@@ -179,31 +179,46 @@ impl Env for GymEnv {
             }
             Ok(())
         })?;
-        if step.ended(0) { self.reset(None, &mut step.obs) } else { Ok(()) }
+        match step.ended(0) {
+            true => self.reset(None, &mut step.obs),
+            false => Ok(()),
+        }
     }
 }
 
-/// The `N` values of a tuple that `function` has returned.
+/// What `step` returns.
+const STEP: [&str; 5] = ["observation", "reward", "terminated", "truncated", "info"];
+
+/// The values that `method` has returned, called `names`.
+///
+/// # Errors
+/// A `ValueError` if there are more or fewer, as from environments of the time before Gymnasium.
 fn values<'py, const N: usize>(
     result: &Bound<'py, PyAny>,
-    function: &str,
-    names: &str,
+    method: &str,
+    names: [&str; N],
 ) -> PyResult<[Bound<'py, PyAny>; N]> {
-    let found = match result.cast::<PyTuple>() {
-        Ok(tuple) => match <[Bound<'py, PyAny>; N]>::try_from(tuple.iter().collect::<Vec<_>>()) {
-            Ok(values) => return Ok(values),
-            Err(other) => format!("{} values", other.len()),
-        },
-        Err(_) => format!("a {} and no tuple", result.get_type().name()?),
+    let found = result.cast::<PyTuple>().map(|tuple| tuple.iter().collect::<Vec<_>>());
+    let returned = match found.map(TryInto::try_into) {
+        Ok(Ok(values)) => return Ok(values),
+        Ok(Err(other)) => format!("{} values", Vec::len(&other)),
+        Err(_) => format!("a value of type {}", result.get_type().name()?),
     };
-    Err(PyValueError::new_err(format!("{function} returned {found}, {N} are needed: {names}")))
+    let names = names.join(", ");
+    let message = format!("`{method}` returned {returned}; {N} are needed, as a tuple: {names}");
+    Err(PyValueError::new_err(message))
 }
 
-/// A `bool` of Python or numpy; nothing else, since the string "False" and a filled dict count as true.
+/// A bool, Python's or numpy's.
+///
+/// # Errors
+/// A `ValueError` for anything else: the string "False" is true.
 fn truth(value: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
     value.extract().map_err(|_| {
-        let shown = value.repr().map_or_else(|_| "a value".to_owned(), |repr| repr.to_string());
-        PyValueError::new_err(format!("step returned {name} = {shown:.80}, which is no bool"))
+        let kind = value.get_type().name().map_or_else(|_| String::new(), |name| name.to_string());
+        PyValueError::new_err(format!(
+            "`step` returned a `{name}` of type {kind}; a bool is needed"
+        ))
     })
 }
 

@@ -36,7 +36,7 @@ pub fn site_packages() -> Option<PathBuf> {
     at_run_time.or(option_env!("STAC_BENCH_SITE_PACKAGES").map(PathBuf::from))
 }
 
-/// Adds the project's Python packages, and the current folder, to the interpreter's path. Further calls do
+/// Adds the project's Python packages, and at the end the current folder, to the interpreter's path. Further calls do
 /// nothing.
 ///
 /// # Errors
@@ -51,10 +51,10 @@ pub fn initialize() -> Result<()> {
         {
             py.import("site")?.call_method1("addsitedir", (folder,))?;
         }
-        // As `python -m` does, so that `--env-import` finds the user's modules.
+        // So that `--env-import` finds the user's modules. Last, so that a file there stands in for nothing else.
         let path = py.import("sys")?.getattr("path")?.cast_into::<PyList>()?;
         if !path.contains("")? {
-            path.insert(0, "")?;
+            path.append("")?;
         }
         // One line per warning, without file name, line number and colours.
         let format = c"lambda message, category, *_: __import__('re').sub('\x1b.*?m', '', f'{category.__name__}: {message}\\n')";

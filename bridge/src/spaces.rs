@@ -11,6 +11,15 @@ use std::ops::Not as _;
 pub(crate) struct SpaceCodec {
     pub(crate) spaces: Spaces,
     action: ActionCodec,
+    /// The observations are images.
+    image: Option<Image>,
+}
+
+/// Pixels of 0 to 255, which agents see as 0 to 1, channel by channel, as Stable-Baselines3's do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Image {
+    /// The environment's images have their channels last.
+    channels_last: bool,
 }
 
 /// How rows of `f32` become actions.
@@ -19,10 +28,10 @@ pub(crate) enum ActionCodec {
         shape: Vec<usize>,
         own: Option<OwnNumbers>,
     },
-    /// `dtype` is the space's integer type.
+    /// `number` is the type of the space's numbers.
     Discrete {
         start: i64,
-        dtype: Py<PyAny>,
+        number: Py<PyAny>,
     },
 }
 
@@ -58,15 +67,24 @@ impl SpaceCodec {
 
         let action = action_space(&env.getattr("action_space")?)?;
         let codec = ActionCodec::new(&env.getattr("action_space")?)?;
-        Ok(Self { spaces: Spaces { obs_dim, action }, action: codec })
+        let image = Image::of(&observation)?;
+        Ok(Self { spaces: Spaces { obs_dim, action }, action: codec, image })
+    }
+
+    /// Copies an observation into `out`, as agents see it.
+    pub(crate) fn observation(&self, value: &Bound<'_, PyAny>, out: &mut [f32]) -> PyResult<()> {
+        match self.image {
+            Some(image) => image.copy(value, out),
+            None => copy_observation(value, out),
+        }
     }
 
     /// One action row in the form that the environment takes: a new array, since environments may keep it.
     pub(crate) fn action<'py>(&self, py: Python<'py>, row: &[f32]) -> PyResult<Bound<'py, PyAny>> {
         match &self.action {
-            ActionCodec::Discrete { start, dtype } => {
+            ActionCodec::Discrete { start, number } => {
                 let choice = row.first().map_or(0, |&x| x as i64);
-                dtype.bind(py).call1((start + choice,))
+                number.bind(py).call1((start + choice,))
             }
             ActionCodec::Box { shape, own } => shaped(py, row, shape, own.as_ref()),
         }
@@ -89,7 +107,26 @@ pub(crate) fn action_space(space: &Bound<'_, PyAny>) -> PyResult<ActionSpace> {
             let message = format!("the action space {space} holds no numbers");
             return Err(PyValueError::new_err(message));
         }
-        check_bounds(space)?;
+        let reversed = space.getattr("low")?.call_method1("__gt__", (space.getattr("high")?,))?;
+        if reversed.call_method0("any")?.is_truthy()? {
+            let message = format!("the action space {space} has a lower bound above its upper one");
+            return Err(PyValueError::new_err(message));
+        }
+        let apart = space.getattr("low")?.call_method1("__lt__", (space.getattr("high")?,))?;
+        let apart: Vec<bool> = apart.call_method0("ravel")?.call_method0("tolist")?.extract()?;
+        let equal = |i: &usize| low.get(*i) == high.get(*i);
+        if let Some(i) = (0..apart.len()).find(|i| apart.get(*i) == Some(&true) && equal(i)) {
+            let bound = |name: &str| {
+                let flat = space.getattr(name)?.call_method0("ravel")?;
+                flat.get_item(i)?.call_method0("item")
+            };
+            let message = format!(
+                "the action space {space} has bounds, {} and {}, that are one number in float32, in which agents compute; rescale it, for instance with gymnasium.wrappers.RescaleAction",
+                bound("low")?,
+                bound("high")?
+            );
+            return Err(PyValueError::new_err(message));
+        }
         if low.iter().zip(&high).any(|(low, high)| !(high - low).is_finite()) {
             let message = format!(
                 "the action space {space} has infinite bounds; rescale it, for instance with gymnasium.wrappers.RescaleAction"
@@ -104,42 +141,22 @@ pub(crate) fn action_space(space: &Bound<'_, PyAny>) -> PyResult<ActionSpace> {
     Err(PyValueError::new_err(format!("the action space is {space}; agents take Box or Discrete")))
 }
 
-/// Refuses bounds that leave no range, also where only `f32` cannot tell them apart. Equal bounds are as the user says.
-fn check_bounds(space: &Bound<'_, PyAny>) -> PyResult<()> {
-    let flat = |name: &str| -> PyResult<Vec<f64>> {
-        let array = space.getattr(name)?.call_method1("astype", ("float64",))?;
-        array.call_method0("ravel")?.extract()
-    };
-    for (low, high) in flat("low")?.into_iter().zip(flat("high")?) {
-        let why = if low > high {
-            "the low bound is above the high one"
-        } else if low < high && low as f32 == high as f32 {
-            "float32, in which agents compute, cannot tell them apart; rescale it, for instance with gymnasium.wrappers.RescaleAction"
-        } else {
-            continue;
-        };
-        let message = format!("the action space has the bounds {low:?} and {high:?}: {why}");
-        return Err(PyValueError::new_err(message));
-    }
-    Ok(())
-}
-
 impl ActionCodec {
     /// For a space that [`action_space`] accepts.
     pub(crate) fn new(space: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = space.py();
         if space.is_instance(&py.import("gymnasium.spaces")?.getattr("Discrete")?)? {
-            let start = space.getattr("start")?.extract()?;
-            let dtype = space.getattr("dtype")?.getattr("type")?.unbind();
-            return Ok(Self::Discrete { start, dtype });
+            let number = space.getattr("dtype")?.getattr("type")?.unbind();
+            return Ok(Self::Discrete { start: space.getattr("start")?.extract()?, number });
         }
         let dtype = space.getattr("dtype")?;
         let single = dtype.eq(py.import("numpy")?.getattr("float32")?)?;
         let own = || -> PyResult<_> {
             Ok(OwnNumbers {
                 integer: dtype.getattr("kind")?.eq("f")?.not(),
-                low: space.getattr("low")?.unbind(),
-                high: space.getattr("high")?.unbind(),
+                // Copies: the bounds of the space may change.
+                low: space.getattr("low")?.call_method0("copy")?.unbind(),
+                high: space.getattr("high")?.call_method0("copy")?.unbind(),
                 dtype: dtype.clone().unbind(),
             })
         };
@@ -155,9 +172,9 @@ impl ActionCodec {
         n: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         match self {
-            Self::Discrete { start, .. } => {
+            Self::Discrete { start, number } => {
                 let choices: Vec<i64> = rows.iter().map(|&x| start + x as i64).collect();
-                Ok(PyArray1::from_vec(py, choices).into_any())
+                PyArray1::from_vec(py, choices).call_method1("astype", (number,))
             }
             Self::Box { shape, own } => {
                 let shape: Vec<usize> = std::iter::once(n).chain(shape.iter().copied()).collect();
@@ -178,6 +195,40 @@ fn shaped<'py>(
     let Some(OwnNumbers { dtype, integer, low, high }) = own else { return Ok(array) };
     let array = if *integer { array.call_method0("round")? } else { array };
     array.call_method1("astype", (dtype,))?.call_method1("clip", (low, high))
+}
+
+impl Image {
+    /// What Stable-Baselines3 takes for an image: three dimensions of bytes from 0 to 255.
+    fn of(space: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let shape: Vec<usize> = space.getattr("shape")?.extract()?;
+        let bytes = space.getattr("dtype")?.eq("uint8")?;
+        let all = |name: &str, bound: u8| -> PyResult<bool> {
+            let equal = space.getattr(name)?.call_method1("__eq__", (bound,))?;
+            equal.call_method0("all")?.is_truthy()
+        };
+        if shape.len() != 3 || !bytes || !all("low", 0)? || !all("high", 255)? {
+            return Ok(None);
+        }
+        // The channels are fewer than rows and columns.
+        let fewest = shape.iter().enumerate().min_by_key(|(_, size)| **size);
+        Ok(Some(Self { channels_last: fewest.is_some_and(|(axis, _)| axis != 0) }))
+    }
+
+    fn copy(self, value: &Bound<'_, PyAny>, out: &mut [f32]) -> PyResult<()> {
+        let numpy = value.py().import("numpy")?;
+        let array = numpy.call_method1("asarray", (value, "uint8"))?;
+        let array: PyReadonlyArrayDyn<'_, u8> = array.extract()?;
+        check_len(array.len(), out)?;
+        let pixels = array.as_array();
+        let pixels = match self.channels_last && pixels.ndim() == 3 {
+            true => pixels.permuted_axes(vec![2, 0, 1]),
+            false => pixels,
+        };
+        for (x, &pixel) in out.iter_mut().zip(pixels.iter()) {
+            *x = f32::from(pixel) / 255.0;
+        }
+        Ok(())
+    }
 }
 
 /// Copies an observation of any shape and number type into `out`.

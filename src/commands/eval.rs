@@ -6,13 +6,17 @@ use crate::failure::Failure;
 use crate::model::{self, ModelCard};
 use crate::run_dir::CHECKPOINTS;
 use agents::checkpoint::Checkpoint;
-use agents::{Env as _, Parameter, registry, train};
+use agents::train::{self, EvaluationPlan};
+use agents::{Env as _, Parameter, registry};
 use bridge::{EnvOptions, GymEnv, Video};
 use std::path::Path;
 
 /// Prints the mean, the deviation and each return.
 pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
     let (card, weights) = find(arguments)?;
+    let consent = &arguments.consent;
+    consent.check(&arguments.run_dir, &card.env, &card.env_import, &card.env_kwargs)?;
+    model::refuse_larger(&card, weights.numbers())?;
 
     tch::set_num_threads(1);
     bridge::initialize()?;
@@ -23,7 +27,7 @@ pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
     let options = EnvOptions {
         id: card.env.clone(),
         kwargs: card.env_kwargs.clone(),
-        imports: card.env_import.iter().chain(&arguments.env_import).cloned().collect(),
+        imports: consent.env_import.clone(),
         video: video.clone(),
     };
     // Acting needs no GPU, wherever training was, and no leader.
@@ -39,8 +43,9 @@ pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
             Weights::Model(parameters) => agent.set_parameters(parameters)?,
             Weights::Checkpoint(state) => agent.load_state(state)?,
         }
-        let (seed, check) = (Some(arguments.seed), &mut bridge::check_signals);
-        train::evaluate(agent.as_mut(), &mut env, episodes, seed, check)
+        let (max_steps, seed) = (arguments.max_steps, Some(arguments.seed));
+        let plan = EvaluationPlan { episodes, max_steps, seed };
+        train::evaluate(agent.as_mut(), &mut env, plan, &mut bridge::check_signals)
     };
     let evaluation = evaluate().inspect_err(|error| {
         if arguments.render && error.to_string().contains("GL") {
@@ -52,6 +57,10 @@ pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
 
     say!("{} on {}, seed {}, after {} steps", card.algo, card.env, card.seed, card.steps);
     say!("mean return {:.2} ± {:.2} over {episodes} episodes", evaluation.mean(), evaluation.std());
+    if evaluation.cut > 0 {
+        let (cut, most) = (evaluation.cut, arguments.max_steps);
+        say!("{cut} of them did not end within {most} steps (--max-steps) and were cut");
+    }
     for (i, (total, length)) in evaluation.returns.iter().zip(&evaluation.lengths).enumerate() {
         say!("episode {:<4} return {total:.2}, {length} steps", i + 1);
     }
@@ -65,6 +74,16 @@ pub fn run(arguments: &EvalArgs) -> Result<(), Failure> {
 enum Weights {
     Model(Vec<Parameter>),
     Checkpoint(Vec<u8>),
+}
+
+impl Weights {
+    /// How many numbers they are, at most.
+    fn numbers(&self) -> usize {
+        match self {
+            Self::Model(parameters) => parameters.iter().map(|p| p.values.len()).sum(),
+            Self::Checkpoint(state) => state.len() / size_of::<f32>(),
+        }
+    }
 }
 
 /// The model that `arguments` name.

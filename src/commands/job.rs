@@ -1,8 +1,9 @@
 //! What is to be trained and how: from the command line, or as the folder of a run records it.
 
 use crate::cli::{CheckpointArgs, TrainArgs};
-use crate::config::{Config, yaml};
+use crate::config::{Config, RunSettings, yaml};
 use crate::failure::Failure;
+use crate::files;
 use crate::model::ModelCard;
 use crate::run_dir::{absolute, run_path, write_whole};
 use agents::registry;
@@ -11,6 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
+
+/// Settings that came after the first checkpoints were written. At their defaults they are as if they were not there, so
+/// that those checkpoints still fit.
+const LATER: [&str; 1] = ["eval_max_steps"];
 
 /// One run.
 pub struct Job {
@@ -82,7 +87,7 @@ impl Job {
             return Ok(None);
         }
         let read = |name: &str| -> Result<Settings, Failure> {
-            let text = std::fs::read_to_string(path(name));
+            let text = files::read_text(&path(name));
             let text = text.map_err(Failure::file("read", &path(name)))?;
             yaml::mapping(&text).map_err(|reason| Failure::NoRun { path: path(name), reason })
         };
@@ -160,10 +165,12 @@ impl Job {
         }
     }
 
-    /// The hash of all settings but the number of steps.
+    /// The hash of all settings but the number of steps, and those that came later.
     pub fn settings_xxh3(&self) -> Result<String, Failure> {
         let mut all = self.config.all()?;
         all.shift_remove("n_timesteps");
+        let defaults = agents::settings::to_value(&RunSettings::default())?;
+        all.retain(|key, value| !LATER.contains(&key.as_str()) || defaults.get(key) != Some(value));
         let bytes = Value::Object(all).to_string();
         Ok(format!("{:016x}", xxh3_64(bytes.as_bytes())))
     }

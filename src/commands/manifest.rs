@@ -1,6 +1,7 @@
 //! `manifest.json`: what ran, where, and how it ended.
 
 use crate::failure::Failure;
+use crate::files;
 use crate::host::Host;
 use crate::run_dir::{self, RunDir, write_whole};
 use agents::algo::EngineKind;
@@ -166,7 +167,7 @@ impl Drop for Manifest {
 
 /// What the manifest of the run in `folder` says, if it has one.
 pub fn read(folder: &Path) -> Option<Record> {
-    let bytes = std::fs::read(folder.join(run_dir::MANIFEST)).ok()?;
+    let bytes = files::read(&folder.join(run_dir::MANIFEST), files::WRITTEN).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 

@@ -19,6 +19,9 @@ pub fn run(arguments: &ResumeArgs) -> Result<(), Failure> {
         || no_run("it was stopped before `config.yml` and `args.yml` were written: start it again");
     let recorded = Job::recorded(folder)?.ok_or_else(unfinished)?;
     let mut job = Job::recorded(folder)?.ok_or_else(unfinished)?;
+    let config = &recorded.config;
+    let kwargs = &config.run.env_kwargs;
+    arguments.consent.check(folder, &config.env, &recorded.env_import, kwargs)?;
     if let Some(steps) = arguments.steps {
         job.config.run.n_timesteps = steps;
     }

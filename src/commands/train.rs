@@ -9,10 +9,12 @@ use crate::host::Host;
 use crate::observer::{RunObserver, Saved};
 use crate::run_dir::{self, RunDir};
 use crate::score::Score;
-use agents::memory::MemoryMut;
+use agents::memory::{MemoryMut, Replay};
+use agents::room;
 use agents::train::{LoopState, Point};
 use agents::{Env as _, Learn, Restored, Resumable};
 use bridge::{EnvOptions, ForkedVecEnv, GymEnv};
+use serde_json::Value;
 
 /// In which folder a run begins.
 pub enum Start {
@@ -43,6 +45,12 @@ pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
     let mut env = ForkedVecEnv::make(&options, config.run.n_envs)?;
     let eval_env = GymEnv::make(&options)?;
     let mut agent = config.prepared.build(env.spaces(), job.seed)?;
+    let rows = config.prepared.settings.get("buffer_size").and_then(Value::as_u64);
+    if let Some(size) = rows {
+        let rows = size.min(config.run.n_timesteps);
+        let bytes = Replay::bytes(rows, env.spaces().obs_dim, env.spaces().action.dim());
+        room::require("the replay memory", bytes, "buffer_size", size)?;
+    }
     let host = Host::here()?;
 
     let dir = match start {

@@ -84,7 +84,7 @@ impl GridFile {
     /// [`ConfigError`] with file, line and key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = crate::files::read_text(path).map_err(unreadable)?;
         let origin = Origin::File(path.to_owned(), None);
         let document =
             Document::parse(&text).map_err(|reason| ConfigError::Syntax { origin, reason })?;

@@ -10,6 +10,9 @@ use std::path::Path;
 /// The key whose values are the environment's business, so that any name is known.
 const FREE_FORM: &str = "env_kwargs";
 
+/// How deep the key of an assignment may be nested.
+const DEEPEST: usize = 32;
+
 /// The settings so far.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
@@ -95,11 +98,22 @@ fn lay<'a>(
     Ok(())
 }
 
+/// As much of `text` as a message has room for.
+fn start_of(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// `key.nested=value` as settings.
 pub(super) fn parse_assignment(text: &str) -> Result<Settings, ConfigError> {
-    let syntax = |reason: String| ConfigError::Assignment { text: text.to_owned(), reason };
+    let syntax = |reason: String| ConfigError::Assignment { text: start_of(text), reason };
     let (key, value) = text.split_once('=').ok_or_else(|| syntax("it has no `=`".to_owned()))?;
     let value = super::yaml::parse_value(value).map_err(syntax)?;
+    if key.matches('.').count() > DEEPEST {
+        return Err(syntax(format!("it is nested more than {DEEPEST} deep")));
+    }
     let mut settings = Settings::new();
     let nested = key
         .trim()
@@ -126,7 +140,7 @@ impl<'a> File<'a> {
 
     /// The file at `path`.
     pub(super) fn read(path: &'a Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
+        let text = crate::files::read_text(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         Self::parse(&text, move |line| Origin::File(path.to_owned(), line))
     }

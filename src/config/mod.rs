@@ -47,7 +47,7 @@ pub struct RunSettings {
     #[schemars(range(min = 1))]
     pub n_timesteps: u64,
     /// Environments that are stepped at once, shared among the cores.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1024))]
     pub n_envs: usize,
     /// Environment steps between evaluations.
     #[schemars(range(min = 1))]
@@ -55,6 +55,9 @@ pub struct RunSettings {
     /// Episodes per evaluation.
     #[schemars(range(min = 1))]
     pub eval_episodes: usize,
+    /// Environment steps after which an episode of an evaluation is cut: one that never ends would hold the run.
+    #[schemars(range(min = 1))]
+    pub eval_max_steps: u64,
     /// Environment steps between rows of `progress.csv`.
     #[schemars(range(min = 1))]
     pub log_freq: u64,
@@ -69,6 +72,7 @@ impl Default for RunSettings {
             n_envs: 1,
             eval_freq: 10_000,
             eval_episodes: 10,
+            eval_max_steps: 100_000,
             log_freq: 1_000,
             env_kwargs: Settings::new(),
         }

@@ -1,6 +1,7 @@
 //! YAML into values: the only file that names `serde_yaml`, which is no longer maintained.
 
 use saphyr::{LoadableYamlNode as _, MarkedYaml, YamlData};
+use saphyr_parser::{Event, Parser};
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
 
@@ -20,7 +21,7 @@ impl Document {
 
     /// Reads a mapping; an error is one line and carries its position.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let yaml: serde_yaml::Value = serde_yaml::from_str(text).map_err(|e| e.to_string())?;
+        let yaml = read(text)?;
         let mut lines = HashMap::new();
         // serde_yaml has just read it, so a second opinion on its syntax is not needed.
         for document in MarkedYaml::load_from_str(text).unwrap_or_default() {
@@ -41,7 +42,67 @@ pub fn mapping(text: &str) -> Result<Map<String, Value>, String> {
 
 /// One value as in `--set key=VALUE`.
 pub(super) fn parse_value(text: &str) -> Result<Value, String> {
-    to_value(&serde_yaml::from_str(text).map_err(|error| error.to_string())?)
+    to_value(&read(text)?)
+}
+
+/// How deep YAML may be nested.
+const DEEPEST: usize = 64;
+/// How many brackets may be open at once, those within words too.
+const BRACKETS: usize = 1_000;
+/// The most bytes of a text whose aliases have been replaced by what they stand for.
+const WHOLE: usize = 2_000_000;
+
+fn read(text: &str) -> Result<serde_yaml::Value, String> {
+    weigh(text)?;
+    serde_yaml::from_str(text).map_err(|error| error.to_string())
+}
+
+/// An error if `text` is nested too deep, or its aliases stand for too much: reading it would take all memory.
+fn weigh(text: &str) -> Result<(), String> {
+    // Brackets that are never closed take the parsers a time that grows with the square of their number.
+    let mut brackets = 0_usize;
+    for c in text.bytes() {
+        match c {
+            b'[' | b'{' => brackets += 1,
+            b']' | b'}' => brackets = brackets.saturating_sub(1),
+            _ => {}
+        }
+        if brackets > BRACKETS {
+            return Err(format!("more than {BRACKETS} of its brackets are open at once"));
+        }
+    }
+    let mut anchors: HashMap<usize, usize> = HashMap::new();
+    // Of each collection that is open, its anchor and the weight before it.
+    let mut open: Vec<(usize, usize)> = Vec::new();
+    let mut weight = 0_usize;
+    // What cannot be read is for the reader to say.
+    for (event, _) in Parser::new_from_str(text).map_while(Result::ok) {
+        match event {
+            Event::Scalar(scalar, _, anchor, _) => {
+                weight = weight.saturating_add(scalar.len() + 1);
+                anchors.insert(anchor, scalar.len() + 1);
+            }
+            Event::Alias(anchor) => {
+                weight = weight.saturating_add(anchors.get(&anchor).copied().unwrap_or(0));
+            }
+            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
+                open.push((anchor, weight));
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some((anchor, before)) = open.pop() {
+                    anchors.insert(anchor, weight.saturating_sub(before) + 1);
+                }
+            }
+            _ => {}
+        }
+        if open.len() > DEEPEST {
+            return Err(format!("it is nested more than {DEEPEST} deep"));
+        }
+        if weight > WHOLE {
+            return Err(format!("its aliases stand for more than {WHOLE} bytes"));
+        }
+    }
+    Ok(())
 }
 
 /// `value` as YAML: mappings as blocks, everything else in one line.

@@ -6,6 +6,7 @@ use crate::algo::algorithm::Algorithm;
 use crate::algo::temperature::Temperature;
 use crate::engine::{Engine, Role};
 use crate::error::{Error, Result};
+use crate::flat;
 use crate::optim::Optimizer;
 use crate::params::{
     Moments, NamedTensor, Parameter, TensorPlace, matching, read_moments, write_moments,
@@ -31,6 +32,10 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> StateDict for Learner<A, E>
     }
 
     fn set_parameters(&mut self, parameters: &[Parameter]) -> Result<()> {
+        if let Some(bad) = parameters.iter().find(|p| !flat::all_finite(&p.values)) {
+            let reason = format!("`{}` holds values that are not finite", bad.name);
+            return Err(Error::Parameters(reason));
+        }
         let (own, networks): (Vec<_>, Vec<_>) =
             parameters.iter().cloned().partition(|p| p.name == LOG_ENT_COEF);
         let tensors = self.algorithm.named_tensors();

@@ -70,6 +70,12 @@ impl Replay {
         self.action_dim
     }
 
+    /// Bytes that `rows` transitions take.
+    pub fn bytes(rows: u64, obs_dim: usize, action_dim: usize) -> u128 {
+        let numbers = 2 * obs_dim + action_dim + 3;
+        u128::from(rows) * (numbers * size_of::<f32>()) as u128
+    }
+
     /// Transitions held at most.
     pub fn capacity(&self) -> usize {
         self.capacity

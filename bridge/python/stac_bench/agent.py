@@ -6,16 +6,16 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from typing_extensions import Self
 
 from stac_bench import _native
+from stac_bench.actions import in_space
 from stac_bench.checkpoints import Checkpoints
 from stac_bench.keywords import AgentSettings, Role, SolverSettings
 from stac_bench.observations import ObservationCodec
-from stac_bench.policies import check_policy
+from stac_bench.policies import check_policy, take_numbers
 from stac_bench.rollouts import Rollouts
 from stac_bench.settings import (
     algorithm_defaults,
@@ -215,6 +215,8 @@ class RustAgent(AgentSettings, Checkpoints):
         check_policy(self.policy_class, self.policy_kwargs)
         # Abstract in `BaseAlgorithm`, but implemented by the class that this is mixed into.
         super()._setup_model()  # type: ignore[safe-super]
+        if self.observation_space.shape == ():
+            take_numbers(self.__dict__["_policy"])
         self._agent = None
         # Initial weights come from Rust, so that a seed gives the same run as in `stac-bench`.
         agent = self._build()
@@ -388,20 +390,14 @@ class RustAgent(AgentSettings, Checkpoints):
         rust = plain and shape in (observation.shape, observation.shape[1:])
         if self._agent is None or not rust or not self._acts_alike(deterministic):
             actions, state = self.policy.predict(observation, state, episode_start, deterministic)
-            if isinstance(space, spaces.Discrete):
-                actions = np.asarray(actions + space.start)
-            return actions, state
+            return in_space(np.asarray(actions), space), state
         # While learning, the policy can only have changed if it was read.
         if self._may_have_changed or not self._learning:
             self._sync()
         rows = np.ascontiguousarray(observation, dtype=np.float32).reshape(-1, self._codec.dim)
         actions = self._agent.act(rows)
         batch = () if observation.shape == shape else (len(rows),)
-        if isinstance(space, spaces.Box):
-            actions = actions.reshape(*batch, *space.shape).astype(space.dtype)
-            return np.clip(actions, space.low, space.high), state
-        assert isinstance(space, spaces.Discrete)
-        return actions.reshape(batch).astype(np.int64) + space.start, state
+        return in_space(actions.reshape(*batch, *(space.shape or ())), space), state
 
     def _acts_alike(self, deterministic: bool) -> bool:
         """Whether the Rust agent's deterministic action is the one asked for."""

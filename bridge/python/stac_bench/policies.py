@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 import torch as th
+from stable_baselines3.common.torch_layers import FlattenExtractor
 
 #: Supported with any value. Flat feature extractors have no parameters, so sharing is no change.
 SUPPORTED = {
@@ -12,6 +13,21 @@ SUPPORTED = {
 }
 #: Adam's settings in Rust.
 ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
+
+
+class Rows(th.nn.Module):
+    """A row of numbers for each observation, also for those that are one number alone."""
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        """`n x dim` of `n` observations of any shape."""
+        return observations.reshape(len(observations), -1)
+
+
+def take_numbers(policy: th.nn.Module) -> None:
+    """Lets `policy` take observations without dimension, which PyTorch's `Flatten` refuses."""
+    for module in policy.modules():
+        if isinstance(module, FlattenExtractor):
+            module.flatten = Rows()  # type: ignore[assignment]
 
 
 def check_policy(policy: type[Any], policy_kwargs: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ use super::solver::{SolveInfo, Solver};
 use crate::error::Result;
 use crate::flat::Scalar;
 use crate::game::operator::{Operator, damped_product, relative, residual};
+use crate::room;
 use faer::linalg::solvers::Solve as _;
 
 pub(super) struct Dense;
@@ -17,6 +18,9 @@ impl<T: Scalar> Solver<T> for Dense {
         x: &mut [T],
     ) -> Result<SolveInfo> {
         let n = b.len();
+        // The matrix, and its factors.
+        let bytes = 2 * size_of::<T>() as u128 * (n as u128).pow(2);
+        room::require(&format!("the matrix of {n} x {n}"), bytes, "solver", "dense")?;
         let mut matrix = faer::Mat::<T>::zeros(n, n);
         let (mut unit, mut column) = (vec![T::zero(); n], vec![T::zero(); n]);
         for j in 0..n {

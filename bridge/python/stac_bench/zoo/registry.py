@@ -52,7 +52,7 @@ def registered() -> dict[str, tuple[type[RustAgent], str]]:
 ALGORITHMS = registered()
 
 # RL Zoo has options of its own for these.
-_NOT_OF_THE_MODEL = {"eval_freq", "eval_episodes", "log_freq", "device"}
+_NOT_OF_THE_MODEL = {"eval_freq", "eval_episodes", "eval_max_steps", "log_freq", "device"}
 
 
 def hyperparameters(name: str, env: str, preset: str | None = None) -> dict[str, Any]:
