@@ -273,6 +273,25 @@ impl PyAgent {
             noise: column("noise")?,
             next_noise: column("next_noise")?,
         };
+        let (n, m) = (self.spaces.obs_dim, self.spaces.action.dim());
+        let columns = [
+            ("obs", &batch.obs, n),
+            ("actions", &batch.actions, m),
+            ("rewards", &batch.rewards, 1),
+            ("next_obs", &batch.next_obs, n),
+            ("dones", &batch.dones, 1),
+        ];
+        for (name, values, width) in columns {
+            if values.len() != batch.size * width {
+                let message = format!(
+                    "`{name}` has {} numbers; {} rewards need {}",
+                    values.len(),
+                    batch.size,
+                    batch.size * width
+                );
+                return Err(PyValueError::new_err(message));
+            }
+        }
         let settings: StackelbergConfig =
             read(settings).and_then(|mut settings| take(&mut settings)).map_err(exception)?;
         let agent = &self.agent;

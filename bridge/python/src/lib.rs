@@ -3,13 +3,14 @@
 #![forbid(unsafe_code)]
 
 use agents::registry::{self, Algorithm};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use serde_json::Value;
 use stac_bench::config::{self, Config, ConfigError, Overrides, Preset};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// The version of PyTorch whose libtorch this was linked with.
 #[pyfunction]
@@ -101,10 +102,18 @@ fn read_checkpoint(py: Python<'_>, folder: PathBuf) -> PyResult<(String, Bound<'
     Ok((about, dict))
 }
 
-/// Runs `stac-bench` with these arguments, its name first; returns the exit status.
+/// Whether [`main`] was called.
+static CALLED: AtomicBool = AtomicBool::new(false);
+
+/// Runs `stac-bench` with these arguments, its name first; returns the exit status. Once in a process: what a run sets up,
+/// logging and threads, lasts as long as that.
 #[pyfunction]
-fn main(py: Python<'_>, arguments: Vec<String>) -> u8 {
-    py.detach(|| stac_bench::run::main(arguments))
+fn main(py: Python<'_>, arguments: Vec<String>) -> PyResult<u8> {
+    if CALLED.swap(true, SeqCst) {
+        let message = "main() runs once in a process: start another one";
+        return Err(PyRuntimeError::new_err(message));
+    }
+    Ok(py.detach(|| stac_bench::run::main(arguments)))
 }
 
 /// The extension module.

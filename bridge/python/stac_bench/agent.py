@@ -15,7 +15,7 @@ from stac_bench.actions import in_space
 from stac_bench.checkpoints import Checkpoints
 from stac_bench.keywords import AgentSettings, Role, SolverSettings
 from stac_bench.observations import ObservationCodec
-from stac_bench.policies import check_policy, take_numbers
+from stac_bench.policies import check_methods, check_networks, check_policy, take_numbers
 from stac_bench.rollouts import Rollouts
 from stac_bench.settings import (
     algorithm_defaults,
@@ -26,6 +26,7 @@ from stac_bench.settings import (
     sb3_parameters,
     signature,
 )
+from stac_bench.synced import EXCHANGE
 
 ACTIVATIONS = {"relu": th.nn.ReLU, "tanh": th.nn.Tanh}
 
@@ -219,6 +220,7 @@ class RustAgent(AgentSettings, Checkpoints):
             take_numbers(self.__dict__["_policy"])
         self._agent = None
         # Initial weights come from Rust, so that a seed gives the same run as in `stac-bench`.
+        check_networks(self.__dict__["_policy"])
         agent = self._build()
         names = set(agent.parameters())
         for name, tensor in self._tensors().items():
@@ -274,10 +276,11 @@ class RustAgent(AgentSettings, Checkpoints):
         agent = self._agent
         if agent is None or "_policy" not in self.__dict__:
             return
-        if agent.updates != self._synced_updates:
-            self._pull_policy(agent)
-        elif self._policy_changed():
-            self._push_policy(agent)
+        with EXCHANGE:
+            if agent.updates != self._synced_updates:
+                self._pull_policy(agent)
+            elif self._policy_changed():
+                self._push_policy(agent)
 
     def _push_changes(self) -> None:
         """Copies what a callback may have changed to the Rust agent."""
@@ -305,6 +308,8 @@ class RustAgent(AgentSettings, Checkpoints):
     @th.no_grad()
     def _pull_policy(self, agent: "_native.Agent") -> None:
         """Copies parameters and optimiser state from Rust to PyTorch."""
+        # First: if an update comes between, the next exchange copies again.
+        self._synced_updates = agent.updates
         tensors, self._synced_parameters = self._tensors(), agent.parameters()
         for name, values in self._synced_parameters.items():
             tensors[name].copy_(th.from_numpy(values))
@@ -322,7 +327,7 @@ class RustAgent(AgentSettings, Checkpoints):
                         "exp_avg": th.from_numpy(mean).view_as(tensor).to(tensor.device),
                         "exp_avg_sq": th.from_numpy(square).view_as(tensor).to(tensor.device),
                     }
-        self._synced_updates, self._synced_moments = agent.updates, self._moments()
+        self._synced_moments = self._moments()
 
     def _push_policy(self, agent: "_native.Agent") -> None:
         """Copies parameters and optimiser state from PyTorch to Rust."""
@@ -426,6 +431,7 @@ class RustAgent(AgentSettings, Checkpoints):
             tb_log_name or type(self).__name__,
             progress_bar,
         )
+        check_methods(type(self))
         callback.on_training_start(locals(), globals())
         if self.num_timesteps < total_timesteps:
             self._build()
@@ -467,9 +473,10 @@ class RustAgent(AgentSettings, Checkpoints):
         self._agent.set_learning_rate(self.lr_schedule(progress))
 
     def _record_metrics(self) -> None:
+        """Adds what was measured since the last call to the averages of the next dump."""
         if self._agent is not None:
             for tag, value in self._agent.metrics().items():
-                self.logger.record(tag, value)
+                self.logger.record_mean(tag, value)
 
     def dump_logs(self, *args: Any) -> None:
         """Writes Stable-Baselines3's metrics, and ours, averaged since the last call."""

@@ -1,9 +1,11 @@
 """Which keywords of a policy are supported."""
 
 import inspect
+import sys
 from typing import Any
 
 import torch as th
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
 #: Supported with any value. Flat feature extractors have no parameters, so sharing is no change.
@@ -13,6 +15,56 @@ SUPPORTED = {
 }
 #: Adam's settings in Rust.
 ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
+
+
+#: Where classes come from whose computation is known.
+KNOWN = {"stable_baselines3", "stac_bench", "torch", *sys.stdlib_module_names}
+#: Methods of a model that the Rust loop takes the place of.
+REPLACED = ("train", "collect_rollouts", "_store_transition", "_sample_action")
+
+
+def _is_known(kind: type[Any]) -> bool:
+    # A class that a program makes as it goes may say that it is the standard library's.
+    found = getattr(sys.modules.get(kind.__module__), kind.__name__, None)
+    return found is kind and kind.__module__.partition(".")[0] in KNOWN
+
+
+def _own(kind: type[Any]) -> list[type[Any]]:
+    """The classes of `kind` and its bases that are the user's, the nearest first."""
+    return [base for base in kind.__mro__ if not _is_known(base)]
+
+
+def check_methods(model: type[Any]) -> None:
+    """Raises `ValueError` if a subclass overrides what the Rust loop would never call."""
+    for kind in _own(model):
+        for name in REPLACED:
+            if name in vars(kind):
+                raise ValueError(
+                    f"{kind.__name__}.{name} would never be called: the loop and its updates run in"
+                    " Rust (callbacks and wrappers of the environment can do without it)"
+                )
+
+
+def check_networks(policy: th.nn.Module) -> None:
+    """Raises `ValueError` for a network of the user's own that computes in another way.
+
+    Rust computes what Stable-Baselines3's classes do. A subclass that only sets them up passes.
+    """
+    for module in policy.modules():
+        for kind in _own(type(module)):
+            known = [base for base in kind.__mro__ if base not in _own(type(module))]
+            methods = [
+                name
+                for name, value in vars(kind).items()
+                if callable(value) and name != "__init__" and any(hasattr(b, name) for b in known)
+            ]
+            if methods or not issubclass(kind, BasePolicy):
+                what = f"{methods[0]}" if methods else "forward"
+                raise ValueError(
+                    f"policy: {kind.__name__}.{what} may compute something else than"
+                    " Stable-Baselines3's MlpPolicy, which is what learns in Rust: take that, or"
+                    " preprocess observations in a wrapper of the environment"
+                )
 
 
 class Rows(th.nn.Module):

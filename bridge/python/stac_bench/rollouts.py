@@ -137,3 +137,4 @@ class Rollouts(Generic[Model]):
         if updates != model._n_updates:
             model._n_updates = updates
             model.logger.record("train/n_updates", updates, exclude="tensorboard")
+            model._record_metrics()

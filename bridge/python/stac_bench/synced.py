@@ -1,9 +1,13 @@
 """Buffers of Stable-Baselines3 whose attributes are brought up to date before they are read."""
 
 import functools
+import threading
 from typing import Any, ClassVar
 
 from stable_baselines3.common.buffers import BaseBuffer
+
+#: Held while something is copied to or from Rust: other threads may read models and buffers too.
+EXCHANGE = threading.RLock()
 
 
 def synced_column(name: str) -> property:
