@@ -223,3 +223,12 @@ def test_every_algorithm_is_registered_by_one_import(python):
         "    assert set(sys.argv[1:]) <= set(table)\n"
     )
     subprocess.run([python, "-c", code, *ZOO_NAMES.values()], check=True)
+
+
+def test_the_zoo_records_a_video(zoo, tmp_path):
+    run = ["--algo", "stddpg-al", "--env", "Pendulum-v1", "-f", "logs"]
+    small = ["learning_starts:100", "policy_kwargs:dict(net_arch=[16,16])"]
+    zoo(tmp_path, "train", *run, "-n", 200, "--verbose", 0, "-params", *small)
+    zoo(tmp_path, "record_video", *run, "-n", 20, "-o", tmp_path / "videos")
+    (video,) = (tmp_path / "videos").glob("*stddpg-al*.mp4")
+    assert video.stat().st_size > 1_000
