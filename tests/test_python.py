@@ -319,7 +319,7 @@ def test_entropy_coefficients_as_words(given, start, learnt):
         assert model.log_ent_coef is None and model._settings()["ent_coef"] == start
     model.learn(60)
     assert (model.log_ent_coef is not None) == learnt
-    assert np.isclose(model._agent.metrics()["train/ent_coef"], start, atol=0.05)
+    assert np.isclose(model.logger.name_to_value["train/ent_coef"], start, atol=0.05)
 
 
 def test_sacs_targets_follow_every_kth_update():

@@ -105,9 +105,12 @@ class RustOffPolicy(OffPolicySettings, SolverSettings, RustAgent, OffPolicyAlgor
     #: Whether updates draw noise for the policy.
     draws_noise: ClassVar[bool] = False
 
-    def _settings(self) -> dict[str, Any]:
+    def _refuse_n_steps(self) -> None:
         if self.n_steps != 1:
             raise ValueError(f"n_steps={self.n_steps}: only one-step targets are differentiated")
+
+    def _settings(self) -> dict[str, Any]:
+        self._refuse_n_steps()
         if self.replay_buffer_class not in (None, ReplayBuffer, DictReplayBuffer):
             name = self.replay_buffer_class.__name__
             raise ValueError(f"replay_buffer_class={name}: it must be ReplayBuffer")
@@ -217,6 +220,7 @@ class RustOffPolicy(OffPolicySettings, SolverSettings, RustAgent, OffPolicyAlgor
         self.__dict__["replay_buffer"].pull_all(saved)
 
     def _setup_model(self) -> None:
+        self._refuse_n_steps()
         super()._setup_model()
         self.replay_buffer = self.__dict__["replay_buffer"]  # one from a zip is not attached yet
 
