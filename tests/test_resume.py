@@ -319,3 +319,15 @@ def test_a_checkpoint_of_every_format_is_read(stac_bench, tmp_path, format_, alg
     later = np.load(run / "evaluations.npz")
     assert later["timesteps"].tolist() == [100, 200, 300, 400, 500]
     assert (later["results"][:3] == scores).all()
+
+
+@pytest.mark.parametrize("how", ["command line", "folder"])
+def test_a_run_whose_manifest_cannot_be_read_is_not_started_anew(stac_bench, whole, tmp_path, how):
+    run = copy_of(whole, tmp_path)
+    (run / "manifest.json").write_text("{")
+    before = contents(run)
+    again = [*SLOW, "--resume"] if how == "command line" else ["resume", run, *ALLOWED]
+    done = stac_bench(tmp_path, *again)
+    assert done.returncode == 2, done.stderr
+    assert "manifest.json" in done.stderr and "cannot be read" in done.stderr
+    assert contents(run) == before

@@ -52,7 +52,13 @@ pub fn run_or_start(job: &Job) -> Result<(), Failure> {
 
 fn go_on(job: &Job, recorded: &Job) -> Result<(), Failure> {
     job.refuse_other(recorded)?;
-    let record = manifest::read(&job.folder).filter(|record| record.status == "done");
+    let record = manifest::read(&job.folder);
+    // Nothing says how far it came: a start from nothing could replace a run that is done.
+    if record.is_none() && checkpoint::generations(&job.folder).is_empty() {
+        let reason = "it cannot be read, and there is no checkpoint to go on from".to_owned();
+        return Err(Failure::NoRun { path: job.folder.join(run_dir::MANIFEST), reason });
+    }
+    let record = record.filter(|record| record.status == "done");
     if let Some(record) = record {
         let path = &job.folder;
         if record.steps >= job.config.run.n_timesteps {
