@@ -1,8 +1,8 @@
 //! Who is at a run: a file beside its folder, that its owner keeps fresh.
 //!
 //! Locks of the system end with their process, but some shared file systems have none. A claim needs nothing but files
-//! and their times: `<folder>.claim` is made by one process alone, which touches it every [`BEAT`]; untouched for
-//! [`EXPIRES`], it is nobody's. On the machine of its owner it is nobody's as soon as that process is gone. Both times
+//! and their times: `<folder>.claim-1` is made by one process alone, which touches it every [`BEAT`]; untouched for
+//! [`EXPIRES`], it is nobody's, and the one process that makes `<folder>.claim-2` is the next owner. On the machine of its owner it is nobody's as soon as that process is gone. Both times
 //! are the file system's, so clocks of machines may differ. The lock of the run folder stands behind it: two workers
 //! that both believe a run to be theirs do not both train it.
 
@@ -22,7 +22,9 @@ const EXPIRES: Duration = Duration::from_secs(60);
 /// A run that is this process's to train, until it is dropped.
 #[derive(Debug)]
 pub struct Claim {
-    path: PathBuf,
+    /// Of the run.
+    folder: PathBuf,
+    number: u64,
     file: File,
 }
 
@@ -39,35 +41,21 @@ struct Owner {
 impl Claim {
     /// Claims the run in `folder`; none if it is another's.
     pub fn take(folder: &Path) -> Result<Option<Self>, Failure> {
-        let path = path(folder);
+        let parent = folder.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).map_err(Failure::file("create", parent))?;
+        let last = numbers(folder).last().copied();
+        if last.is_some_and(|number| is_fresh(&path(folder, number))) {
+            return Ok(None);
+        }
+        // Of several that find the last one expired, or none, one makes the next.
+        let number = last.map_or(1, |last| last.saturating_add(1));
+        let path = path(folder, number);
         let failed = |action| Failure::file(action, &path);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(Failure::file("create", parent))?;
-        }
-        if path.exists() && !Self::is_held(folder) {
-            // Of several that find it expired, one moves it away.
-            let mark = format!("gone-{}-{:?}", std::process::id(), std::thread::current().id());
-            let gone = path.with_extension(mark);
-            match fs::rename(&path, &gone) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(failed("remove")(error)),
-            }
-            let fresh = is_fresh(&gone);
-            if fresh {
-                // Another was faster, and this is its new claim: it gets it back.
-                let _ = fs::hard_link(&gone, &path);
-            }
-            fs::remove_file(&gone).map_err(Failure::file("remove", &gone))?;
-            if fresh {
-                return Ok(None);
-            }
-        }
         match File::create_new(&path) {
             Ok(mut file) => {
                 let owner = serde_json::to_vec(&Owner::this()).map_err(std::io::Error::from);
                 owner.and_then(|owner| file.write_all(&owner)).map_err(failed("write"))?;
-                Ok(Some(Self { path, file }))
+                Ok(Some(Self { folder: folder.to_owned(), number, file }))
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
             Err(error) => Err(failed("create")(error)),
@@ -76,18 +64,21 @@ impl Claim {
 
     /// Whether somebody is at the run in `folder`.
     pub fn is_held(folder: &Path) -> bool {
-        is_fresh(&path(folder))
+        numbers(folder).last().is_some_and(|&number| is_fresh(&path(folder, number)))
     }
 
     /// Says that its owner lives.
     pub fn beat(&self) {
-        let _ = self.file.set_times(FileTimes::new().set_modified(now(&self.path)));
+        let _ = self.file.set_times(FileTimes::new().set_modified(now(&self.folder)));
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        // Its own last: until then nobody takes what an expired one stands for.
+        for number in numbers(&self.folder).into_iter().filter(|&number| number <= self.number) {
+            let _ = fs::remove_file(path(&self.folder, number));
+        }
     }
 }
 
@@ -109,10 +100,26 @@ impl Owner {
     }
 }
 
-fn path(folder: &Path) -> PathBuf {
+/// What the name of a claim ends with, before its number.
+const MARK: &str = ".claim-";
+
+fn path(folder: &Path, number: u64) -> PathBuf {
     let mut path = folder.as_os_str().to_owned();
-    path.push(".claim");
+    path.push(format!("{MARK}{number}"));
     path.into()
+}
+
+/// The numbers of the claims of a run, in order: the last one counts.
+fn numbers(folder: &Path) -> Vec<u64> {
+    let parent = folder.parent().unwrap_or(Path::new("."));
+    let Some(name) = folder.file_name() else { return Vec::new() };
+    let mark = format!("{}{MARK}", name.to_string_lossy());
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let number =
+        |entry: fs::DirEntry| entry.file_name().to_string_lossy().strip_prefix(&mark)?.parse().ok();
+    let mut numbers: Vec<u64> = entries.filter_map(number).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 /// Whether the claim at `path` holds.
@@ -145,7 +152,7 @@ mod tests {
 
     /// A claim of another process, touched so many seconds ago.
     fn claim_of(owner: &Owner, folder: &Path, seconds: u64) {
-        let mut file = File::create_new(path(folder)).unwrap();
+        let mut file = File::create_new(path(folder, 1)).unwrap();
         file.write_all(&serde_json::to_vec(owner).unwrap()).unwrap();
         let touched = SystemTime::now() - Duration::from_secs(seconds);
         file.set_times(FileTimes::new().set_modified(touched)).unwrap();
@@ -173,7 +180,7 @@ mod tests {
         let run = folder.path().join("run");
         claim_of(&elsewhere(), &run, 50);
         assert!(Claim::take(&run).unwrap().is_none());
-        fs::remove_file(path(&run)).unwrap();
+        fs::remove_file(path(&run, 1)).unwrap();
         claim_of(&elsewhere(), &run, 70);
         assert!(Claim::take(&run).unwrap().is_some());
     }
@@ -203,7 +210,7 @@ mod tests {
 
     #[test]
     fn of_many_that_find_a_claim_expired_one_takes_it() {
-        for _ in 0..50 {
+        for _ in 0..300 {
             let folder = tempfile::tempdir().unwrap();
             let run = folder.path().join("run");
             claim_of(&elsewhere(), &run, 70);
@@ -213,7 +220,9 @@ mod tests {
                     .filter_map(|one| one.join().unwrap().ok().flatten())
                     .collect::<Vec<_>>()
             });
-            assert!(taken.len() <= 1, "{}", taken.len());
+            assert_eq!(taken.len(), 1);
+            drop(taken);
+            assert!(numbers(&run).is_empty());
         }
     }
 }
