@@ -4,6 +4,7 @@ import signal
 import time
 
 import pytest
+from conftest import ALLOWED
 from killing import generations, wait_until
 from resuming import POINT, SLOWLY, manifest, run_in, words
 from same_run import differences
@@ -177,7 +178,7 @@ def test_a_second_signal_ends_an_update_that_takes_for_ever(start, tmp_path, alg
 @pytest.mark.parametrize("kind", STATUS)
 def test_a_signal_ends_eval_at_its_next_step(start, train, tmp_path, kind):
     run = train(tmp_path, "ddpg", *POINT)
-    process = start(tmp_path, "eval", run, "--episodes", "1000000000", "--env-import", "resumable")
+    process = start(tmp_path, "eval", run, "--episodes", "1000000000", *ALLOWED)
     time.sleep(3)
     assert process.running, process.stderr()
     sent = time.monotonic()

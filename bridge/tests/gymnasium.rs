@@ -40,7 +40,7 @@ class Awkward(gymnasium.Env):
         if self.kind == 'odd dies' and self.odd: os._exit(3)
         if self.kind == 'interrupts': raise KeyboardInterrupt
         if self.kind == 'image': assert self.t < 256
-        if self.kind == 'discrete': assert type(action) is int and action in (-1, 0, 1), action
+        if self.kind == 'discrete': assert type(action) is np.int64 and action in (-1, 0, 1), action
         if self.kind == 'double': assert action.dtype == np.float64 and action.shape == (2, 2)
         if self.kind == 'plain': assert action.dtype == np.float32
         reward = float('nan') if self.kind == 'nan' else float(np.sum(action))
@@ -160,11 +160,11 @@ fn bounds_are_read_per_dimension() {
 }
 
 #[test]
-fn images_are_flattened() {
+fn images_are_flattened_and_scaled_to_one() {
     let _alone = alone();
     let mut env = awkward("image");
     assert_eq!(env.spaces().obs_dim, 12);
-    assert_eq!(first(&mut env, Some(250)), [250.0; 12]);
+    assert_eq!(first(&mut env, Some(250)), [250.0 / 255.0; 12]);
 }
 
 #[test]
