@@ -55,6 +55,25 @@ pub struct Loaded<S> {
     pub best_model: Option<Vec<u8>>,
 }
 
+impl About {
+    /// An error if `other` is of another run.
+    fn refuse_other(&self, other: &Self) -> agents::Result<()> {
+        let of = |card: &ModelCard| {
+            let ModelCard { algo, env, seed, .. } = card;
+            [("algorithm", algo.clone()), ("environment", env.clone()), ("seed", seed.to_string())]
+        };
+        for ((name, ours), (_, theirs)) in of(&self.card).into_iter().zip(of(&other.card)) {
+            if ours != theirs {
+                return Err(unfit(&format!("its {name} is {theirs}, and that of the run {ours}")));
+            }
+        }
+        match self.settings_xxh3 == other.settings_xxh3 {
+            true => Ok(()),
+            false => Err(unfit(&"it was written with other settings than config.yml has")),
+        }
+    }
+}
+
 impl Checkpoints {
     /// Those of the run in `folder`.
     pub fn new(folder: &Path, about: About, freq: Option<u64>) -> Self {
@@ -105,12 +124,11 @@ impl Checkpoints {
         &mut self,
         agent: &mut dyn Learn,
     ) -> agents::Result<Option<Loaded<S>>> {
-        let wanted = &self.about.settings_xxh3;
+        let ours = &self.about;
         self.store.newest(&mut |checkpoint, rows| {
-            let About { settings_xxh3, host, .. } = about(checkpoint)?;
-            if settings_xxh3 != *wanted {
-                return Err(unfit(&"it was written with other settings than config.yml has"));
-            }
+            let theirs = about(checkpoint)?;
+            ours.refuse_other(&theirs)?;
+            let host = theirs.host;
             checkpoint::load_agent(agent, checkpoint, rows)?;
             Ok(Loaded {
                 step: checkpoint.step(),
@@ -125,9 +143,12 @@ impl Checkpoints {
 }
 
 /// The generations of the run in `folder`, the newest first.
-pub fn generations(folder: &Path) -> Vec<PathBuf> {
+///
+/// # Errors
+/// If something is there that cannot be read.
+pub fn generations(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let store = Store::new(folder.join(CHECKPOINTS));
-    store.steps().into_iter().map(|step| store.path(step)).collect()
+    Ok(store.steps()?.into_iter().map(|step| store.path(step)).collect())
 }
 
 /// Removes all checkpoints of the run in `folder`.

@@ -42,13 +42,15 @@ pub enum Failure {
         /// Each setting with both values.
         differences: Vec<String>,
     },
-    /// A run that is over has nothing to go on from.
-    #[error("{} is done after {steps} steps and kept no checkpoint: runs with `--keep-checkpoint` can be extended", path.display())]
+    /// A run has nothing to go on from.
+    #[error("{} {} after {steps} steps and left no checkpoint: {}", path.display(), if *done { "is done" } else { "stopped" }, if *done { "runs with `--keep-checkpoint` can be extended" } else { "its command line begins it again with `--overwrite`" })]
     NoCheckpoint {
         /// The run's folder.
         path: PathBuf,
         /// Environment steps.
         steps: u64,
+        /// Whether it came to its end.
+        done: bool,
     },
     /// A file asks for what may run code.
     #[error("the environment of {} {asks}, which can run code and change what is measured; if you trust it, add {options}", path.display())]

@@ -178,6 +178,7 @@ impl<'d> RunObserver<'d> {
     /// A row of this step, if it has none.
     fn log(&mut self, agent: &mut dyn Learn) -> Result<(), Failure> {
         if self.seen.last_log != self.seen.steps {
+            self.dir.check()?;
             self.seen.last_log = self.seen.steps;
             let recent = &self.seen.recent;
             if !recent.is_empty() {
@@ -220,6 +221,7 @@ impl<'d> RunObserver<'d> {
             );
         }
         self.before_evaluation = None;
+        self.dir.check()?;
         self.sinks.evaluation(self.seen.steps, &evaluation)?;
         self.record("eval/mean_reward", evaluation.mean())?;
         self.record("eval/mean_ep_length", evaluation.mean_length())?;
@@ -241,6 +243,7 @@ impl<'d> RunObserver<'d> {
     }
 
     fn save(&mut self, name: &str, agent: &dyn Learn) -> Result<(), Failure> {
+        self.dir.check()?;
         self.card.steps = self.seen.steps;
         model::save(&self.dir.path().join(name), agent, &self.card)
     }

@@ -35,8 +35,9 @@ def manifest(run):
 
 
 def contents(folder):
-    """The bytes of every file below it."""
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    """The bytes of every file below it; the lock has the number of whoever looked last."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock"]
+    return {path: path.read_bytes() for path in files}
 
 
 def copy_of(run, folder):

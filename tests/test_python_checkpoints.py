@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from random import Random
 
 import gymnasium as gym
 import numpy as np
@@ -168,3 +170,61 @@ def test_wrong_folders_classes_and_moments_are_errors(tmp_path):
     learner.write_bytes(learner.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"learner\.bin"):
         stac_bench.DDPG.load_checkpoint(folder, env)
+
+
+def test_only_checkpoints_are_replaced(tmp_path):
+    """A folder of numbered folders is not one for that: it may hold the work of years."""
+    model = stac_bench.DDPG("MlpPolicy", make_vec_env("Pendulum-v1", 1), **OFF).learn(STEPS)
+    for name in ("runs/1/model", "runs/2/model", "checkpoint.old/thesis", "checkpoint.new/thesis"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("years of work")
+    with pytest.raises(ValueError, match="not replaced"):
+        model.save_checkpoint(tmp_path / "runs")
+    for _ in range(2):
+        model.save_checkpoint(tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "notes").write_text("years of work")
+    with pytest.raises(ValueError, match="not replaced"):
+        model.save_checkpoint(tmp_path / "checkpoint")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.read_bytes() for path in files].count(b"years of work") == 5
+
+
+def test_a_checkpoint_whose_writer_was_killed_between_two_renames_is_found(tmp_path):
+    """As it is where two folders cannot be exchanged at once."""
+    env = make_vec_env("Pendulum-v1", 1)
+    folder, old = tmp_path / "checkpoint", tmp_path / "checkpoint.old-checkpoint"
+    stac_bench.DDPG("MlpPolicy", env, **OFF).learn(STEPS).save_checkpoint(folder)
+    folder.rename(old)
+    model = stac_bench.DDPG.load_checkpoint(folder, env)
+    assert model.num_timesteps == STEPS
+    model.save_checkpoint(folder)
+    assert folder.exists() and not old.exists()
+
+
+SAVING = """
+import sys
+import stac_bench
+from stable_baselines3.common.env_util import make_vec_env
+from test_python_checkpoints import OFF
+model = stac_bench.DDPG("MlpPolicy", make_vec_env("Pendulum-v1", 1), **OFF).learn(int(sys.argv[2]))
+while True:
+    model.num_timesteps += 1
+    model.save_checkpoint(sys.argv[1])
+    print(model.num_timesteps, flush=True)
+"""
+
+
+def test_a_process_that_is_killed_as_it_saves_leaves_a_checkpoint(tmp_path, environment):
+    folder, random, newest = tmp_path / "checkpoint", Random(0), STEPS
+    for _ in range(4):
+        words = [sys.executable, "-c", SAVING, str(folder), str(newest)]
+        process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(random.randint(1, 20)):
+            newest = int(process.stdout.readline())
+        time.sleep(random.uniform(0, 0.01))
+        process.kill()
+        newest = max([newest, *map(int, process.stdout.read().split())])
+        process.wait()
+        model = stac_bench.DDPG.load_checkpoint(folder, make_vec_env("Pendulum-v1", 1))
+        assert model.num_timesteps in (newest, newest + 1)
+        newest += 1

@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod engine;
 pub mod env;
 pub mod error;
+pub mod files;
 pub mod flat;
 pub mod game;
 #[cfg(feature = "torch")]

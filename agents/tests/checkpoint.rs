@@ -108,7 +108,7 @@ fn two_generations_stay_and_the_rows_that_they_need() {
         push(&mut replay, 30);
         write(&mut store, step, &replay);
         let kept: Vec<u64> = (1..=step).rev().take(2).collect();
-        assert_eq!(store.steps(), kept);
+        assert_eq!(store.steps().unwrap(), kept);
     }
     let rows = fs::read_dir(folder.file("replay")).unwrap();
     let bytes: u64 = rows.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
@@ -184,24 +184,84 @@ fn a_generation_that_was_not_finished_is_none() {
     fs::write(folder.file("2.tmp/MANIFEST"), "{").unwrap();
     assert_eq!(read(&mut folder.store()).unwrap(), Some((1, replay.clone())));
     write(&mut store, 2, &replay);
-    assert_eq!(store.steps(), [2, 1]);
+    assert_eq!(store.steps().unwrap(), [2, 1]);
     assert!(!folder.file("2.tmp").exists());
+}
+
+/// Changes the manifest of a generation by hand, hash included.
+fn forge(folder: &Folder, from: &str, to: &str) -> String {
+    let path = folder.file("1").join("MANIFEST");
+    let text = fs::read_to_string(&path).unwrap();
+    let (json, _) = text.trim_end().rsplit_once('\n').unwrap();
+    assert!(json.contains(from), "{json}");
+    let json = json.replace(from, to);
+    let hash = xxhash_rust::xxh3::xxh3_64(json.as_bytes());
+    fs::write(&path, format!("{json}\n{hash:016x}\n")).unwrap();
+    Checkpoint::open(&folder.file("1")).map(drop).unwrap_err().to_string()
+}
+
+fn one_generation(name: &str) -> Folder {
+    let folder = Folder::new(name);
+    let (mut store, mut replay) = (folder.store(), memory());
+    push(&mut replay, 1);
+    write(&mut store, 1, &replay);
+    folder
 }
 
 #[test]
 fn a_newer_format_says_so() {
-    let folder = Folder::new("format");
-    let (mut store, mut replay) = (folder.store(), memory());
-    push(&mut replay, 1);
-    write(&mut store, 1, &replay);
-    let path = folder.file("1").join("MANIFEST");
-    let text = fs::read_to_string(&path).unwrap();
-    let (json, _) = text.trim_end().rsplit_once('\n').unwrap();
-    let json = json.replace("\"format\": 1", "\"format\": 2");
-    let hash = xxhash_rust::xxh3::xxh3_64(json.as_bytes());
-    fs::write(&path, format!("{json}\n{hash:016x}\n")).unwrap();
-    let error = Checkpoint::open(&folder.file("1")).map(drop).unwrap_err().to_string();
+    let error = forge(&one_generation("format"), "\"format\": 1", "\"format\": 2");
     assert!(error.contains("format is 2") && error.contains("up to 1"), "{error}");
+}
+
+#[test]
+fn a_part_is_a_file_of_its_folder() {
+    for name in ["/etc/hostname", "../1/step", "..", "", "a/b", "/dev/zero"] {
+        let folder = one_generation("names");
+        let error = forge(&folder, "\"step\": {", &format!("\"{name}\": {{"));
+        assert!(error.contains("no name of a file"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_part_that_is_no_file_or_longer_than_told_is_not_read() {
+    let folder = one_generation("pipes");
+    let step = folder.file("1").join("step");
+    let refused = |says: &str| {
+        let error = Checkpoint::open(&folder.file("1")).map(drop).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    };
+    fs::write(&step, [0; 10_000]).unwrap();
+    refused("more than 1 bytes");
+    fs::remove_file(&step).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &step).unwrap();
+    refused("no regular file");
+    fs::remove_file(&step).unwrap();
+    fs::create_dir(&step).unwrap();
+    refused("a folder");
+}
+
+#[test]
+fn checkpoints_that_cannot_be_looked_at_are_not_none() {
+    let folder = one_generation("hidden");
+    fs::rename(folder.file(""), folder.0.join("elsewhere")).unwrap();
+    assert_eq!(folder.store().steps().unwrap(), [0; 0]);
+    std::os::unix::fs::symlink(folder.0.join("nowhere"), folder.0.join("checkpoints")).unwrap();
+    assert!(matches!(folder.store().steps(), Err(Error::Checkpoint { .. })));
+    assert!(matches!(read(&mut folder.store()), Err(Error::Checkpoint { .. })));
+}
+
+#[test]
+fn a_folder_is_a_stores_own_only_if_nothing_else_is_in_it() {
+    let folder = one_generation("own");
+    assert!(folder.store().is_all_there_is().unwrap());
+    fs::create_dir(folder.file("2.tmp")).unwrap();
+    assert!(folder.store().is_all_there_is().unwrap());
+    fs::create_dir(folder.file("7")).unwrap();
+    assert!(!folder.store().is_all_there_is().unwrap(), "a number alone is no generation");
+    fs::remove_dir(folder.file("7")).unwrap();
+    fs::write(folder.file("notes.txt"), "").unwrap();
+    assert!(!folder.store().is_all_there_is().unwrap());
 }
 
 #[test]

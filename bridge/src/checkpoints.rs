@@ -2,10 +2,17 @@
 
 use agents::checkpoint::{Checkpoint, Part, Reader, Store, load_agent, save_agent};
 use agents::{Error, Learn, Result};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::mem::take;
 use std::path::{Path, PathBuf};
+
+/// How the folder is called that is being written.
+const NEW: &str = ".new-checkpoint";
+/// How the folder is called that is being replaced.
+const OLD: &str = ".old-checkpoint";
 
 /// Writes a checkpoint of `agent` and `parts` beside `folder`, then takes its place.
 pub(crate) fn save(
@@ -17,28 +24,51 @@ pub(crate) fn save(
 ) -> Result<()> {
     let wrong =
         |reason: &str| Error::Checkpoint { path: folder.to_owned(), reason: reason.to_owned() };
-    let folder = std::path::absolute(folder).map_err(|error| wrong(&error.to_string()))?;
-    if folder.exists() && Store::new(folder.clone()).steps().is_empty() {
-        return Err(wrong("it is there and holds no checkpoint, so it is not replaced"));
-    }
-    let [new, old] = ["new", "old"].map(|end| beside(&folder, end));
     let io = |error: std::io::Error| wrong(&error.to_string());
-    for left in [&new, &old].into_iter().filter(|path| path.exists()) {
-        fs::remove_dir_all(left).map_err(io)?;
+    let folder = std::path::absolute(folder).map_err(io)?;
+    let [new, old] = [NEW, OLD].map(|end| beside(&folder, end));
+    for path in [&folder, &new, &old] {
+        if is_there(path) && !Store::new(path.clone()).is_all_there_is()? {
+            return Err(Error::Checkpoint {
+                path: path.clone(),
+                reason: "it is there and is no checkpoint, so it is not replaced".to_owned(),
+            });
+        }
     }
     let about = serde_json::from_str(about).map_err(|error| wrong(&error.to_string()))?;
     let (own, replay) = save_agent(agent)?;
     let mut all: Vec<(&str, Part)> = own;
     all.extend(parts.iter_mut().map(|(name, bytes)| (name.as_str(), Part::Bytes(take(bytes)))));
-    if let Some(parent) = folder.parent() {
-        fs::create_dir_all(parent).map_err(io)?;
+    let parent = folder.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).map_err(io)?;
+    if is_there(&new) {
+        fs::remove_dir_all(&new).map_err(io)?;
     }
     Store::new(new.clone()).write(step, about, &all, replay)?;
-    if folder.exists() {
-        fs::rename(&folder, &old).map_err(io)?;
+    put(&new, &folder, &old).and_then(|()| File::open(parent)?.sync_all()).map_err(io)?;
+    for left in [&new, &old].into_iter().filter(|path| is_there(path)) {
+        fs::remove_dir_all(left).map_err(io)?;
     }
-    fs::rename(&new, &folder).map_err(io)?;
-    if old.exists() { fs::remove_dir_all(&old).map_err(io) } else { Ok(()) }
+    Ok(())
+}
+
+/// Puts the folder `new` in the place of `folder`. What was there is at `new` or `old` afterwards, and on the way too: a
+/// process that is killed loses nothing.
+fn put(new: &Path, folder: &Path, old: &Path) -> std::io::Result<()> {
+    if !is_there(folder) {
+        return fs::rename(new, folder);
+    }
+    match renameat_with(CWD, new, CWD, folder, RenameFlags::EXCHANGE) {
+        // Some file systems cannot. Until the second of two renames `OLD` is what `newest` finds.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            if is_there(old) {
+                fs::remove_dir_all(old)?;
+            }
+            fs::rename(folder, old)?;
+            fs::rename(new, folder)
+        }
+        exchanged => Ok(exchanged?),
+    }
 }
 
 /// What was said of the checkpoint in `folder`, as JSON, and the bytes of its parts.
@@ -60,15 +90,23 @@ fn newest<T>(
     folder: &Path,
     read: &mut dyn FnMut(&Checkpoint, &mut Reader<'_>) -> Result<T>,
 ) -> Result<T> {
-    Store::new(folder.to_owned()).newest(read)?.ok_or_else(|| Error::Checkpoint {
+    // Its writer may have been killed.
+    let old = beside(folder, OLD);
+    let there = if is_there(folder) || !is_there(&old) { folder } else { &old };
+    Store::new(there.to_owned()).newest(read)?.ok_or_else(|| Error::Checkpoint {
         path: folder.to_owned(),
         reason: "no checkpoint is there".to_owned(),
     })
 }
 
+/// Whether anything has that name, a link to nothing too.
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
 /// `folder` with another end to its name.
 fn beside(folder: &Path, end: &str) -> PathBuf {
     let mut name = folder.as_os_str().to_owned();
-    name.push(format!(".{end}"));
+    name.push(end);
     PathBuf::from(name)
 }

@@ -3,6 +3,7 @@
 use crate::episode::{self, Recorder, Saved};
 use crate::error::attached;
 use crate::interpreter::initialize;
+use crate::signals::check_signals;
 use crate::spaces::SpaceCodec;
 use agents::{Env, EnvState, Error, Restored, Result, Resumable, Spaces, Step};
 use pyo3::exceptions::PyValueError;
@@ -128,6 +129,7 @@ impl GymEnv {
             None => {
                 let mut step = Step::new(1, obs.len());
                 for action in episode.actions.chunks_exact(self.spaces().action.dim()) {
+                    check_signals()?;
                     self.step(action, &mut step)?;
                     if step.ended(0) {
                         return Ok(false);
@@ -143,9 +145,11 @@ impl GymEnv {
         obs.copy_from_slice(&episode.obs);
         attached("restore", |py| {
             *played = episode.clone_ref(py);
-            now.as_ref().map_or(Ok(()), |now| episode::restore(self.env.bind(py), now))
-        })?;
-        Ok(true)
+            let env = self.env.bind(py);
+            now.as_ref().map_or(Ok(()), |now| episode::restore(env, now))?;
+            // Its own methods may tell less than they seem to.
+            Ok(own.is_none() || episode::own(env)? == *own)
+        })
     }
 }
 
@@ -246,7 +250,7 @@ impl Resumable for GymEnv {
         let why = match self.bring_back(&saved, obs) {
             Ok(true) => return Ok(vec![Restored::Exact]),
             Ok(false) => "the same actions gave other answers".to_owned(),
-            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) if error.is_interruption() => return Err(error),
             Err(error) => error.to_string(),
         };
         tracing::info!("an environment cannot go on within its episode: {why}");

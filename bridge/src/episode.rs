@@ -64,7 +64,7 @@ struct StoredEpisode {
 pub(crate) struct Saved {
     pub(crate) episode: Episode,
     pub(crate) now: Option<Py<PyAny>>,
-    pub(crate) own: Option<Py<PyAny>>,
+    pub(crate) own: Option<Vec<u8>>,
 }
 
 impl Recorder {
@@ -98,7 +98,7 @@ impl Recorder {
             None => Stored::Untouched,
             Some(episode) => {
                 let whole = !self.unfinished;
-                let own = if whole { call(py, "own_state", (env,))?.extract()? } else { None };
+                let own = if whole { own(env)? } else { None };
                 Stored::Episode(StoredEpisode {
                     before: bytes(episode.before.clone_ref(py))?,
                     now: whole.then(|| bytes(capture(env)?)).transpose()?,
@@ -145,7 +145,7 @@ impl Saved {
                 call(py, "from_bytes", (PyBytes::new(py, &bytes),)).map(Bound::unbind)
             };
             let before = read(before)?;
-            let (now, own) = (now.map(read).transpose()?, own.map(read).transpose()?);
+            let now = now.map(read).transpose()?;
             Ok(Self { episode: Episode { before, seed, actions, hash, obs }, now, own })
         });
         saved.map(Some).map_err(|error| wrong(&error))
@@ -163,9 +163,14 @@ pub(crate) fn restore(env: &Bound<'_, PyAny>, tree: &Py<PyAny>) -> PyResult<()> 
     call(env.py(), "restore", (env, tree)).map(drop)
 }
 
+/// The state that an environment gives itself, if it can.
+pub(crate) fn own(env: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u8>>> {
+    call(env.py(), "own_state", (env,))?.extract()
+}
+
 /// Hands an environment the state that it has given itself.
-pub(crate) fn load_own(env: &Bound<'_, PyAny>, tree: &Py<PyAny>) -> PyResult<()> {
-    call(env.py(), "load_own_state", (env, tree)).map(drop)
+pub(crate) fn load_own(env: &Bound<'_, PyAny>, state: &[u8]) -> PyResult<()> {
+    call(env.py(), "load_own_state", (env, PyBytes::new(env.py(), state))).map(drop)
 }
 
 fn call<'py>(

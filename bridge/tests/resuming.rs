@@ -72,6 +72,33 @@ class Own(Hidden):
     def load_state_dict(self, state):
         self.t, self.x, self.mine = state["t"], state["x"], state["mine"]
 
+class Forgetful(Own):
+    """Does not take back all that it tells."""
+    def load_state_dict(self, state):
+        self.t, self.x = state["t"], state["x"]
+
+class Clock(gym.Wrapper):
+    """Knows its own state, but not that of what is in it."""
+    ticks = 0
+    def step(self, action):
+        self.ticks += 1
+        return self.env.step(action)
+    def state_dict(self):
+        return {"ticks": self.ticks}
+    def load_state_dict(self, state):
+        self.ticks = state["ticks"]
+
+class Closed(gym.Wrapper):
+    """What it holds is in a function's own variables."""
+    def __init__(self, env):
+        super().__init__(env)
+        def numbers():
+            yield from range(1_000_000)
+        self.numbers = numbers()
+    def step(self, action):
+        obs, reward, *rest = self.env.step(action)
+        return obs, reward + next(self.numbers), *rest
+
 def wrapped():
     env = TimeLimit(gym.make("Hopper-v4").unwrapped, 40)
     env = ClipAction(RescaleAction(env, -1.0, 1.0))
@@ -81,7 +108,12 @@ def wrapped():
 
 for kind in (Line, Global, Hidden, Breaks, Own):
     gym.register(f"Tests/{kind.__name__}-v0", kind)
+gym.register("Tests/Forgetful-v0", Forgetful)
 gym.register("Tests/Wrapped-v0", wrapped)
+gym.register("Tests/HiddenInClock-v0", lambda: Clock(Hidden()))
+gym.register("Tests/LineInClock-v0", lambda: Clock(Line()))
+gym.register("Tests/OwnInWrappers-v0", lambda: RecordEpisodeStatistics(TimeLimit(Own(), 40)))
+gym.register("Tests/OwnInClosed-v0", lambda: Closed(Own()))
 "#;
 
 fn options(id: &str) -> EnvOptions {
@@ -245,15 +277,31 @@ fn generators_that_a_process_shares_go_on() {
 #[test]
 fn an_environment_that_knows_its_state_is_asked() {
     let _alone = alone();
-    let options = options("Tests/Own-v0");
+    for id in ["Tests/Own-v0", "Tests/OwnInWrappers-v0"] {
+        let options = options(id);
+        let (states, obs, follows) = saved(&mut GymEnv::make(&options).unwrap(), 14, 30);
+        goes_on(&mut GymEnv::make(&options).unwrap(), &states, &obs, &follows, id);
+    }
+}
+
+#[test]
+fn a_wrapper_that_knows_its_state_speaks_for_nothing_else() {
+    let _alone = alone();
+    let options = options("Tests/LineInClock-v0");
     let (states, obs, follows) = saved(&mut GymEnv::make(&options).unwrap(), 14, 30);
-    goes_on(&mut GymEnv::make(&options).unwrap(), &states, &obs, &follows, "its own state");
+    goes_on(&mut GymEnv::make(&options).unwrap(), &states, &obs, &follows, "played again");
 }
 
 #[test]
 fn hidden_state_and_failures_lead_to_a_new_episode() {
     let _alone = alone();
-    for (id, before) in [("Tests/Hidden-v0", 14), ("Tests/Breaks-v0", 4)] {
+    for (id, before) in [
+        ("Tests/Hidden-v0", 14),
+        ("Tests/Breaks-v0", 4),
+        ("Tests/HiddenInClock-v0", 14),
+        ("Tests/Forgetful-v0", 14),
+        ("Tests/OwnInClosed-v0", 14),
+    ] {
         let options = options(id);
         let (states, ..) = saved(&mut GymEnv::make(&options).unwrap(), before, 0);
         let mut fresh = GymEnv::make(&options).unwrap();

@@ -93,7 +93,7 @@ fn find(arguments: &EvalArgs) -> Result<(ModelCard, Weights), Failure> {
         _ if Checkpoint::is_one(folder) => return checkpointed(folder),
         Which::Best => "best_model",
         Which::Final => "final_model",
-        Which::Checkpoint => match checkpoint::generations(folder).first() {
+        Which::Checkpoint => match checkpoint::generations(folder)?.first() {
             Some(newest) => return checkpointed(newest),
             None => CHECKPOINTS,
         },

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 /// The file, written at the start of a run and again at its end.
 #[derive(Debug, Serialize)]
-pub struct Manifest {
+pub struct Manifest<'d> {
     #[serde(skip)]
-    path: PathBuf,
+    dir: &'d RunDir,
     #[serde(skip)]
     start: Instant,
     #[serde(flatten)]
@@ -65,10 +65,10 @@ pub struct Resume {
     pub changed: Vec<String>,
 }
 
-impl Manifest {
+impl<'d> Manifest<'d> {
     /// Writes the manifest of a run that starts now in `dir`, or goes on there; `engine` is the one that runs.
     pub fn start(
-        dir: &RunDir,
+        dir: &'d RunDir,
         host: Host,
         settings: &Settings,
         engine: EngineKind,
@@ -88,7 +88,7 @@ impl Manifest {
         (record.exit_status, record.error) = (None, None);
         record.status = "running".to_owned();
         let manifest = Self {
-            path: dir.path().join(run_dir::MANIFEST),
+            dir,
             start: Instant::now(),
             host,
             device,
@@ -144,16 +144,19 @@ impl Manifest {
     }
 
     fn write(&self) -> Result<(), Failure> {
+        // Another run may be where this one was.
+        self.dir.check()?;
+        let path = self.dir.path().join(run_dir::MANIFEST);
         let json = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
-        let json = json.map_err(Failure::file("write", &self.path))?;
-        write_whole(&self.path, &json).or_else(|failure| {
+        let json = json.map_err(Failure::file("write", &path))?;
+        write_whole(&path, &json).or_else(|failure| {
             // A full disk has room where the file is already.
-            write_in_place(&self.path, &json).map_err(|_| failure)
+            write_in_place(&path, &json).map_err(|_| failure)
         })
     }
 }
 
-impl Drop for Manifest {
+impl Drop for Manifest<'_> {
     /// A panic is an end too.
     fn drop(&mut self) {
         if self.record.status == "running" {

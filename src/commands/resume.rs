@@ -1,24 +1,26 @@
 //! `stac-bench resume`, and `--resume` of `train`: a run goes on from its newest checkpoint.
 
 use super::job::Job;
-use super::manifest;
+use super::manifest::{self, Record};
 use super::train::{Start, train};
 use crate::checkpoint;
 use crate::cli::ResumeArgs;
 use crate::failure::Failure;
 use crate::run_dir::{self, RunDir};
+use std::path::Path;
 
 /// Goes on with the run in a folder.
 pub fn run(arguments: &ResumeArgs) -> Result<(), Failure> {
     let folder = &arguments.run_dir;
-    let no_run = |reason: &str| Failure::NoRun { path: folder.clone(), reason: reason.to_owned() };
-    if !folder.join(run_dir::MANIFEST).is_file() {
-        return Err(no_run("`manifest.json` is not in it"));
-    }
-    let unfinished =
-        || no_run("it was stopped before `config.yml` and `args.yml` were written: start it again");
-    let recorded = Job::recorded(folder)?.ok_or_else(unfinished)?;
-    let mut job = Job::recorded(folder)?.ok_or_else(unfinished)?;
+    let there = There::own(folder)?;
+    let recorded = || {
+        Job::recorded(folder)?.ok_or_else(|| {
+            let reason =
+                "it was stopped before `config.yml` and `args.yml` were written: start it again";
+            Failure::NoRun { path: folder.clone(), reason: reason.to_owned() }
+        })
+    };
+    let (recorded, mut job) = (recorded()?, recorded()?);
     let config = &recorded.config;
     let kwargs = &config.run.env_kwargs;
     arguments.consent.check(folder, &config.env, &recorded.env_import, kwargs)?;
@@ -29,7 +31,7 @@ pub fn run(arguments: &ResumeArgs) -> Result<(), Failure> {
     job.checkpoints.checkpoint_freq = given.checkpoint_freq.or(job.checkpoints.checkpoint_freq);
     job.checkpoints.keep_checkpoint |= given.keep_checkpoint;
     job.quiet = arguments.quiet;
-    go_on(&job, &recorded)
+    there.go_on(&job, Some(&recorded), Lost::Refused)
 }
 
 /// Starts `job`, or goes on with it where its folder holds that run.
@@ -37,34 +39,58 @@ pub fn run_or_start(job: &Job) -> Result<(), Failure> {
     if !run_dir::is_taken(&job.folder) {
         return train(job, Start::New { overwrite: false });
     }
-    match Job::recorded(&job.folder)? {
-        Some(recorded) => go_on(job, &recorded),
-        // Killed before it had written what it is.
-        None if job.folder.join(run_dir::MANIFEST).is_file() => {
-            train(job, Start::Again(RunDir::own_soon(&job.folder)?))
-        }
-        None => {
-            let reason = "`manifest.json` is not in it".to_owned();
-            Err(Failure::NoRun { path: job.folder.clone(), reason })
-        }
-    }
+    let there = There::own(&job.folder)?;
+    let recorded = Job::recorded(&job.folder)?;
+    there.go_on(job, recorded.as_ref(), Lost::Warned)
 }
 
-fn go_on(job: &Job, recorded: &Job) -> Result<(), Failure> {
-    job.refuse_other(recorded)?;
-    let record = manifest::read(&job.folder);
-    // Nothing says how far it came: a start from nothing could replace a run that is done.
-    if record.is_none() && checkpoint::generations(&job.folder).is_empty() {
-        let reason = "it cannot be read, and there is no checkpoint to go on from".to_owned();
-        return Err(Failure::NoRun { path: job.folder.join(run_dir::MANIFEST), reason });
+/// What becomes of a run that took steps and left no checkpoint.
+#[derive(PartialEq)]
+enum Lost {
+    /// It is left as it is.
+    Refused,
+    /// It begins again, with a warning.
+    Warned,
+}
+
+/// A run and how far it has come. It is owned before it is looked at: its last process may be just ending.
+struct There {
+    dir: RunDir,
+    /// None if it cannot be read.
+    record: Option<Record>,
+    has_checkpoints: bool,
+}
+
+impl There {
+    fn own(folder: &Path) -> Result<Self, Failure> {
+        if !folder.join(run_dir::MANIFEST).is_file() {
+            let reason = "`manifest.json` is not in it".to_owned();
+            return Err(Failure::NoRun { path: folder.to_owned(), reason });
+        }
+        let dir = RunDir::own_soon(&run_dir::absolute(folder)?)?;
+        let record = manifest::read(dir.path());
+        let has_checkpoints = !checkpoint::generations(dir.path())?.is_empty();
+        Ok(Self { dir, record, has_checkpoints })
     }
-    let record = record.filter(|record| record.status == "done");
-    if let Some(record) = record {
+
+    /// Goes on as `job`. `recorded` is what the folder says that it is; none if its process was killed before it had written that.
+    fn go_on(self, job: &Job, recorded: Option<&Job>, lost: Lost) -> Result<(), Failure> {
+        if let Some(recorded) = recorded {
+            job.refuse_other(recorded)?;
+        }
         let path = &job.folder;
-        if record.steps >= job.config.run.n_timesteps {
-            if !recorded.checkpoints.keep_checkpoint && path.join(run_dir::CHECKPOINTS).exists() {
-                // It was killed before they were gone.
-                let _dir = RunDir::own_soon(path)?;
+        let Some(record) = &self.record else {
+            if self.has_checkpoints {
+                return train(job, Start::Again(self.dir));
+            }
+            // Nothing says how far it came: a start from nothing could replace a run that is done.
+            let reason = "it cannot be read, and there is no checkpoint to go on from".to_owned();
+            return Err(Failure::NoRun { path: path.join(run_dir::MANIFEST), reason });
+        };
+        let done = record.status == "done";
+        if done && record.steps >= job.config.run.n_timesteps {
+            if !recorded.is_some_and(|recorded| recorded.checkpoints.keep_checkpoint) {
+                // It may have been killed before they were gone.
                 checkpoint::remove(path)?;
             }
             if !job.quiet {
@@ -72,9 +98,13 @@ fn go_on(job: &Job, recorded: &Job) -> Result<(), Failure> {
             }
             return Ok(());
         }
-        if checkpoint::generations(path).is_empty() {
-            return Err(Failure::NoCheckpoint { path: path.clone(), steps: record.steps });
+        if record.steps > 0 && !self.has_checkpoints {
+            let none = Failure::NoCheckpoint { path: path.clone(), steps: record.steps, done };
+            if done || lost == Lost::Refused {
+                return Err(none);
+            }
+            tracing::warn!("{none}; it begins again now");
         }
+        train(job, Start::Again(self.dir))
     }
-    train(job, Start::Again(RunDir::own_soon(&job.folder)?))
 }

@@ -66,10 +66,6 @@ pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
     let prepared = &config.prepared;
     let mut manifest =
         Manifest::start(&dir, host, &prepared.settings, prepared.engine, job.threads)?;
-    job.record()?;
-    if loaded.is_none() {
-        job.record_command()?;
-    }
     let parts = Parts { agent: agent.as_mut(), env: &mut env, eval_env: Box::new(eval_env) };
     let result = go(job, &dir, parts, checkpoints, loaded, &mut manifest);
     let observer = manifest.end(result).inspect_err(|_| {
@@ -108,9 +104,13 @@ fn go<'d>(
     parts: Parts<'_>,
     checkpoints: Checkpoints,
     loaded: Option<Loaded<Saved>>,
-    manifest: &mut Manifest,
+    manifest: &mut Manifest<'_>,
 ) -> Result<RunObserver<'d>, Failure> {
     let Parts { agent, env, mut eval_env } = parts;
+    job.record()?;
+    if loaded.is_none() {
+        job.record_command()?;
+    }
     if checkpoints.wanted() {
         env.record()?;
         eval_env.record()?;

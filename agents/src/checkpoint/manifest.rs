@@ -1,10 +1,10 @@
 //! `MANIFEST`: what a generation holds, and how to know that it is unharmed.
 
 use crate::error::{Error, Result};
+use crate::files;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -13,6 +13,9 @@ pub(super) const FILE: &str = "MANIFEST";
 
 /// The version of the format that is written. All up to it are read.
 pub(super) const FORMAT: u32 = 1;
+
+/// The most bytes of a manifest that is read; those that are written have some thousands.
+const LARGEST: u64 = 10_000_000;
 
 /// What is in a generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,7 +68,8 @@ impl Manifest {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let path = path.join(FILE);
         let damaged = |reason: String| Error::Checkpoint { path: path.clone(), reason };
-        let text = fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
+        let bytes = files::read(&path, LARGEST).map_err(|error| damaged(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|error| damaged(error.to_string()))?;
         let lines = text.strip_suffix('\n').and_then(|text| text.rsplit_once('\n'));
         let (json, said) = lines.ok_or_else(|| damaged("its end is missing".to_owned()))?;
         if said != hash(json.as_bytes()) {

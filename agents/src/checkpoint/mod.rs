@@ -6,26 +6,33 @@
 //! that one that is damaged later has another behind it. `docs/checkpoints.md` has the format.
 
 mod agent;
-mod files;
 mod manifest;
 mod segments;
+mod synced;
 
 pub use agent::{Parts, learner, load_agent, save_agent};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::memory::Replay;
-use files::{at, remove_folder, sync_folder, write_synced};
 use manifest::{Content, FILE, FORMAT, Manifest};
 use segments::Segments;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use synced::{at, remove_folder, sync_folder, write_synced};
 
 /// How many generations stay.
 const KEPT: usize = 2;
+/// The folder of the replay memory's rows.
+const REPLAY: &str = "replay";
+/// How the names of generations end that were being written or removed when the process was killed.
+const LEFTOVERS: [&str; 2] = ["tmp", "old"];
 
 /// The checkpoints of one run.
 pub struct Store {
@@ -62,19 +69,44 @@ pub struct Checkpoint {
 impl Store {
     /// The checkpoints in `folder`, which is made with the first of them.
     pub fn new(folder: PathBuf) -> Self {
-        let segments = Segments::new(folder.join("replay"));
+        let segments = Segments::new(folder.join(REPLAY));
         Self { folder, segments, last: None }
     }
 
     /// The steps of all generations, the newest first.
-    pub fn steps(&self) -> Vec<u64> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        // A name such as `007` is not ours.
-        let step = |name: String| name.parse().ok().filter(|step: &u64| step.to_string() == name);
-        let mut steps: Vec<u64> = names.filter_map(step).collect();
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if something is there that cannot be read: that is not to be without any.
+    pub fn steps(&self) -> Result<Vec<u64>> {
+        let mut steps: Vec<u64> = self.names()?.iter().filter_map(|name| step_of(name)).collect();
         steps.sort_unstable_by(|a, b| b.cmp(a));
-        steps
+        Ok(steps)
+    }
+
+    /// Whether there are generations in the folder, and nothing else: then it can be replaced.
+    pub fn is_all_there_is(&self) -> Result<bool> {
+        let names = self.names()?;
+        let is_generation =
+            |name: &String| step_of(name).is_some_and(|step| Checkpoint::is_one(&self.path(step)));
+        let is_ours = |name: &String| {
+            let (stem, end) = name.split_once('.').unwrap_or((name, ""));
+            name == REPLAY
+                || is_generation(name)
+                || (LEFTOVERS.contains(&end) && step_of(stem).is_some())
+        };
+        Ok(names.iter().any(is_generation) && names.iter().all(is_ours))
+    }
+
+    /// What is in the folder; nothing if it is not there.
+    fn names(&self) -> Result<Vec<String>> {
+        let folder = &self.folder;
+        if fs::symlink_metadata(folder).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            return Ok(Vec::new());
+        }
+        let names = fs::read_dir(folder).and_then(|entries| {
+            entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        });
+        names.map_err(at(folder))
     }
 
     /// Writes the generation of `step`, unless it is there already. `about` is for the reader. It is
@@ -121,7 +153,7 @@ impl Store {
         read: &mut dyn FnMut(&Checkpoint, &mut Reader<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
         let mut failed = None;
-        for step in self.steps() {
+        for step in self.steps()? {
             let path = self.path(step);
             let mut reader = Reader(&mut self.segments);
             let found =
@@ -146,7 +178,7 @@ impl Store {
             return Ok(());
         }
         // The newest last: whoever looks meanwhile finds one that is whole.
-        for step in self.steps().into_iter().rev() {
+        for step in self.steps()?.into_iter().rev() {
             remove_folder(&self.path(step))?;
         }
         fs::remove_dir_all(&self.folder).map_err(at(&self.folder))
@@ -163,7 +195,7 @@ impl Store {
 
     /// Removes all but the newest generations up to `step`, and what none of them needs.
     fn prune(&self, step: u64) -> Result<()> {
-        let steps = self.steps();
+        let steps = self.steps()?;
         let (kept, gone): (Vec<u64>, Vec<u64>) = {
             let mut left = KEPT;
             steps.into_iter().partition(|&other| {
@@ -175,9 +207,9 @@ impl Store {
         gone.iter().try_for_each(|&step| remove_folder(&self.path(step)))?;
         let entries = fs::read_dir(&self.folder).map_err(at(&self.folder))?;
         for entry in entries.flatten().filter(|entry| {
-            Path::new(&entry.file_name())
-                .extension()
-                .is_some_and(|end| end == "tmp" || end == "old")
+            let name = entry.file_name();
+            let end = Path::new(&name).extension().and_then(OsStr::to_str);
+            end.is_some_and(|end| LEFTOVERS.contains(&end))
         }) {
             fs::remove_dir_all(entry.path()).map_err(at(&entry.path()))?;
         }
@@ -209,8 +241,13 @@ impl Checkpoint {
         let manifest = Manifest::read(path)?;
         let mut checkpoint = Self { path: path.to_owned(), manifest, parts: BTreeMap::new() };
         for (name, content) in &checkpoint.manifest.parts {
+            if Path::new(name).file_name() != Some(OsStr::new(name)) {
+                return Err(
+                    checkpoint.damaged(FILE, &format!("`{name}` is no name of a file in it"))
+                );
+            }
             let file = path.join(name);
-            let bytes = fs::read(&file).map_err(at(&file))?;
+            let bytes = files::read(&file, content.bytes).map_err(at(&file))?;
             if Content::of(&bytes) != *content {
                 return Err(checkpoint.damaged(name, "it has changed since it was written"));
             }
@@ -258,6 +295,11 @@ impl Checkpoint {
     fn damaged(&self, name: &str, reason: &str) -> Error {
         Error::Checkpoint { path: self.path.join(name), reason: reason.to_owned() }
     }
+}
+
+/// The step of a generation called `name`. A name such as `007` is not ours.
+fn step_of(name: &str) -> Option<u64> {
+    name.parse().ok().filter(|step: &u64| step.to_string() == name)
 }
 
 /// Writes all parts, and the manifest last, into the new folder `path`.

@@ -1,11 +1,12 @@
 //! A replay memory on disk: files of so many rows each, which grow at their end alone.
 
-use super::files::{at, sync_folder};
 use super::manifest::{Rows, Segment, hex};
+use super::synced::{at, sync_folder};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::memory::Replay;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::{self, OpenOptions};
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -65,7 +66,6 @@ impl Segments {
         replay.clear();
         let Rows { row_bytes, segments } = rows;
         let mut hash = Xxh3::new();
-        let mut bytes = Vec::new();
         for segment in segments {
             let path = path(&self.folder, segment.first);
             let damaged =
@@ -74,9 +74,7 @@ impl Segments {
                 return Err(damaged("its rows are of other observations or actions"));
             }
             let len = segment.rows.saturating_mul(*row_bytes as u64);
-            bytes.clear();
-            let file = File::open(&path).map_err(at(&path))?;
-            file.take(len).read_to_end(&mut bytes).map_err(at(&path))?;
+            let bytes = files::start(&path, len).map_err(at(&path))?;
             hash = Xxh3::new();
             hash.update(&bytes);
             if bytes.len() as u64 != len || hex(hash.digest()) != segment.xxh3 {

@@ -17,7 +17,7 @@ import sys
 from collections import deque
 from enum import Enum
 from inspect import isroutine
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -84,8 +84,7 @@ def capture(env: Any) -> Tree:
 def restore(env: Any, tree: Tree) -> None:
     """Brings a fresh `env` and the generators of this process to `tree`.
 
-    Raises `ValueError` if the tree is of an environment with other wrappers or spaces.
-    """
+    Raises `ValueError` if the tree has other wrappers or spaces."""
     layers = _layers(env)
     spaces = _spaces(layers)
     names = [_name(layer) for layer in layers]
@@ -102,15 +101,16 @@ def restore(env: Any, tree: Tree) -> None:
 
 
 def own_state(env: Any) -> bytes | None:
-    """What the `state_dict` of `env` returns, if it has one, can load it, and it is plain data."""
-    save, load = _method(env, "state_dict"), _method(env, "load_state_dict")
-    tree = LEFT if save is None or load is None else _capture(save(), {}, 0)
-    return to_bytes(tree) if _is_whole(tree) else None
+    """What the environment's own `state_dict` returns, if that and all wrappers are plain data."""
+    *around, base = _layers(env)
+    can = hasattr(base, "state_dict") and hasattr(base, "load_state_dict")
+    tree = _capture(base.state_dict(), {}, 0) if can else LEFT
+    return to_bytes(tree) if _is_whole(tree) and all(map(_is_captured, around)) else None
 
 
-def load_own_state(env: Any, tree: Tree) -> None:
-    """Hands a tree of `own_state` to the `load_state_dict` of `env`."""
-    _method(env, "load_state_dict")(_restore(tree, MISSING, {}))
+def load_own_state(env: Any, data: bytes) -> None:
+    """Hands what `own_state` gave to the `load_state_dict` of the environment itself."""
+    _layers(env)[-1].load_state_dict(_restore(from_bytes(data), MISSING, {}))
 
 
 def to_bytes(tree: Tree) -> bytes:
@@ -161,9 +161,11 @@ def _name(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def _method(env: Any, name: str) -> Any:
-    there = env.has_wrapper_attr(name)
-    return env.get_wrapper_attr(name) if there else getattr(env.unwrapped, name, None)
+def _is_captured(wrapper: Any) -> bool:
+    """Whether `capture` copies all of a wrapper, but for functions and spaces."""
+    items = [item for name, item in vars(wrapper).items() if name not in DESCRIPTIONS]
+    outside = (gym.Space, FunctionType, MethodType)
+    return all(isinstance(item, outside) or _capture(item, {}, 0) is not LEFT for item in items)
 
 
 # --- Capture ---
