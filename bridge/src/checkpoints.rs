@@ -27,8 +27,10 @@ pub(crate) fn save(
     let io = |error: std::io::Error| wrong(&error.to_string());
     let folder = std::path::absolute(folder).map_err(io)?;
     let [new, old] = [NEW, OLD].map(|end| beside(&folder, end));
-    for path in [&folder, &new, &old] {
-        if is_there(path) && !Store::new(path.clone()).is_all_there_is()? {
+    for path in [&folder, &new, &old].into_iter().filter(|path| is_there(path)) {
+        let there = Store::new(path.clone());
+        let is_none = *path == folder && there.steps()?.is_empty();
+        if is_none || !there.is_all_there_is()? {
             return Err(Error::Checkpoint {
                 path: path.clone(),
                 reason: "it is there and is no checkpoint, so it is not replaced".to_owned(),

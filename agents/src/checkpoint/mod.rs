@@ -83,18 +83,14 @@ impl Store {
         Ok(steps)
     }
 
-    /// Whether there are generations in the folder, and nothing else: then it can be replaced.
+    /// Whether nothing but generations, whole or begun, is in the folder: then it can be replaced.
     pub fn is_all_there_is(&self) -> Result<bool> {
-        let names = self.names()?;
-        let is_generation =
-            |name: &String| step_of(name).is_some_and(|step| Checkpoint::is_one(&self.path(step)));
-        let is_ours = |name: &String| {
+        Ok(self.names()?.iter().all(|name| {
             let (stem, end) = name.split_once('.').unwrap_or((name, ""));
-            name == REPLAY
-                || is_generation(name)
-                || (LEFTOVERS.contains(&end) && step_of(stem).is_some())
-        };
-        Ok(names.iter().any(is_generation) && names.iter().all(is_ours))
+            let is_begun = LEFTOVERS.contains(&end) && step_of(stem).is_some();
+            let is_whole = |step| Checkpoint::is_one(&self.path(step));
+            name == REPLAY || is_begun || step_of(name).is_some_and(is_whole)
+        }))
     }
 
     /// What is in the folder; nothing if it is not there.
