@@ -31,6 +31,7 @@ impl Consent {
         let within = env.split_once(':').map(|(module, _)| module.to_owned());
         let mut asks: Vec<String> = imports.iter().cloned().chain(within).collect();
         asks.retain(|module| !self.env_import.contains(module));
+        asks.sort();
         asks.dedup();
         let mut needed: Vec<(String, String)> = asks
             .into_iter()

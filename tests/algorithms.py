@@ -19,3 +19,14 @@ OFF_POLICY_NAMES = [name for name in NAMES if name in _OFF_POLICY_FORMS]
 #: The names of baselines, which RL Zoo has under another name.
 BASELINES = {kind.forms[None] for kind in CLASSES if None in kind.forms}
 ZOO_NAMES = {name: f"{name}-rs" if name in BASELINES else name for name in NAMES}
+
+#: The settings of a run, which are not the algorithm's.
+RUN = {
+    "n_timesteps",
+    "n_envs",
+    "eval_freq",
+    "eval_episodes",
+    "eval_max_steps",
+    "log_freq",
+    "env_kwargs",
+}

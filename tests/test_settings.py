@@ -10,15 +10,6 @@ from conftest import QUICK, ROOT
 from stac_bench import _native
 from test_bad_input import POINT, wrong
 
-RUN = {
-    "n_timesteps",
-    "n_envs",
-    "eval_freq",
-    "eval_episodes",
-    "eval_max_steps",
-    "log_freq",
-    "env_kwargs",
-}
 CASES = [
     *((algo, ()) for algo in _native.algorithms()),
     *((algo, ("--preset", "paper")) for algo in _native.algorithms()),

@@ -7,7 +7,7 @@ import typing
 
 import pytest
 import stable_baselines3 as sb3
-from algorithms import CLASSES
+from algorithms import CLASSES, RUN
 from conftest import ROOT
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stac_bench import AC, DDPG, SAC, STAC, STDDPG, STSAC, STTD3, TD3, _native, keywords
@@ -27,16 +27,6 @@ THEIRS = {
 FORMS = [(kind, leader) for kind in THEIRS for leader in kind.forms]
 EACH_FORM = pytest.mark.parametrize("kind, leader", FORMS)
 EACH_CLASS = pytest.mark.parametrize("kind", THEIRS)
-#: The run's and the command line's. `device` and `policy_kwargs` are Stable-Baselines3's as well.
-RUN = {
-    "n_timesteps",
-    "n_envs",
-    "eval_freq",
-    "eval_episodes",
-    "eval_max_steps",
-    "log_freq",
-    "env_kwargs",
-}
 #: Keywords that are no setting of an algorithm.
 PYTHON_ALONE = {"threads", "preset"}
 

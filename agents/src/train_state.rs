@@ -45,6 +45,16 @@ impl<T: Scalar> TrainState<T> {
         [self.params.len(), self.target.len(), m, v]
     }
 
+    /// Whether all its numbers are finite.
+    pub(crate) fn all_finite(&self) -> bool {
+        let moments = match &self.optimizer {
+            Optimizer::Adam { m, v, .. } => [m.as_slice(), v],
+            Optimizer::Sgd => [[].as_slice(); 2],
+        };
+        [&self.params, &self.target].into_iter().all(|numbers| flat::all_finite(numbers))
+            && moments.into_iter().all(flat::all_finite)
+    }
+
     /// One step along `gradient`, whose norm is `norm`; with `tau`, the Polyak average follows in the same pass.
     ///
     /// # Errors

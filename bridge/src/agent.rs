@@ -1,7 +1,7 @@
 //! A Rust agent as a Python object. The classes of the Python package are built on it.
 
 use crate::checkpoints;
-use crate::error::exception;
+use crate::error::{exception, passing};
 use crate::learn;
 use crate::shared::{SharedAgent, lock};
 use crate::spaces::action_space;
@@ -10,7 +10,7 @@ use agents::memory::Batch;
 use agents::registry;
 use agents::settings::{Settings, take};
 use agents::train::is_usable;
-use agents::{Actions, Error, Mode, Moments, Parameter, Spaces};
+use agents::{Actions, Agent as _, Error, Mode, Moments, Parameter, Spaces};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -308,6 +308,33 @@ impl PyAgent {
         solve.set_item("negative_curvature", gradients.solve.negative_curvature)?;
         solve.set_item("fallback", gradients.solve.fallback)?;
         Ok((dict, solve))
+    }
+
+    /// Makes `updates` updates on what is remembered, on `threads` threads. The GIL is released meanwhile.
+    #[pyo3(signature = (updates, threads, *, normalizer=None))]
+    fn train(
+        &self,
+        py: Python<'_>,
+        updates: u64,
+        threads: usize,
+        normalizer: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        agents::threads::share(threads).map_err(exception)?;
+        if normalizer.is_none() {
+            lock(&self.agent).set_normalizer(None);
+        }
+        if lock(&self.agent).memory().replay().is_none_or(|replay| replay.is_empty()) {
+            return Err(PyValueError::new_err("the replay memory is empty"));
+        }
+        let agent = Arc::clone(&self.agent);
+        let mut proxy = learn::SharedAgentProxy::new(agent, self.spaces.clone(), normalizer, None);
+        py.detach(|| {
+            (0..updates).try_for_each(|_| {
+                passing(|py| py.check_signals())?;
+                proxy.learn()
+            })
+        })
+        .map_err(exception)
     }
 
     /// Trains on `env`, a `VecEnv` whose last observations are `first`, on `threads` threads; steps count from `start`.

@@ -4,6 +4,7 @@ use crate::error::passing;
 use crate::spaces::{ActionCodec, copy_observation};
 use agents::{Env, Result, Spaces, Step};
 use numpy::{PyArrayMethods, PyReadonlyArray1};
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -143,17 +144,22 @@ impl Env for Sb3VecEnv {
     }
 }
 
+/// Copies one reward per environment out of an array or a list of any numbers, as rows or as a column too.
 fn copy_rewards(rewards: &Bound<'_, PyAny>, out: &mut [f64]) -> PyResult<()> {
-    if let Ok(array) = rewards.extract::<PyReadonlyArray1<'_, f32>>() {
-        for (out, &reward) in out.iter_mut().zip(array.as_array()) {
-            *out = reward.into();
+    let copy = |values: &mut dyn ExactSizeIterator<Item = f64>, out: &mut [f64]| {
+        if values.len() != out.len() {
+            let (found, needed) = (values.len(), out.len());
+            let message = format!("`step` returned {found} rewards for {needed} environments");
+            return Err(PyValueError::new_err(message));
         }
-        return Ok(());
+        out.iter_mut().zip(values).for_each(|(out, reward)| *out = reward);
+        Ok(())
+    };
+    if let Ok(array) = rewards.extract::<PyReadonlyArray1<'_, f32>>() {
+        return copy(&mut array.as_array().iter().map(|&reward| reward.into()), out);
     }
-    let array = rewards.call_method1("astype", ("float64",))?;
+    let numpy = rewards.py().import(intern!(rewards.py(), "numpy"))?;
+    let array = numpy.call_method1("asarray", (rewards, "float64"))?.call_method0("ravel")?;
     let array = array.cast::<numpy::PyArray1<f64>>()?.readonly();
-    for (out, &reward) in out.iter_mut().zip(array.as_array()) {
-        *out = reward;
-    }
-    Ok(())
+    copy(&mut array.as_array().iter().copied(), out)
 }

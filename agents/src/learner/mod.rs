@@ -24,6 +24,7 @@ use crate::game::{
 use crate::memory::{Batch, Memory as _, MemoryMut, Normalizer};
 use crate::metrics::Metrics;
 use crate::rng::{Purpose, Rng};
+use crate::room;
 use crate::settings::Record as _;
 use crate::spaces::Spaces;
 use crate::train_state::TrainState;
@@ -69,6 +70,11 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
         spaces: Spaces,
         seed: u64,
     ) -> Result<Self> {
+        let tensors = algorithm.named_tensors().into_iter().filter(|named| !named.target);
+        // With an average, two moments, gradients and directions.
+        let bytes = tensors.map(|named| 8 * 4 * named.place.range.len() as u128).sum();
+        let net_arch = format!("{:?}", config.common.policy_kwargs.net_arch);
+        room::require("the networks", bytes, "policy_kwargs.net_arch", net_arch)?;
         let player = |role, purpose| {
             let params = algorithm.init(role, &mut Rng::new(seed, purpose));
             TrainState::new(params, config.common.optimizer, algorithm.has_targets())
@@ -343,6 +349,9 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learn for Learner<A, E> {
             let (own, saved) = (self.state.player(role), state.player(role));
             if own.lens() != saved.lens() {
                 return Err(unfit("it is of other networks or another optimiser"));
+            }
+            if !saved.all_finite() {
+                return Err(unfit("it holds numbers that are not finite"));
             }
         }
         self.state.learn_from(state);

@@ -102,6 +102,12 @@ fn read_checkpoint(py: Python<'_>, folder: PathBuf) -> PyResult<(String, Bound<'
     Ok((about, dict))
 }
 
+/// An error about `key`, whose value is `value`, if `what` of so many bytes is more than the machine has free.
+#[pyfunction]
+fn require_room(what: &str, bytes: u128, key: &str, value: &str) -> PyResult<()> {
+    agents::room::require(what, bytes, key, value).map_err(bridge::exception)
+}
+
 /// Whether [`main`] was called.
 static CALLED: AtomicBool = AtomicBool::new(false);
 
@@ -132,5 +138,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(declared, module)?)?;
     module.add_function(wrap_pyfunction!(foreign, module)?)?;
     module.add_function(wrap_pyfunction!(read_checkpoint, module)?)?;
+    module.add_function(wrap_pyfunction!(require_room, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)
 }

@@ -6,6 +6,13 @@ batch, and `game_solve` says how the implicit term's solve goes. `import stac_be
 them in RL Zoo.
 """
 
+import os as _os
+import sys as _sys
+
+# `python -m stac_bench` puts the working folder first: a `json.py` there is not the standard one.
+if _sys.argv[:1] == ["-m"] and _sys.path[:1] == [_os.getcwd()]:
+    _sys.path.append(_sys.path.pop(0))
+
 _TORCH = "2.13"
 _REMEDY = f"pip install 'torch=={_TORCH}.*'"
 

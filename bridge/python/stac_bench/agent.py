@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterable
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch as th
@@ -13,9 +13,16 @@ from typing_extensions import Self
 from stac_bench import _native
 from stac_bench.actions import in_space
 from stac_bench.checkpoints import Checkpoints
+from stac_bench.exchange import PolicyExchange, synced_property
 from stac_bench.keywords import AgentSettings, Role, SolverSettings
 from stac_bench.observations import ObservationCodec
-from stac_bench.policies import check_methods, check_networks, check_policy, take_numbers
+from stac_bench.policies import (
+    check_methods,
+    check_networks,
+    check_policy,
+    check_room,
+    take_numbers,
+)
 from stac_bench.rollouts import Rollouts
 from stac_bench.settings import (
     algorithm_defaults,
@@ -26,30 +33,8 @@ from stac_bench.settings import (
     sb3_parameters,
     signature,
 )
-from stac_bench.synced import EXCHANGE
 
 ACTIVATIONS = {"relu": th.nn.ReLU, "tanh": th.nn.Tanh}
-
-
-def synced_property(name: str) -> Any:
-    """An attribute that is synchronised with the Rust agent when it is read.
-
-    Typed as `Any`, like `policy_attr`: Stable-Baselines3 declares plain attributes.
-    """
-
-    def get(self: "RustAgent") -> Any:
-        self._sync()
-        self._may_have_changed = True
-        try:
-            return self.__dict__[f"_{name}"]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def put(self: "RustAgent", value: Any) -> None:
-        self.__dict__[f"_{name}"] = value
-        self._may_have_changed = True
-
-    return property(get, put)
 
 
 def policy_attr(name: str) -> Any:
@@ -57,7 +42,7 @@ def policy_attr(name: str) -> Any:
     return property(lambda self: getattr(self.policy, name), lambda self, value: None)
 
 
-class RustAgent(AgentSettings, Checkpoints):
+class RustAgent(AgentSettings, PolicyExchange, Checkpoints):
     """Mixin for a class of Stable-Baselines3: makes it learn in Rust.
 
     The policy is a PyTorch module of Stable-Baselines3's class, a copy of the Rust agent's
@@ -85,16 +70,9 @@ class RustAgent(AgentSettings, Checkpoints):
     #: that such settings follow from.
     same_settings: ClassVar[tuple[str, ...]] = ()
     setting_attributes: ClassVar[tuple[str, ...]] = ()
-    _agent: "_native.Agent | None" = None
     #: Arguments of the last `_native.Agent` or `configure`, and the attributes they came from.
     _built_with: tuple[str, str, int] = ("", "", 0)
     _built_from: tuple[Any, ...] = ()
-    #: The agent's update count and PyTorch's copy when both were last equal.
-    _synced_updates = 0
-    _synced_parameters: dict[str, np.ndarray] | None = None
-    _synced_moments: tuple[Any, ...] = ()
-    #: Whether the policy was read since, so that it may have been changed in place.
-    _may_have_changed = False
     _learning = False
     #: The factor of an adaptive damping, for an agent that is still to be built.
     _damping = 1.0
@@ -152,16 +130,6 @@ class RustAgent(AgentSettings, Checkpoints):
         """The Rust algorithm's settings."""
         raise NotImplementedError
 
-    def _optimizers(self) -> list[th.optim.Optimizer]:
-        """The optimisers whose state is synchronised."""
-        raise NotImplementedError
-
-    def _tensors(self) -> dict[str, th.Tensor]:
-        """PyTorch's copy of the Rust agent's parameters, by name."""
-        policy = self.__dict__["_policy"]
-        module = cast(th.nn.Module, getattr(policy, "_orig_mod", policy))  # if compiled
-        return module.state_dict(keep_vars=True)
-
     # -- construction ------------------------------------------------------------------------
 
     def __init__(
@@ -214,6 +182,7 @@ class RustAgent(AgentSettings, Checkpoints):
 
     def _setup_model(self) -> None:
         check_policy(self.policy_class, self.policy_kwargs)
+        check_room(self.policy_kwargs.get("net_arch"))
         # Abstract in `BaseAlgorithm`, but implemented by the class that this is mixed into.
         super()._setup_model()  # type: ignore[safe-super]
         if self.observation_space.shape == ():
@@ -268,86 +237,6 @@ class RustAgent(AgentSettings, Checkpoints):
         super().set_random_seed(seed)
         if seed is not None and self._agent is not None:
             self._agent.reseed(seed)
-
-    # -- parameters and optimiser state ------------------------------------------------------
-
-    def _sync(self) -> None:
-        """Makes PyTorch's copy and the Rust agent equal; the side that changed wins."""
-        agent = self._agent
-        if agent is None or "_policy" not in self.__dict__:
-            return
-        with EXCHANGE:
-            if agent.updates != self._synced_updates:
-                self._pull_policy(agent)
-            elif self._policy_changed():
-                self._push_policy(agent)
-
-    def _push_changes(self) -> None:
-        """Copies what a callback may have changed to the Rust agent."""
-        if self._may_have_changed:
-            self._may_have_changed = False
-            self._sync()
-
-    def _policy_changed(self) -> bool:
-        """Whether PyTorch's copy was changed since the last synchronisation."""
-        # Compares values, since writes to `param.data` do not change `_version`.
-        if self._synced_parameters is None or self._moments() != self._synced_moments:
-            return True
-        tensors = self._tensors()
-        return not all(
-            np.array_equal(tensors[name].detach().cpu().numpy(), values)
-            for name, values in self._synced_parameters.items()
-        )
-
-    def _moments(self) -> tuple[Any, ...]:
-        """Identity and version of each tensor of the optimisers' state."""
-        states = (state for optimizer in self._optimizers() for state in optimizer.state.values())
-        tensors = (s[name] for s in states for name in ("exp_avg", "exp_avg_sq") if name in s)
-        return tuple((id(tensor), tensor._version) for tensor in tensors)
-
-    @th.no_grad()
-    def _pull_policy(self, agent: "_native.Agent") -> None:
-        """Copies parameters and optimiser state from Rust to PyTorch."""
-        # First: if an update comes between, the next exchange copies again.
-        self._synced_updates = agent.updates
-        tensors, self._synced_parameters = self._tensors(), agent.parameters()
-        for name, values in self._synced_parameters.items():
-            tensors[name].copy_(th.from_numpy(values))
-        moments = agent.moments()
-        owners = {id(tensor): name for name, tensor in tensors.items()}
-        for optimizer in self._optimizers():
-            for group in optimizer.param_groups:
-                for tensor in group["params"]:
-                    if (state := moments.get(owners.get(id(tensor), ""))) is None:
-                        optimizer.state.pop(tensor, None)
-                        continue
-                    step, mean, square = state
-                    optimizer.state[tensor] = {
-                        "step": th.tensor(float(step)),
-                        "exp_avg": th.from_numpy(mean).view_as(tensor).to(tensor.device),
-                        "exp_avg_sq": th.from_numpy(square).view_as(tensor).to(tensor.device),
-                    }
-        self._synced_moments = self._moments()
-
-    def _push_policy(self, agent: "_native.Agent") -> None:
-        """Copies parameters and optimiser state from PyTorch to Rust."""
-
-        def flat(tensor: th.Tensor) -> np.ndarray:
-            return tensor.detach().cpu().numpy().astype(np.float32)
-
-        tensors = self._tensors()
-        self._synced_parameters = {name: flat(tensors[name]) for name in agent.parameters()}
-        agent.set_parameters(self._synced_parameters)
-        owners = {id(tensor): name for name, tensor in tensors.items()}
-        moments = {}
-        for optimizer in self._optimizers():
-            for tensor, state in optimizer.state.items():
-                name = owners.get(id(tensor))
-                if name is not None and "exp_avg" in state:
-                    averages = flat(state["exp_avg"]), flat(state["exp_avg_sq"])
-                    moments[name] = (int(state["step"]), *averages)
-        agent.set_moments(moments)
-        self._synced_updates, self._synced_moments = agent.updates, self._moments()
 
     # -- saving ------------------------------------------------------------------------------
 
@@ -432,6 +321,7 @@ class RustAgent(AgentSettings, Checkpoints):
             progress_bar,
         )
         check_methods(type(self))
+        self._check_layers()
         callback.on_training_start(locals(), globals())
         if self.num_timesteps < total_timesteps:
             self._build()

@@ -21,8 +21,8 @@ def concatenate(batches: Sequence[Observations]) -> Observations:
     parts: dict[str, list[np.ndarray]] = {}
     arrays = []
     for batch in batches:
-        if isinstance(batch, np.ndarray):
-            arrays.append(batch)
+        if not isinstance(batch, dict):
+            arrays.append(np.asarray(batch))
             continue
         for key, part in batch.items():
             parts.setdefault(key, []).append(part)

@@ -15,7 +15,8 @@ from stable_baselines3.common.type_aliases import TrainFrequencyUnit as Unit
 from stable_baselines3.common.vec_env import VecNormalize
 from typing_extensions import Self, Unpack
 
-from stac_bench.agent import LeaderMixin, RustAgent, policy_attr, synced_property
+from stac_bench.agent import LeaderMixin, RustAgent, policy_attr
+from stac_bench.exchange import synced_property
 from stac_bench.keywords import (
     DDPGKeywords,
     OffPolicySettings,
@@ -188,6 +189,28 @@ class RustOffPolicy(OffPolicySettings, SolverSettings, RustAgent, OffPolicyAlgor
             progress_bar,
         )
 
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """Makes updates on minibatches of the replay memory, for loops of your own.
+
+        `learn` makes its updates itself.
+        """
+        if self._learning:
+            raise RuntimeError("train: `learn` is going on, and makes its updates itself")
+        normalizer, given = self._vec_normalize_env, self.batch_size
+        self.batch_size = batch_size
+        try:
+            agent = self._build()
+            self._may_have_changed = True
+            self._push_changes()
+            self._apply_settings()
+            before = agent.updates
+            agent.train(gradient_steps, self.threads, normalizer=normalizer)
+        finally:
+            self.batch_size = given
+        self._n_updates += agent.updates - before
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self._record_metrics()
+
     # -- the replay memory -------------------------------------------------------------------
 
     @property
@@ -313,6 +336,10 @@ class SAC(RustOffPolicy, sb3.SAC):
             *args: Any,
             **kwargs: Unpack[SACKeywords],
         ) -> None: ...
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """As that of `DDPG`, with the default of `stable_baselines3.SAC`."""
+        super().train(gradient_steps, batch_size)
 
     def _settings(self) -> dict[str, Any]:
         auto = isinstance(self.ent_coef, str) and self.ent_coef.startswith("auto")

@@ -1,12 +1,15 @@
 """Which keywords of a policy are supported."""
 
 import inspect
+import itertools
 import sys
 from typing import Any
 
 import torch as th
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
+
+from stac_bench import _native
 
 #: Supported with any value. Flat feature extractors have no parameters, so sharing is no change.
 SUPPORTED = {
@@ -21,6 +24,14 @@ ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
 KNOWN = {"stable_baselines3", "stac_bench", "torch", *sys.stdlib_module_names}
 #: Methods of a model that the Rust loop takes the place of.
 REPLACED = ("train", "collect_rollouts", "_store_transition", "_sample_action")
+
+
+#: What the actor's last layer may be followed by.
+BOUNDS = (th.nn.Tanh, th.nn.Hardtanh)
+IGNORED = (
+    "would be ignored, since Rust computes what Stable-Baselines3's MlpPolicy does: take that as it"
+    " is, or preprocess observations in a wrapper of the environment"
+)
 
 
 def _is_known(kind: type[Any]) -> bool:
@@ -60,11 +71,44 @@ def check_networks(policy: th.nn.Module) -> None:
             ]
             if methods or not issubclass(kind, BasePolicy):
                 what = f"{methods[0]}" if methods else "forward"
-                raise ValueError(
-                    f"policy: {kind.__name__}.{what} may compute something else than"
-                    " Stable-Baselines3's MlpPolicy, which is what learns in Rust: take that, or"
-                    " preprocess observations in a wrapper of the environment"
-                )
+                raise ValueError(f"policy: {kind.__name__}.{what} {IGNORED}")
+
+
+#: What PyTorch calls before and after a network's own computation.
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
+def check_layers(policy: th.nn.Module) -> None:
+    """Raises `ValueError` for a network of `policy` that was changed since it was made: another
+    `forward`, a hook, a layer or activation of another kind.
+    """
+    activation = getattr(policy, "activation_fn", None)
+    for name, module in policy.named_modules():
+        if isinstance(module, th._dynamo.OptimizedModule):
+            continue  # what it compiles is among the modules too
+        changed = [hook.strip("_") for hook in HOOKS if getattr(module, hook, None)]
+        changed += ["forward"] if "forward" in vars(module) else []
+        if changed:
+            raise ValueError(f"policy: {changed[0]} of {name or 'policy'} {IGNORED}")
+        if isinstance(module, th.nn.Sequential):
+            layers, between = list(module)[::2], list(module)[1::2]
+            # The actor's last layer is bounded.
+            if len(layers) == len(between) and name.startswith("actor"):
+                between = between[:-1] if isinstance(between[-1], BOUNDS) else between
+            wrong = [x for x in layers if type(x) is not th.nn.Linear]
+            wrong += [x for x in between if type(x) is not activation]
+            if wrong:
+                raise ValueError(f"policy: {type(wrong[0]).__name__} in {name} {IGNORED}")
+
+
+def check_room(net_arch: Any) -> None:
+    """Raises `ValueError` for hidden layers that the machine has no memory for."""
+    shapes = net_arch.values() if isinstance(net_arch, dict) else [net_arch]
+    for shape in shapes:
+        if isinstance(shape, list | tuple) and all(isinstance(width, int) for width in shape):
+            weights = sum(a * b for a, b in itertools.pairwise(shape))
+            # Parameters, gradients and both moments, of PyTorch's copy alone.
+            _native.require_room("the networks", 4 * 4 * weights, "net_arch", repr(shape))
 
 
 class Rows(th.nn.Module):

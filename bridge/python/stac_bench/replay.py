@@ -141,21 +141,23 @@ class SyncedReplay(SyncedBuffer, ReplayBuffer):
         self._push(owner, slice(0, self.buffer_size if full else pos), pos * self.n_envs)
 
     def add(self, *args: Any, **kwargs: Any) -> None:
-        pos, may_be_newer = self.pos, self._may_be_newer
-        self._may_be_newer = True
-        super().add(*args, **kwargs)
-        if may_be_newer:
-            self._seen = None
-        if not may_be_newer and self._owner is not None:
-            self._push(self._owner, slice(pos, pos + 1), None)
+        with EXCHANGE:
+            pos, may_be_newer = self.pos, self._may_be_newer
+            self._may_be_newer = True
+            super().add(*args, **kwargs)
+            if may_be_newer:
+                self._seen = None
+            if not may_be_newer and self._owner is not None:
+                self._push(self._owner, slice(pos, pos + 1), None)
 
     def sample(self, *args: Any, **kwargs: Any) -> Any:
-        self.pull()
-        may_be_newer, self._may_be_newer = self._may_be_newer, True
-        try:
-            return super().sample(*args, **kwargs)
-        finally:
-            self._may_be_newer = may_be_newer  # sampling reads the arrays, but changes nothing
+        with EXCHANGE:
+            self.pull()
+            may_be_newer, self._may_be_newer = self._may_be_newer, True
+            try:
+                return super().sample(*args, **kwargs)
+            finally:
+                self._may_be_newer = may_be_newer  # it reads the arrays, but changes nothing
 
     def _push(self, owner: "RustOffPolicy", rows: slice, position: int | None) -> None:
         """Appends `rows` to the Rust memory. With `position`, they replace all that it holds, and

@@ -18,6 +18,13 @@ Model = TypeVar("Model", bound="RustAgent")
 Result = tuple[Observations, np.ndarray, np.ndarray, list[dict[str, Any]]]
 
 
+def as_arrays(*result: Unpack[Result]) -> Result:
+    """The same with arrays: a `VecEnv` may answer with lists, or with columns."""
+    new_obs, rewards, dones, infos = result
+    new_obs = new_obs if isinstance(new_obs, dict) else np.asarray(new_obs)
+    return new_obs, np.asarray(rewards).reshape(-1), np.asarray(dones).reshape(-1), infos
+
+
 class Rollouts(Generic[Model]):
     """What the Rust loop calls in place of `collect_rollouts`.
 
@@ -97,7 +104,8 @@ class Rollouts(Generic[Model]):
 
     def step(self, actions: np.ndarray, *result: Unpack[Result]) -> bool | None:
         """Returns whether the rollout is complete, or None to stop without storing the step."""
-        model, (new_obs, rewards, dones, infos) = self.model, result
+        model, (new_obs, rewards, dones, infos) = self.model, as_arrays(*result)
+        result = (new_obs, rewards, dones, infos)
         model.num_timesteps += self.env.num_envs
         self.steps += 1
         self.locals.update(self.step_locals(actions, result))
