@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::host::Host;
 use crate::model::ModelCard;
 use crate::run_dir::CHECKPOINTS;
-use agents::checkpoint::{self, Checkpoint, Part, Store};
+use agents::checkpoint::{self, Checkpoint, Store, encode};
 use agents::train::{LoopState, Point};
 use agents::{EnvState, Error, Learn, Resumable};
 use serde::de::DeserializeOwned;
@@ -37,14 +37,20 @@ pub struct About {
     pub settings_xxh3: String,
     /// Where it was written.
     pub host: Host,
+    /// Threads that computed gradients; earlier versions did not say.
+    #[serde(default)]
+    pub threads: Option<u16>,
+    /// Processes that stepped the training environments; earlier versions did not say.
+    #[serde(default)]
+    pub env_processes: Option<usize>,
 }
 
 /// A checkpoint to go on from; `S` is the state of the observer. The agent has taken its part already.
 pub struct Loaded<S> {
     /// Environment steps before it.
     pub step: u64,
-    /// Where it was written.
-    pub host: Host,
+    /// What was said of it.
+    pub about: About,
     /// Where training stands.
     pub at: LoopState,
     /// Of the training environments.
@@ -58,11 +64,16 @@ pub struct Loaded<S> {
 impl About {
     /// An error if `other` is of another run.
     fn refuse_other(&self, other: &Self) -> agents::Result<()> {
-        let of = |card: &ModelCard| {
-            let ModelCard { algo, env, seed, .. } = card;
-            [("algorithm", algo.clone()), ("environment", env.clone()), ("seed", seed.to_string())]
-        };
-        for ((name, ours), (_, theirs)) in of(&self.card).into_iter().zip(of(&other.card)) {
+        let (ours, theirs) = (&self.card, &other.card);
+        let threads = |threads: Option<u16>| threads.map_or_else(String::new, |n| n.to_string());
+        let pairs = [
+            ("algorithm", ours.algo.clone(), theirs.algo.clone()),
+            ("environment", ours.env.clone(), theirs.env.clone()),
+            ("seed", ours.seed.to_string(), theirs.seed.to_string()),
+            ("env_import", ours.env_import.join(", "), theirs.env_import.join(", ")),
+            ("threads", threads(self.threads), threads(other.threads.or(self.threads))),
+        ];
+        for (name, ours, theirs) in pairs {
             if ours != theirs {
                 return Err(unfit(&format!("its {name} is {theirs}, and that of the run {ours}")));
             }
@@ -78,6 +89,13 @@ impl Checkpoints {
     /// Those of the run in `folder`.
     pub fn new(folder: &Path, about: About, freq: Option<u64>) -> Self {
         Self { store: Store::new(folder.join(CHECKPOINTS)), about, freq, seconds: 0.0 }
+    }
+
+    /// How many processes stepped the environments of `earlier` and step them now, if that differs: environments that share
+    /// random numbers within a process then draw others.
+    pub fn other_processes(&self, earlier: &About) -> Option<String> {
+        let (theirs, ours) = (earlier.env_processes?, self.about.env_processes?);
+        (theirs != ours).then(|| format!("environment processes: {theirs} -> {ours}"))
     }
 
     /// Whether any are wanted.
@@ -104,10 +122,14 @@ impl Checkpoints {
         let start = Instant::now();
         let Point { agent, env, state } = point;
         let (mut parts, replay) = checkpoint::save_agent(*agent)?;
-        parts.push((LOOP, Part::of(state)?));
-        parts.push((ENVIRONMENTS, Part::of(&env.save()?)?));
-        parts.push((OBSERVER, Part::of(observer)?));
-        parts.extend(best_model.map(|path| (BEST_MODEL, Part::File(path.to_owned()))));
+        parts.push((LOOP, encode(state)?));
+        parts.push((ENVIRONMENTS, encode(&env.save()?)?));
+        parts.push((OBSERVER, encode(observer)?));
+        if let Some(path) = best_model {
+            let read =
+                std::fs::read(path).map_err(|error| unfit(&format!("{}: {error}", path.display())));
+            parts.push((BEST_MODEL, read?));
+        }
         self.about.card.steps = state.steps;
         let about = serde_json::to_value(&self.about);
         let about = about.map_err(|error| unfit(&error))?;
@@ -116,26 +138,28 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Reads the newest checkpoint that is whole; none without any.
+    /// Reads the newest checkpoint that is whole, and whose observer `check` finds nothing wrong with; none without any.
     ///
     /// # Errors
     /// If there are some, and none can be read.
     pub fn load<S: DeserializeOwned>(
         &mut self,
         agent: &mut dyn Learn,
+        check: &dyn Fn(&S) -> agents::Result<()>,
     ) -> agents::Result<Option<Loaded<S>>> {
         let ours = &self.about;
         self.store.newest(&mut |checkpoint, rows| {
             let theirs = about(checkpoint)?;
             ours.refuse_other(&theirs)?;
-            let host = theirs.host;
+            let observer = checkpoint.value(OBSERVER)?;
+            check(&observer)?;
             checkpoint::load_agent(agent, checkpoint, rows)?;
             Ok(Loaded {
                 step: checkpoint.step(),
-                host,
+                about: theirs,
                 at: checkpoint.value(LOOP)?,
                 environments: checkpoint.value(ENVIRONMENTS)?,
-                observer: checkpoint.value(OBSERVER)?,
+                observer,
                 best_model: checkpoint.part(BEST_MODEL).map(<[u8]>::to_vec),
             })
         })

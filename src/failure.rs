@@ -43,11 +43,11 @@ pub enum Failure {
         differences: Vec<String>,
     },
     /// A run has nothing to go on from.
-    #[error("{} {} after {steps} steps and left no checkpoint: {}", path.display(), if *done { "is done" } else { "stopped" }, if *done { "runs with `--keep-checkpoint` can be extended" } else { "its command line begins it again with `--overwrite`" })]
+    #[error("{} {}{} and left no checkpoint: {}", path.display(), if *done { "is done" } else { "stopped" }, if *steps > 0 { format!(" after {steps} steps") } else { String::new() }, if *done { "runs with `--keep-checkpoint` can be extended" } else { "its command line begins it again with `--overwrite`" })]
     NoCheckpoint {
         /// The run's folder.
         path: PathBuf,
-        /// Environment steps.
+        /// Environment steps; 0 if its process was killed before it could say.
         steps: u64,
         /// Whether it came to its end.
         done: bool,

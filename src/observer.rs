@@ -13,7 +13,7 @@ use agents::train::{self, Episode, EvaluationPlan, Flow, Point, Progress};
 use agents::{EnvState, Learn, Resumable};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Episodes that `rollout/*` averages over, as in Stable-Baselines3.
@@ -90,6 +90,11 @@ impl<'d> RunObserver<'d> {
             seen,
             checkpoints,
         })
+    }
+
+    /// An error if the files of the run in `folder` are not there as `saved` needs them.
+    pub fn check(folder: &Path, saved: &Saved) -> Result<(), Failure> {
+        Sinks::check(folder, &saved.sinks)
     }
 
     /// Puts back the best model of a checkpoint.

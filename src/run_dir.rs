@@ -14,6 +14,8 @@ const LOCK: &str = ".lock";
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The file that makes a folder a run.
 pub const MANIFEST: &str = "manifest.json";
+/// What it says while the run is cleared away.
+const CLEARED: &str = r#"{"started": 0, "seconds": 0, "steps": 0, "status": "interrupted", "exit_status": null, "error": "it was being replaced"}"#;
 /// The folder of checkpoints within that of a run.
 pub const CHECKPOINTS: &str = "checkpoints";
 
@@ -96,13 +98,17 @@ impl RunDir {
 
     /// Removes all that is in it, so that a kill on the way leaves what is still a run, or nothing.
     pub fn clear(&self) -> Result<(), Failure> {
+        let manifest = self.path.join(MANIFEST);
+        if manifest.is_file() {
+            // What it says, `done` say, is true no more.
+            write_whole(&manifest, CLEARED.as_bytes())?;
+        }
         let checkpoints = self.path.join(CHECKPOINTS);
         if checkpoints.exists() {
             let gone = checkpoints.with_extension("old");
             remove(&gone)?;
             fs::rename(&checkpoints, &gone).map_err(Failure::file("remove", &checkpoints))?;
         }
-        let manifest = self.path.join(MANIFEST);
         let others = entries(&self.path)?.into_iter().filter(|path| *path != manifest);
         others.into_iter().try_for_each(|path| remove(&path))?;
         remove(&manifest)

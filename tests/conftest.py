@@ -1,6 +1,7 @@
 """What the whole-program tests share: the program as a user runs it, and a folder for its runs."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -85,3 +86,16 @@ def start(binary, environment):
         return Process([binary, *arguments], cwd=folder, env=variables, **options)
 
     return begin
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    """The compiled `faults.c`: preloaded, it makes one call below a folder fail, or kills at it."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if not compiler:
+        pytest.skip("no C compiler: nothing that makes calls fail")
+    out = tmp_path_factory.mktemp("library") / "faults.so"
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    source = ROOT / "tests" / "faults.c"
+    subprocess.run([compiler, *warnings, "-shared", "-fPIC", "-o", out, source, "-ldl"], check=True)
+    return out

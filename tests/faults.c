@@ -1,4 +1,4 @@
-/* Makes the n-th write, sync or rename of a run's files fail; test_resume_faults.py preloads it.
+/* Makes the n-th write, sync, rename or removal of a run's files fail; test_resume_*.py preload it.
  *
  * FAULT_UNDER  what the paths of those files have in them
  * FAULT_AT     n, from 1 on; 0 or none: no call fails
@@ -119,6 +119,7 @@ ON_A_FILE(ftruncate64, 0, (int fd, off64_t length), (fd, length))
         return REAL(name) arguments;                            \
     }
 
+ON_A_PATH(unlink, (const char *to), (to))
 ON_A_PATH(rename, (const char *from, const char *to), (from, to))
 ON_A_PATH(renameat, (int a, const char *from, int b, const char *to), (a, from, b, to))
 ON_A_PATH(renameat2, (int a, const char *from, int b, const char *to, unsigned flags),

@@ -201,6 +201,28 @@ def test_a_checkpoint_whose_writer_was_killed_between_two_renames_is_found(tmp_p
     assert folder.exists() and not old.exists()
 
 
+@pytest.mark.parametrize("left", ["new", "old"])
+def test_what_a_killed_writer_left_is_in_nobodys_way(tmp_path, left):
+    """Half of it was removed already."""
+    model = stac_bench.DDPG("MlpPolicy", make_vec_env("Pendulum-v1", 1), **OFF).learn(STEPS)
+    folder, other = tmp_path / "checkpoint", tmp_path / f"checkpoint.{left}-checkpoint"
+    model.save_checkpoint(folder)
+    (other / f"{STEPS}.old").mkdir(parents=True)
+    (other / "replay").mkdir()
+    model.save_checkpoint(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_a_folder_may_be_named_with_a_slash_at_its_end(tmp_path):
+    env = make_vec_env("Pendulum-v1", 1)
+    model = stac_bench.DDPG("MlpPolicy", env, **OFF).learn(STEPS)
+    for name in ("checkpoint/", "checkpoint", "checkpoint/"):
+        model.save_checkpoint(f"{tmp_path}/{name}")
+        assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+        again = stac_bench.DDPG.load_checkpoint(f"{tmp_path}/{name}", env)
+        assert again.num_timesteps == STEPS
+
+
 SAVING = """
 import sys
 import stac_bench

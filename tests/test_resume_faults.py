@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -22,19 +21,6 @@ from same_run import differences
 KINDS = ("EIO", "ENOSPC", "KILL")
 CALLS = 30
 JOBS = min(2, len(os.sched_getaffinity(0)))
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """The compiled `faults.c`."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if not compiler:
-        pytest.skip("no C compiler: nothing that makes calls fail")
-    out = tmp_path_factory.mktemp("library") / "faults.so"
-    source = Path(__file__).parent / "faults.c"
-    warnings = ["-Wall", "-Wextra", "-Werror"]
-    subprocess.run([compiler, *warnings, "-shared", "-fPIC", "-o", out, source, "-ldl"], check=True)
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +41,7 @@ def truthful(status, run, whole):
         # The last call of all failed: the sync after the manifest was renamed.
         assert differences(whole, run) == []
     else:
-        assert told in ("running", "failed")
+        assert told in ("running", "failed", "interrupted")  # the last as it is cleared away
 
 
 @pytest.fixture(scope="module")

@@ -103,13 +103,81 @@ def test_the_command_line_says_that_it_begins_such_a_run_again(
     assert differences(whole, stopped) == []
 
 
-def test_a_run_that_is_done_is_so_without_its_settings_too(stac_bench, whole, tmp_path):
-    run = copy_of(whole, tmp_path)
-    (run / "config.yml").unlink()
-    before = contents(run)
+@pytest.mark.parametrize("what", ["checkpoint-freq 0", "not copied", "not mounted"])
+def test_a_killed_run_without_checkpoints_is_not_begun_again_in_silence(
+    start, stac_bench, killed, tmp_path, what
+):
+    """Its process has not said how many steps it took; what it left shows that it took some."""
+    if what == "checkpoint-freq 0":
+        shutil.rmtree(killed)
+        process = start(tmp_path, *SLOW, "--checkpoint-freq", 0)
+        wait_until(process, (killed / "evaluations.npz").exists, "an evaluation")
+        process.kill()
+        assert manifest(killed)["steps"] == 0
+    else:
+        shutil.rmtree(killed / "checkpoints")
+    if what == "not mounted":
+        (killed / "checkpoints").mkdir()
+    before = contents(killed)
+    done = stac_bench(tmp_path, "resume", killed, *ALLOWED)
+    assert done.returncode == 2 and "left no checkpoint" in done.stderr, done.stderr
+    assert contents(killed) == before
     done = stac_bench(tmp_path, *SLOW, "--resume")
-    assert done.returncode == 0 and "is done: 400 steps" in done.stdout
+    assert done.returncode == 0 and "it begins again" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("name", ["config.yml", "args.yml"])
+def test_a_run_that_is_done_with_unknown_settings_is_not_called_done(
+    stac_bench, whole, tmp_path, name
+):
+    run = copy_of(whole, tmp_path)
+    (run / name).unlink()
+    before = contents(run)
+    done = stac_bench(tmp_path, *SLOW, "--set", "gamma=0.5", "--resume")
+    assert done.returncode == 2 and "nothing says with which settings" in done.stderr
     assert contents(run) == before
+
+
+def test_a_run_that_was_being_replaced_is_not_done(library, start, stac_bench, train, tmp_path):
+    """Killed at any of the removals that clear the old run away."""
+    (tmp_path / "old").mkdir()
+    old = train(tmp_path / "old", "ddpg", *POINT)
+    line = [*words(), "--set", "gamma=0.5"]
+    log = tmp_path / "log"
+    faults = {"LD_PRELOAD": library, "FAULT_UNDER": "runs/ddpg/", "FAULT": "KILL"}
+
+    def overwrite(**more):
+        run = copy_of(old, tmp_path)
+        variables = {name: str(value) for name, value in {**faults, **more}.items()}
+        status = start(tmp_path, *line, "--overwrite", variables=variables).end()
+        return run, status
+
+    run, status = overwrite(FAULT_LOG=log)
+    assert status == 0
+    calls = [call.split() for call in log.read_text().splitlines()]
+    removals = [n for n, call, path in calls if call == "unlink" and "unfinished" not in path]
+    assert len(removals) > 5
+    for n in removals[:6]:
+        shutil.rmtree(run)
+        run, status = overwrite(FAULT_AT=n)
+        assert status == -9
+        done = stac_bench(tmp_path, *line, "--resume")
+        assert "is done" not in done.stdout
+        if done.returncode == 0:
+            assert "gamma: 0.5" in (run / "config.yml").read_text()
+        else:  # the settings of the old run are still there
+            assert done.returncode == 2 and "gamma" in done.stderr, done.stderr
+
+
+def test_checkpoints_that_are_to_be_kept_are_kept(stac_bench, whole, killed_once, tmp_path):
+    """Of a run that did not ask for it, by a line that does."""
+    run = copy_of(whole, tmp_path)
+    shutil.copytree(killed_once / "checkpoints", run / "checkpoints")
+    kept = generations(run / "checkpoints")
+    for option, left in (["--keep-checkpoint"], kept), ([], []):
+        done = stac_bench(tmp_path, *SLOW, *option, "--resume")
+        assert done.returncode == 0 and "is done" in done.stdout
+        assert generations(run / "checkpoints") == left
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
@@ -175,6 +243,51 @@ def test_checkpoints_copied_from_another_seed_are_refused(stac_bench, start, kil
     done = stac_bench(tmp_path, *SLOW, "--seed", 1, "--resume")
     assert done.returncode == 1 and "seed is 0, and that of the run 1" in done.stderr
     assert contents(other) == before
+
+
+def test_a_checkpoint_of_other_threads_is_refused_without_settings_too(
+    stac_bench, killed, tmp_path
+):
+    (killed / "config.yml").unlink()
+    before = contents(killed)
+    done = stac_bench(tmp_path, *SLOW, "--threads", 2, "--resume")
+    assert done.returncode == 1 and "threads is 1, and that of the run 2" in done.stderr
+    assert contents(killed) == before
+
+
+@pytest.mark.parametrize("harm", ["missing", "short"])
+def test_files_that_cannot_go_on_are_found_before_any_is_cut(stac_bench, killed, tmp_path, harm):
+    monitor = killed / "0.monitor.csv"
+    if harm == "missing":
+        monitor.unlink()
+    else:
+        monitor.write_bytes(monitor.read_bytes()[:20])
+    before = contents(killed)
+    done = stac_bench(tmp_path, *SLOW, "--resume")
+    assert done.returncode == 1 and "0.monitor.csv" in done.stderr, done.stderr
+    assert contents(killed) == before
+
+
+def test_a_file_as_an_older_checkpoint_knows_it_is_enough(stac_bench, whole, killed, tmp_path):
+    """A copy of a run that was going on: the monitor file is of before the newest checkpoint."""
+    monitor = killed / "0.monitor.csv"
+    older, newest = generations(killed / "checkpoints")
+    rows = monitor.read_text().splitlines(keepends=True)
+    monitor.write_text("".join(rows[: 2 + older // 20]))
+    done = stac_bench(tmp_path, *SLOW, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert manifest(killed)["resumes"][0]["step"] == older < newest
+    assert differences(whole, killed) == []
+
+
+def test_a_damaged_best_model_harms_no_checkpoint(stac_bench, whole, killed, tmp_path):
+    """Written over in place, as some editors and copies do."""
+    with (killed / "best_model" / "model.safetensors").open("r+b") as file:
+        file.seek(2_000)
+        file.write(bytes(100))
+    done = stac_bench(tmp_path, *SLOW, "--resume")
+    assert done.returncode == 0 and "left out" not in done.stderr, done.stderr
+    assert differences(whole, killed) == []
 
 
 def test_a_run_that_cannot_write_what_it_is_has_failed(stac_bench, whole, killed, tmp_path):

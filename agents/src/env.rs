@@ -72,10 +72,12 @@ pub trait Env {
 pub struct EnvState(pub Vec<u8>);
 
 /// How an environment came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Restored {
-    /// It goes on as if it had never stopped.
+    /// It goes on as if it had never stopped: it has answered as before.
     Exact,
+    /// It was handed the state that it gave itself, which nobody else can check.
+    OwnState,
     /// Its episode could not be played again, so it has begun a new one.
     NewEpisode,
 }

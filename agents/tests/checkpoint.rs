@@ -1,7 +1,7 @@
 //! Checkpoints on disk: what is written comes back, what is harmed is found, and nothing is kept too long.
 #![allow(clippy::unwrap_used)]
 
-use agents::checkpoint::{Checkpoint, Part, Store};
+use agents::checkpoint::{Checkpoint, Store, encode};
 use agents::memory::Replay;
 use agents::{Error, Result};
 use serde_json::json;
@@ -50,7 +50,7 @@ fn push(replay: &mut Replay, count: u64) {
 }
 
 fn write(store: &mut Store, step: u64, replay: &Replay) {
-    let parts = [("step", Part::of(&step).unwrap()), ("place", Part::of(&replay.place()).unwrap())];
+    let parts = [("step", encode(&step).unwrap()), ("place", encode(&replay.place()).unwrap())];
     store.write(step, json!({"says": step}), &parts, Some(replay)).unwrap();
 }
 

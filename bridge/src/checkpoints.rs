@@ -1,6 +1,6 @@
 //! Checkpoints that Python's classes write: one generation in a folder of its own.
 
-use agents::checkpoint::{Checkpoint, Part, Reader, Store, load_agent, save_agent};
+use agents::checkpoint::{Checkpoint, Reader, Store, load_agent, save_agent};
 use agents::{Error, Learn, Result};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -25,7 +25,7 @@ pub(crate) fn save(
     let wrong =
         |reason: &str| Error::Checkpoint { path: folder.to_owned(), reason: reason.to_owned() };
     let io = |error: std::io::Error| wrong(&error.to_string());
-    let folder = std::path::absolute(folder).map_err(io)?;
+    let folder = named(folder)?;
     let [new, old] = [NEW, OLD].map(|end| beside(&folder, end));
     for path in [&folder, &new, &old].into_iter().filter(|path| is_there(path)) {
         let there = Store::new(path.clone());
@@ -39,37 +39,37 @@ pub(crate) fn save(
     }
     let about = serde_json::from_str(about).map_err(|error| wrong(&error.to_string()))?;
     let (own, replay) = save_agent(agent)?;
-    let mut all: Vec<(&str, Part)> = own;
-    all.extend(parts.iter_mut().map(|(name, bytes)| (name.as_str(), Part::Bytes(take(bytes)))));
+    let mut all: Vec<(&str, Vec<u8>)> = own;
+    all.extend(parts.iter_mut().map(|(name, bytes)| (name.as_str(), take(bytes))));
     let parent = folder.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(io)?;
-    if is_there(&new) {
-        fs::remove_dir_all(&new).map_err(io)?;
-    }
+    Store::new(new.clone()).remove()?;
     Store::new(new.clone()).write(step, about, &all, replay)?;
-    put(&new, &folder, &old).and_then(|()| File::open(parent)?.sync_all()).map_err(io)?;
-    for left in [&new, &old].into_iter().filter(|path| is_there(path)) {
-        fs::remove_dir_all(left).map_err(io)?;
-    }
-    Ok(())
+    put(&new, &folder, &old)?;
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(io)?;
+    Store::new(new).remove()?;
+    Store::new(old).remove()
 }
 
 /// Puts the folder `new` in the place of `folder`. What was there is at `new` or `old` afterwards, and on the way too: a
 /// process that is killed loses nothing.
-fn put(new: &Path, folder: &Path, old: &Path) -> std::io::Result<()> {
+fn put(new: &Path, folder: &Path, old: &Path) -> Result<()> {
+    let unable = |error: std::io::Error| Error::Checkpoint {
+        path: folder.to_owned(),
+        reason: error.to_string(),
+    };
+    let rename = |from, to| fs::rename(from, to).map_err(unable);
     if !is_there(folder) {
-        return fs::rename(new, folder);
+        return rename(new, folder);
     }
     match renameat_with(CWD, new, CWD, folder, RenameFlags::EXCHANGE) {
         // Some file systems cannot. Until the second of two renames `OLD` is what `newest` finds.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            if is_there(old) {
-                fs::remove_dir_all(old)?;
-            }
-            fs::rename(folder, old)?;
-            fs::rename(new, folder)
+            Store::new(old.to_owned()).remove()?;
+            rename(folder, old)?;
+            rename(new, folder)
         }
-        exchanged => Ok(exchanged?),
+        exchanged => exchanged.map_err(|errno| unable(errno.into())),
     }
 }
 
@@ -93,6 +93,7 @@ fn newest<T>(
     read: &mut dyn FnMut(&Checkpoint, &mut Reader<'_>) -> Result<T>,
 ) -> Result<T> {
     // Its writer may have been killed.
+    let folder = &named(folder)?;
     let old = beside(folder, OLD);
     let there = if is_there(folder) || !is_there(&old) { folder } else { &old };
     Store::new(there.to_owned()).newest(read)?.ok_or_else(|| Error::Checkpoint {
@@ -104,6 +105,15 @@ fn newest<T>(
 /// Whether anything has that name, a link to nothing too.
 fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
+}
+
+/// `folder` from the root on, without a slash at its end.
+fn named(folder: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(folder).map_err(|error| Error::Checkpoint {
+        path: folder.to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok(path.components().collect())
 }
 
 /// `folder` with another end to its name.

@@ -116,40 +116,60 @@ impl GymEnv {
         Ok(())
     }
 
-    /// Whether the saved episode could be played again, with the same answers. Then this environment, and the
-    /// generators of this process, are as they were when it was saved.
-    fn bring_back(&mut self, saved: &Saved, obs: &mut [f32]) -> Result<bool> {
+    /// Brings the environment, and the generators of this process, to where they were when `saved` was. None if it answers
+    /// otherwise and has no state of its own.
+    fn bring_back(&mut self, saved: &Saved, obs: &mut [f32]) -> Result<Option<Restored>> {
         let Saved { episode, now, own } = saved;
-        attached("restore", |py| episode::restore(self.env.bind(py), &episode.before))?;
-        self.reset(episode.seed, obs)?;
-        match own {
-            Some(own) => {
-                attached("load_state_dict", |py| episode::load_own(self.env.bind(py), own))?
+        let how = match self.play_again(saved, obs) {
+            Ok(true) => Restored::Exact,
+            Err(error) if error.is_interruption() => return Err(error),
+            missed => {
+                let Some(own) = own else { return missed.map(|_| None) };
+                self.reset_from(saved, obs)?;
+                attached("load_state_dict", |py| episode::load_own(self.env.bind(py), own))?;
+                Restored::OwnState
             }
-            None => {
-                let mut step = Step::new(1, obs.len());
-                for action in episode.actions.chunks_exact(self.spaces().action.dim()) {
-                    check_signals()?;
-                    self.step(action, &mut step)?;
-                    if step.ended(0) {
-                        return Ok(false);
-                    }
-                }
-            }
-        }
-        let played = self.recorder.as_mut().and_then(|recorder| recorder.episode.as_mut());
-        let Some(played) = played.filter(|played| own.is_some() || played.hash == episode.hash)
-        else {
-            return Ok(false);
         };
         obs.copy_from_slice(&episode.obs);
         attached("restore", |py| {
-            *played = episode.clone_ref(py);
             let env = self.env.bind(py);
+            let recorder = self.recorder.get_or_insert_default();
+            recorder.episode = Some(episode.clone_ref(py));
             now.as_ref().map_or(Ok(()), |now| episode::restore(env, now))?;
             // Its own methods may tell less than they seem to.
-            Ok(own.is_none() || episode::own(env)? == *own)
+            let as_told = how == Restored::Exact || episode::own(env)? == *own;
+            Ok(as_told.then_some(how))
         })
+    }
+
+    /// Goes to where the reset of `saved` was, and resets.
+    fn reset_from(&mut self, saved: &Saved, obs: &mut [f32]) -> Result<()> {
+        let Saved { episode, .. } = saved;
+        attached("restore", |py| episode::restore(self.env.bind(py), &episode.before))?;
+        self.reset(episode.seed, obs)
+    }
+
+    /// Takes the actions of `saved`. Returns whether all answers were the same.
+    fn play_again(&mut self, saved: &Saved, obs: &mut [f32]) -> Result<bool> {
+        let Saved { episode, now, .. } = saved;
+        self.reset_from(saved, obs)?;
+        let mut step = Step::new(1, obs.len());
+        for action in episode.actions.chunks_exact(self.spaces().action.dim()) {
+            check_signals()?;
+            self.step(action, &mut step)?;
+            if step.ended(0) {
+                return Ok(false);
+            }
+        }
+        let played = self.recorder.as_ref().and_then(|recorder| recorder.episode.as_ref());
+        if played.is_none_or(|played| played.hash != episode.hash) {
+            return Ok(false);
+        }
+        // Within a step that was interrupted, nobody knows where the generators stood that others draw from too.
+        if now.is_some() {
+            return Ok(true);
+        }
+        attached("restore", |py| episode::stands_still(self.env.bind(py), &episode.before))
     }
 }
 
@@ -248,8 +268,8 @@ impl Resumable for GymEnv {
             return Ok(vec![Restored::Exact]);
         };
         let why = match self.bring_back(&saved, obs) {
-            Ok(true) => return Ok(vec![Restored::Exact]),
-            Ok(false) => "the same actions gave other answers".to_owned(),
+            Ok(Some(how)) => return Ok(vec![how]),
+            Ok(None) => "the same actions gave other answers".to_owned(),
             Err(error) if error.is_interruption() => return Err(error),
             Err(error) => error.to_string(),
         };

@@ -173,6 +173,17 @@ pub(crate) fn load_own(env: &Bound<'_, PyAny>, state: &[u8]) -> PyResult<()> {
     call(env.py(), "load_own_state", (env, PyBytes::new(env.py(), state))).map(drop)
 }
 
+/// Whether the generators that all of a process share stand where they stood at the snapshot `before`.
+pub(crate) fn stands_still(env: &Bound<'_, PyAny>, before: &Py<PyAny>) -> PyResult<bool> {
+    let py = env.py();
+    let shared = |tree: &Py<PyAny>| -> PyResult<Vec<u8>> {
+        let tree = tree.bind(py);
+        let generators = (tree.get_item("random")?, tree.get_item("numpy")?);
+        call(py, "to_bytes", (generators,))?.extract()
+    };
+    Ok(shared(&capture(env)?)? == shared(before)?)
+}
+
 fn call<'py>(
     py: Python<'py>,
     name: &str,

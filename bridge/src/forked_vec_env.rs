@@ -66,6 +66,11 @@ impl ForkedVecEnv {
         }
         Ok(Self { own_step: Step::new(own.num_envs(), spaces.obs_dim), own, children, num_envs: n })
     }
+
+    /// In how many processes its environments are, this one among them.
+    pub fn processes(&self) -> usize {
+        1 + self.children.len()
+    }
 }
 
 fn make_envs(options: &EnvOptions, n: usize) -> Result<SyncVecEnv<GymEnv>> {

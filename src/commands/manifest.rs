@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::files;
 use crate::host::Host;
 use crate::run_dir::{self, RunDir, write_whole};
+use agents::Restored;
 use agents::algo::EngineKind;
 use agents::settings::Settings;
 use serde::{Deserialize, Serialize};
@@ -58,8 +59,8 @@ pub struct Record {
 pub struct Resume {
     /// Environment steps at the checkpoint.
     pub step: u64,
-    /// `exact`; `episode`: an environment could not go on within its episode; `other-cpu`, `other-version`: the bytes
-    /// that follow may differ.
+    /// `exact`; `episode`: an environment could not go on within its episode; `own-state`: one was asked for its state and
+    /// only it knows whether that is all; `other-cpu`, `other-version`: the bytes that follow may differ.
     pub resumed: String,
     /// What differs: `name: before -> now`.
     pub changed: Vec<String>,
@@ -100,17 +101,25 @@ impl<'d> Manifest<'d> {
         Ok(manifest)
     }
 
-    /// This process went on from a checkpoint of `earlier`; `exact` if each environment goes on within its episode.
-    pub fn resumed(&mut self, step: u64, earlier: &Host, exact: bool) -> Result<(), Failure> {
-        let cpu = self.host.other_cpu(earlier);
+    /// This process went on from a checkpoint of `earlier`. `processes` tells whether others step the environments now, and
+    /// `how` how those came back.
+    pub fn resumed(
+        &mut self,
+        step: u64,
+        earlier: &Host,
+        processes: Option<String>,
+        how: Restored,
+    ) -> Result<(), Failure> {
+        let machine: Vec<_> = self.host.other_cpu(earlier).into_iter().chain(processes).collect();
         let versions = self.host.other_versions(earlier);
-        let resumed = match (exact, &cpu, versions.is_empty()) {
-            (false, ..) => "episode",
-            (true, Some(_), _) => "other-cpu",
-            (true, None, false) => "other-version",
-            (true, None, true) => "exact",
+        let resumed = match how {
+            Restored::NewEpisode => "episode",
+            Restored::OwnState => "own-state",
+            Restored::Exact if !machine.is_empty() => "other-cpu",
+            Restored::Exact if !versions.is_empty() => "other-version",
+            Restored::Exact => "exact",
         };
-        let changed: Vec<_> = cpu.into_iter().chain(versions).collect();
+        let changed: Vec<_> = machine.into_iter().chain(versions).collect();
         if !changed.is_empty() {
             tracing::warn!(
                 "from step {step} on the results may differ in their last digits: {}",

@@ -59,7 +59,12 @@ struct There {
     /// None if it cannot be read.
     record: Option<Record>,
     has_checkpoints: bool,
+    /// Whether there is anything to lose. A process that was killed has not said how many steps it took.
+    has_results: bool,
 }
+
+/// What a run leaves on its way.
+const RESULTS: [&str; 4] = ["progress.csv", "evaluations.npz", "best_model", "final_model"];
 
 impl There {
     fn own(folder: &Path) -> Result<Self, Failure> {
@@ -70,7 +75,8 @@ impl There {
         let dir = RunDir::own_soon(&run_dir::absolute(folder)?)?;
         let record = manifest::read(dir.path());
         let has_checkpoints = !checkpoint::generations(dir.path())?.is_empty();
-        Ok(Self { dir, record, has_checkpoints })
+        let has_results = RESULTS.iter().any(|name| dir.path().join(name).exists());
+        Ok(Self { dir, record, has_checkpoints, has_results })
     }
 
     /// Goes on as `job`. `recorded` is what the folder says that it is; none if its process was killed before it had written that.
@@ -88,17 +94,23 @@ impl There {
             return Err(Failure::NoRun { path: path.join(run_dir::MANIFEST), reason });
         };
         let done = record.status == "done";
-        if done && record.steps >= job.config.run.n_timesteps {
-            if !recorded.is_some_and(|recorded| recorded.checkpoints.keep_checkpoint) {
-                // It may have been killed before they were gone.
-                checkpoint::remove(path)?;
+        if done {
+            let Some(recorded) = recorded else {
+                let reason = "it is done, but without `config.yml` and `args.yml` nothing says with which settings";
+                return Err(Failure::NoRun { path: path.clone(), reason: reason.to_owned() });
+            };
+            if record.steps >= job.config.run.n_timesteps {
+                if !(job.checkpoints.keep_checkpoint || recorded.checkpoints.keep_checkpoint) {
+                    // It may have been killed before they were gone.
+                    checkpoint::remove(path)?;
+                }
+                if !job.quiet {
+                    say!("{} is done: {} steps", job.shown.display(), record.steps);
+                }
+                return Ok(());
             }
-            if !job.quiet {
-                say!("{} is done: {} steps", job.shown.display(), record.steps);
-            }
-            return Ok(());
         }
-        if record.steps > 0 && !self.has_checkpoints {
+        if self.has_results && !self.has_checkpoints {
             let none = Failure::NoCheckpoint { path: path.clone(), steps: record.steps, done };
             if done || lost == Lost::Refused {
                 return Err(none);

@@ -57,9 +57,16 @@ pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
         Start::New { overwrite } => RunDir::create(&job.folder, overwrite)?,
         Start::Again(dir) => dir,
     };
-    let about = About { card: job.card(), settings_xxh3: job.settings_xxh3()?, host: host.clone() };
+    let about = About {
+        card: job.card(),
+        settings_xxh3: job.settings_xxh3()?,
+        host: host.clone(),
+        threads: Some(job.threads),
+        env_processes: Some(env.processes()),
+    };
     let mut checkpoints = Checkpoints::new(dir.path(), about, job.checkpoints.checkpoint_freq);
-    let loaded = checkpoints.load(agent.as_mut())?;
+    let check = |saved: &Saved| Ok(RunObserver::check(dir.path(), saved)?);
+    let loaded = checkpoints.load(agent.as_mut(), &check)?;
     if loaded.is_none() {
         dir.clear()?;
     }
@@ -119,16 +126,20 @@ fn go<'d>(
     let mut saved = None;
     if let Some(mut loaded) = loaded {
         RunObserver::restore_best_model(dir, &loaded)?;
-        let exact = restore(agent, env, eval_env.as_mut(), &mut loaded)?;
-        manifest.resumed(loaded.step, &loaded.host, exact)?;
-        resumed = Some(loaded.at);
-        saved = Some(loaded.observer);
+        let how = restore(agent, env, eval_env.as_mut(), &mut loaded)?;
+        let Loaded { step, about, at, observer, .. } = loaded;
+        let processes = checkpoints.other_processes(&about);
+        resumed = Some((at, step, about.host, processes, how));
+        saved = Some(observer);
     }
     let (run, card) = (job.config.run.clone(), job.card());
     let display = Display::new(run.n_timesteps, job.quiet, job.report);
     let mut observer = RunObserver::open(dir, run, card, eval_env, display, checkpoints, saved)?;
     let at = match resumed {
-        Some(at) => Ok(at),
+        Some((at, step, host, processes, how)) => {
+            manifest.resumed(step, &host, processes, how)?;
+            Ok(at)
+        }
         None => LoopState::start(env, job.seed),
     };
     let trained = at.map_err(Failure::from).and_then(|mut at| {
@@ -139,13 +150,13 @@ fn go<'d>(
     trained.map(|()| observer)
 }
 
-/// Brings the environments back. Returns whether all of them go on within their episodes.
+/// Brings the environments back. Returns how the one came back that knows least of its episode.
 fn restore(
     agent: &mut dyn Learn,
     env: &mut dyn Resumable,
     eval_env: &mut dyn Resumable,
     loaded: &mut Loaded<Saved>,
-) -> Result<bool, Failure> {
+) -> Result<Restored, Failure> {
     let obs_dim = env.spaces().obs_dim;
     let mut obs = vec![0.0; env.num_envs() * obs_dim];
     let mut eval_obs = vec![0.0; obs_dim];
@@ -167,14 +178,14 @@ fn restore(
             }
         }
     }
-    let exact = training.iter().chain(&evaluation).all(|restored| *restored == Restored::Exact);
-    if !exact {
+    let how = training.into_iter().chain(evaluation).max().unwrap_or(Restored::Exact);
+    if how == Restored::NewEpisode {
         tracing::warn!(
             "an environment has state that cannot be saved, or is not deterministic (-v says why): the run goes on \
              from a new episode"
         );
     }
-    Ok(exact)
+    Ok(how)
 }
 
 /// A run on its way.

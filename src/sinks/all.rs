@@ -1,6 +1,7 @@
 //! The sinks of one run.
 
 use super::Sink;
+use super::append::AppendFile;
 use super::evaluations::{self, Evaluations};
 use super::monitor::{self, Monitor};
 use super::progress::{self, Progress};
@@ -48,6 +49,15 @@ impl Sinks {
             monitor: Monitor::open(folder, env, n_envs, episodes)?,
             evaluations: Evaluations::open(folder, eval_episodes, evaluations)?,
         })
+    }
+
+    /// An error if a file of `saved` is not there, or shorter than it was: looked at before any is cut.
+    pub fn check(folder: &Path, saved: &Saved) -> Result<(), Failure> {
+        saved
+            .tensorboard
+            .files()
+            .chain(saved.monitor.files())
+            .try_for_each(|(name, len)| AppendFile::check(&folder.join(name), len))
     }
 
     /// Records `value` under `tag` at environment step `step`.

@@ -1,7 +1,7 @@
 //! A file that grows: by whole rows or not at all, and cut back where a run goes on from earlier.
 
 use crate::failure::Failure;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -22,18 +22,28 @@ impl AppendFile {
 
     /// A file that was `len` bytes long; what follows them is removed.
     pub(super) fn cut(path: &Path, len: u64) -> Result<Self, Failure> {
+        Self::check(path, len)?;
         let open = || {
             let file = OpenOptions::new().append(true).open(path)?;
-            let found = file.metadata()?.len();
-            if found < len {
-                let message = format!("it has {found} bytes and had {len} at the checkpoint");
-                return Err(Error::new(ErrorKind::InvalidData, message));
-            }
             file.set_len(len)?;
             Ok(file)
         };
         let file = open().map_err(Failure::file("go on with", path))?;
         Ok(Self { path: path.to_owned(), file, len })
+    }
+
+    /// An error if [`cut`](Self::cut) would be one.
+    pub(super) fn check(path: &Path, len: u64) -> Result<(), Failure> {
+        let check = || {
+            let metadata = fs::metadata(path)?;
+            let found = metadata.len();
+            if !metadata.is_file() || found < len {
+                let message = format!("it has {found} bytes and had {len} at the checkpoint");
+                return Err(Error::new(ErrorKind::InvalidData, message));
+            }
+            Ok(())
+        };
+        check().map_err(Failure::file("go on with", path))
     }
 
     /// Adds `bytes`; after an error none of them.

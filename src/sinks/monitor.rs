@@ -17,15 +17,25 @@ pub struct Monitor {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Saved(Vec<u64>);
 
+impl Saved {
+    /// Name and length of each file.
+    pub fn files(&self) -> impl Iterator<Item = (String, u64)> {
+        self.0.iter().enumerate().map(|(i, &len)| (name(i), len))
+    }
+}
+
+fn name(i: usize) -> String {
+    format!("{i}.monitor.csv")
+}
+
 impl Monitor {
     /// Files for `n` environments `env` in `folder`: new ones, or those that go on as `saved`.
     pub fn open(folder: &Path, env: &str, n: usize, saved: Option<Saved>) -> Result<Self, Failure> {
-        let path = |i: usize| folder.join(format!("{i}.monitor.csv"));
         let files: Result<Vec<AppendFile>, Failure> = match saved {
-            Some(Saved(lens)) => {
-                lens.iter().enumerate().map(|(i, &len)| AppendFile::cut(&path(i), len)).collect()
+            Some(saved) => {
+                saved.files().map(|(name, len)| AppendFile::cut(&folder.join(name), len)).collect()
             }
-            None => (0..n).map(|i| create(path(i), env)).collect(),
+            None => (0..n).map(|i| create(folder.join(name(i)), env)).collect(),
         };
         Ok(Self { files: files?.into_iter().map(|file| (file, String::new())).collect() })
     }

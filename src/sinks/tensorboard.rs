@@ -30,12 +30,20 @@ pub struct TensorBoard {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Saved(Vec<(String, u64)>);
 
+impl Saved {
+    /// Name and length of each file. A name that is no event file's of this folder is left out.
+    pub fn files(&self) -> impl Iterator<Item = (String, u64)> {
+        let ours = |name: &str| name.starts_with(NAME) && !name.contains('/');
+        self.0.iter().filter(move |(name, _)| ours(name)).cloned()
+    }
+}
+
 impl TensorBoard {
     /// Starts an event file in `folder`, behind those of `saved`; others are of no checkpoint and go.
     pub fn open(folder: &Path, saved: Option<Saved>) -> Result<Self, Failure> {
         let earlier = saved.unwrap_or_default();
-        for (name, len) in &earlier.0 {
-            AppendFile::cut(&folder.join(name), *len)?;
+        for (name, len) in earlier.files() {
+            AppendFile::cut(&folder.join(name), len)?;
         }
         for entry in fs::read_dir(folder).map_err(Failure::file("read", folder))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();

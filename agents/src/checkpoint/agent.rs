@@ -1,6 +1,6 @@
 //! The parts of a checkpoint that are an agent: what it has learnt, and what it remembers.
 
-use super::{Checkpoint, Part, Reader};
+use super::{Checkpoint, Reader, encode};
 use crate::agent::Learn;
 use crate::error::Result;
 use crate::memory::{MemoryMut, Replay};
@@ -9,14 +9,14 @@ const LEARNER: &str = "learner.bin";
 const MEMORY: &str = "memory.bin";
 
 /// Parts of a checkpoint, by name.
-pub type Parts = Vec<(&'static str, Part)>;
+pub type Parts = Vec<(&'static str, Vec<u8>)>;
 
 /// The parts, and the replay memory, if there is one, for [`super::Store::write`].
 pub fn save_agent(agent: &mut dyn Learn) -> Result<(Parts, Option<&Replay>)> {
-    let learner = Part::Bytes(agent.save_state()?);
+    let learner = agent.save_state()?;
     let (memory, replay) = match agent.memory() {
-        MemoryMut::Replay(replay) => (Part::of(&replay.place())?, Some(&*replay)),
-        MemoryMut::Rollout(rollout) => (Part::of(rollout)?, None),
+        MemoryMut::Replay(replay) => (encode(&replay.place())?, Some(&*replay)),
+        MemoryMut::Rollout(rollout) => (encode(rollout)?, None),
     };
     Ok((vec![(LEARNER, learner), (MEMORY, memory)], replay))
 }

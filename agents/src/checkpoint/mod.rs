@@ -42,21 +42,10 @@ pub struct Store {
     last: Option<u64>,
 }
 
-/// One part of a checkpoint, to be written.
-pub enum Part {
-    /// These bytes.
-    Bytes(Vec<u8>),
-    /// What is in this file, which is replaced later but never changed.
-    File(PathBuf),
-}
-
-impl Part {
-    /// `value` as bytes for [`Checkpoint::value`].
-    pub fn of(value: &impl Serialize) -> Result<Self> {
-        postcard::to_allocvec(value)
-            .map(Self::Bytes)
-            .map_err(|error| Error::State { of: "a checkpoint", reason: error.to_string() })
-    }
+/// `value` as the bytes of a part, for [`Checkpoint::value`].
+pub fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
+    postcard::to_allocvec(value)
+        .map_err(|error| Error::State { of: "a checkpoint", reason: error.to_string() })
 }
 
 /// One generation, read and found unharmed; the rows of a replay memory are read later.
@@ -111,7 +100,7 @@ impl Store {
         &mut self,
         step: u64,
         about: Value,
-        parts: &[(&str, Part)],
+        parts: &[(&str, Vec<u8>)],
         replay: Option<&Replay>,
     ) -> Result<()> {
         if self.last == Some(step) {
@@ -282,7 +271,7 @@ impl Checkpoint {
         self.part(name).ok_or_else(|| self.damaged(name, "it is missing"))
     }
 
-    /// The value that [`Part::of`] wrote.
+    /// The value that [`encode`] wrote.
     pub fn value<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         postcard::from_bytes(self.bytes(name)?)
             .map_err(|error| self.damaged(name, &error.to_string()))
@@ -299,28 +288,14 @@ fn step_of(name: &str) -> Option<u64> {
 }
 
 /// Writes all parts, and the manifest last, into the new folder `path`.
-fn write_generation(path: &Path, mut manifest: Manifest, parts: &[(&str, Part)]) -> Result<()> {
+fn write_generation(path: &Path, mut manifest: Manifest, parts: &[(&str, Vec<u8>)]) -> Result<()> {
     if path.exists() {
         fs::remove_dir_all(path).map_err(at(path))?;
     }
     fs::create_dir(path).map_err(at(path))?;
-    for (name, part) in parts {
-        let file = path.join(name);
-        let content = match part {
-            Part::Bytes(bytes) => {
-                write_synced(&file, bytes)?;
-                Content::of(bytes)
-            }
-            Part::File(from) => {
-                let bytes = fs::read(from).map_err(at(from))?;
-                // A second name costs no disk, where there is such a thing.
-                if fs::hard_link(from, &file).is_err() {
-                    write_synced(&file, &bytes)?;
-                }
-                Content::of(&bytes)
-            }
-        };
-        manifest.parts.insert((*name).to_owned(), content);
+    for (name, bytes) in parts {
+        write_synced(&path.join(name), bytes)?;
+        manifest.parts.insert((*name).to_owned(), Content::of(bytes));
     }
     write_synced(&path.join(FILE), &manifest.to_bytes()?)?;
     sync_folder(path)

@@ -74,23 +74,37 @@ class Recorder:
         }
 
     def bring_back(self, state: Any) -> bool:
-        """Plays the episode of `state` again. Returns whether all answers were the same."""
-        now = snapshot.from_bytes(state["now"])
+        """Plays the episode of `state` again, or else hands the environment what it said of itself.
+
+        Returns whether it is where it was, as far as anyone can tell.
+        """
+        now, own = snapshot.from_bytes(state["now"]), state["own"]
         try:
-            snapshot.restore(self.env, snapshot.from_bytes(state["before"]))
-            self.env.reset(**state["keywords"])
-            if state["own"] is not None:
-                snapshot.load_own_state(self.env, state["own"])
-            elif state["actions"] is not None:
-                for action in state["actions"]:
-                    self.env.step(action)
-            if state["own"] is None and self.answers != state["answers"]:
+            if self._plays(state):
+                snapshot.restore(self.env, now)
+                return True
+            if own is None:
                 return False
+            self._begin(state)
+            snapshot.load_own_state(self.env, own)
+            snapshot.restore(self.env, now)
+            return bool(snapshot.own_state(self.env) == own)
+        except Exception:  # whatever an environment does with what it should know
+            return False
+
+    def _begin(self, state: Any) -> None:
+        snapshot.restore(self.env, snapshot.from_bytes(state["before"]))
+        self.env.reset(**state["keywords"])
+
+    def _plays(self, state: Any) -> bool:
+        """Takes the actions of `state`; whether all answers were the same."""
+        try:
+            self._begin(state)
+            for action in () if state["actions"] is None else state["actions"]:
+                self.env.step(action)
         except Exception:  # whatever an environment does in an episode that it should know
             return False
-        snapshot.restore(self.env, now)
-        # Its own methods may tell less than they seem to.
-        return state["own"] is None or snapshot.own_state(self.env) == state["own"]
+        return bool(self.answers == state["answers"])
 
 
 def wrappers(env: VecEnv) -> list[VecEnv]:

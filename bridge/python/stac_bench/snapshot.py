@@ -1,9 +1,8 @@
 """Snapshots of an environment: its random generators and its wrappers' attributes.
 
-`capture` copies them into a tree of plain data, `restore` puts a tree into a freshly made
-environment of the same kind. What is no plain data (functions, locks, whatever can be closed) is
-left alone. Stored trees are JSON: reading one runs no code and makes no object of a class that the
-file names. The program embeds this file alone, so it imports nothing of this package.
+`capture` copies them into a tree of plain data, `restore` puts a tree into a fresh environment. The
+rest (functions, locks, whatever can be closed) is left alone. Stored trees are JSON: no code runs
+that a file names. The program embeds this file alone: it imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -103,8 +102,10 @@ def restore(env: Any, tree: Tree) -> None:
 def own_state(env: Any) -> bytes | None:
     """What the environment's own `state_dict` returns, if that and all wrappers are plain data."""
     *around, base = _layers(env)
-    can = hasattr(base, "state_dict") and hasattr(base, "load_state_dict")
-    tree = _capture(base.state_dict(), {}, 0) if can else LEFT
+    try:
+        tree = _capture(base.state_dict(), {}, 0) if hasattr(base, "load_state_dict") else LEFT
+    except Exception:  # whatever an environment means by that name
+        return None
     return to_bytes(tree) if _is_whole(tree) and all(map(_is_captured, around)) else None
 
 
@@ -291,7 +292,7 @@ def _restore(tree: Tree, current: Any, placed: dict[int, Any]) -> Any:
         placed[id(tree)] = value = _restore_generator(tree, current)
         return value
     if kind is np.ndarray:
-        same = type(current) is kind and _array_bytes(current) == _array_bytes(tree)
+        same = type(current) is kind and _encode(current, {}) == _encode(tree, {})
         placed[id(tree)] = array = current if same else tree.copy(order="K")
         return array
     if kind in (list, tuple, deque):
@@ -377,10 +378,6 @@ def _checked(state: Any) -> Any:
             if type(place) is not int or not 0 <= place <= limit:
                 raise ValueError(f"a generator's place is {place}, not within 0 to {limit}")
     return state
-
-
-def _array_bytes(array: Any) -> Any:
-    return array.dtype, array.shape, array.tobytes()
 
 
 # --- JSON: plain values as they are, all else as {tag: ...} ---
