@@ -24,7 +24,7 @@ const OBS: usize = 17;
 const ACT: usize = 6;
 
 fn spaces() -> Spaces {
-    Spaces { obs_dim: OBS, action: ActionSpace::Box { low: vec![-1.0; ACT], high: vec![1.0; ACT] } }
+    Spaces::new(OBS, ActionSpace::Box { low: vec![-1.0; ACT], high: vec![1.0; ACT] })
 }
 
 /// Feeds random transitions.

@@ -37,4 +37,4 @@ pub use env::{Env, EnvState, Restored, Resumable, Step};
 pub use error::{Error, Result};
 pub use metrics::Metrics;
 pub use params::{Moments, Parameter};
-pub use spaces::{ActionSpace, Spaces};
+pub use spaces::{ActionSpace, Numbers, Spaces};

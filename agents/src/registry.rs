@@ -251,7 +251,7 @@ fn prepare_off_policy<A: OffPolicy>(algorithm: &Algorithm, given: &Settings) -> 
         };
         let (obs_dim, action_dim) = (spaces.obs_dim, low.len());
         let algorithm = A::new(&config, &own, obs_dim, action_dim);
-        let memory = Replay::new(config.buffer_size, obs_dim, action_dim);
+        let memory = Replay::of(config.buffer_size, spaces);
         let learner = LearnerConfig::off_policy(&config, &algorithm);
         let spaces = spaces.clone();
         Ok(match algorithm.spec().filter(|_| engine == EngineKind::Fused) {

@@ -1,5 +1,6 @@
 //! The observation and action spaces of an environment.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The actions an environment takes. Actions travel as `f32` rows; a discrete action is one number.
@@ -54,6 +55,18 @@ impl ActionSpace {
     }
 }
 
+/// What the numbers of observations are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Numbers {
+    /// Any.
+    #[default]
+    Any,
+    /// Whole numbers from 0 to 255.
+    Bytes,
+    /// Whole numbers from 0 to 255, divided by 255.
+    Pixels,
+}
+
 /// Observation and action space of an environment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spaces {
@@ -61,6 +74,15 @@ pub struct Spaces {
     pub obs_dim: usize,
     /// What actions are.
     pub action: ActionSpace,
+    /// What observations are made of: a memory holds bytes as bytes.
+    pub numbers: Numbers,
+}
+
+impl Spaces {
+    /// Of observations of `obs_dim` numbers, any.
+    pub fn new(obs_dim: usize, action: ActionSpace) -> Self {
+        Self { obs_dim, action, numbers: Numbers::Any }
+    }
 }
 
 impl fmt::Display for Spaces {

@@ -46,7 +46,7 @@ impl Setting {
     fn new(action: ActionSpace, settings: &Value) -> Self {
         let mut all = json!({"policy_kwargs": {"net_arch": [6, 4]}});
         merge(&mut all, settings.clone());
-        let spaces = Spaces { obs_dim: OBS, action };
+        let spaces = Spaces::new(OBS, action);
         let family = actor_critic(&all, &spaces);
         let mut rng = Rng::new(5, Purpose::Diagnostics);
         let mut vector = |n: usize, scale: f64| -> Vec<f64> {

@@ -39,7 +39,7 @@ impl Setting {
             "gamma": gamma,
             "normalize_advantage": false,
         });
-        let spaces = Spaces { obs_dim: OBS, action: ActionSpace::Discrete { n: CHOICES } };
+        let spaces = Spaces::new(OBS, ActionSpace::Discrete { n: CHOICES });
         let inputs = OBS + if kind == CriticKind::Q { CHOICES } else { 0 };
         let actor_net = Mlp::new(OBS, &HIDDEN, CHOICES, Activation::Tanh);
         let critic_net = Mlp::new(inputs, &HIDDEN, 1, Activation::Tanh);

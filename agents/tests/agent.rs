@@ -25,7 +25,7 @@ const LIMIT: u32 = 20;
 impl Point {
     fn new() -> Self {
         let action = ActionSpace::Box { low: vec![LOW], high: vec![HIGH] };
-        Self { spaces: Spaces { obs_dim: 1, action }, x: 0.0, t: 0 }
+        Self { spaces: Spaces::new(1, action), x: 0.0, t: 0 }
     }
 }
 

@@ -28,7 +28,7 @@ fn build(algo: &str, settings: &Value, seed: u64) -> Box<dyn Learn> {
     }
     let settings = shipped(algo, &all);
     let action = ActionSpace::Box { low: vec![-1.0], high: vec![1.0] };
-    registry::find(algo).unwrap().build(&settings, &Spaces { obs_dim: OBS, action }, seed).unwrap()
+    registry::find(algo).unwrap().build(&settings, &Spaces::new(OBS, action), seed).unwrap()
 }
 
 /// Lets the agent act and observe `steps` times, with a world that `rng` makes up.

@@ -26,7 +26,7 @@ fn warm(algo: &str, settings: Value) -> (Box<dyn Learn>, impl FnMut(&mut dyn Lea
     merge(&mut all, settings);
     let settings = shipped(algo, &all);
     let action = ActionSpace::Box { low: vec![-1.0; ACT], high: vec![1.0; ACT] };
-    let spaces = Spaces { obs_dim: OBS, action };
+    let spaces = Spaces::new(OBS, action);
     let mut agent = registry::find(algo).unwrap().build(&settings, &spaces, 0).unwrap();
 
     let mut step = Step::new(1, OBS);

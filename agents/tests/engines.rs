@@ -142,7 +142,7 @@ fn updated(algo: &str, engine: &str, settings: &Value) -> Box<dyn Learn> {
     merge(&mut all, settings.clone());
     let settings = shipped(algo, &all);
     let action = ActionSpace::Box { low: vec![-1.0; ACT], high: vec![1.0; ACT] };
-    let spaces = Spaces { obs_dim: OBS, action };
+    let spaces = Spaces::new(OBS, action);
     let mut agent = registry::find(algo).unwrap().build(&settings, &spaces, 5).unwrap();
     let random = &mut Random(Rng::new(5, Purpose::Diagnostics));
     let mut step = Step::new(1, OBS);

@@ -113,7 +113,7 @@ fn reborn(algo: &str, agent: &mut dyn Learn) -> Box<dyn Learn> {
 fn trained(algo: &str, stops: &[u64]) -> (Vec<u8>, u64) {
     let calls = Calls::default();
     let action = ActionSpace::Box { low: vec![-1.0], high: vec![1.0] };
-    let spaces = Spaces { obs_dim: 2, action };
+    let spaces = Spaces::new(2, action);
     let mut world = World { spaces: spaces.clone(), x: [0.0; 2], t: 0, calls: &calls };
     let mut agent = agent(algo, &spaces, 3);
     let mut state = LoopState::start(&mut world, 3).unwrap();
@@ -148,7 +148,7 @@ fn a_run_stopped_at_any_call_ends_as_one_that_was_not() {
 fn a_state_of_another_agent_is_refused_and_changes_nothing() {
     let spaces = |obs_dim| {
         let action = ActionSpace::Box { low: vec![-1.0], high: vec![1.0] };
-        Spaces { obs_dim, action }
+        Spaces::new(obs_dim, action)
     };
     for algo in registry::ALGORITHMS.iter().map(|algorithm| algorithm.name) {
         let mut agent = agent(algo, &spaces(2), 0);

@@ -29,7 +29,7 @@ const OBS: usize = 3;
 
 fn spaces() -> Spaces {
     let action = ActionSpace::Box { low: vec![-1.0, 0.0], high: vec![1.0, 3.0] };
-    Spaces { obs_dim: OBS, action }
+    Spaces::new(OBS, action)
 }
 
 /// A small agent that learns soon, with those of `settings`.
@@ -132,7 +132,7 @@ fn sizes_of_nothing_are_refused_or_harmless() {
     let config = OffPolicyConfig::default();
     let ddpg = Ddpg::new(&config, &DdpgConfig::default(), OBS, 1);
     let (engine, memory) = (Autograd::new(ddpg.clone(), Device::Cpu), Replay::new(9, OBS, 1));
-    let choices = Spaces { obs_dim: OBS, action: ActionSpace::Discrete { n: 2 } };
+    let choices = Spaces::new(OBS, ActionSpace::Discrete { n: 2 });
     let settings = LearnerConfig::off_policy(&config, &ddpg);
     let learner = Learner::new(ddpg, engine, memory, settings, choices, 0);
     assert!(matches!(learner.err(), Some(Error::Spaces { .. })));

@@ -26,7 +26,7 @@ const LIMIT: u32 = 25;
 impl Line {
     fn new(action: ActionSpace) -> Self {
         let rng = Rng::new(0, Purpose::Replay);
-        Self { spaces: Spaces { obs_dim: 2, action }, rng, x: 0.0, t: 0 }
+        Self { spaces: Spaces::new(2, action), rng, x: 0.0, t: 0 }
     }
 
     fn choices() -> Self {

@@ -63,7 +63,7 @@ fn values_out_of_range_are_refused_by_name() {
 fn unknown_algorithms_and_discrete_actions_are_named() {
     let error = registry::find("stdpg-al").unwrap_err().to_string();
     assert!(error.contains("stdpg-al") && error.contains("`stddpg-al`"), "{error}");
-    let spaces = Spaces { obs_dim: 4, action: ActionSpace::Discrete { n: 2 } };
+    let spaces = Spaces::new(4, ActionSpace::Discrete { n: 2 });
     let error = registry::find("ddpg")
         .unwrap()
         .build(&agents::settings::Settings::new(), &spaces, 0)

@@ -70,7 +70,7 @@ fn settings(algo: &str, extra: &Value) -> Settings {
 /// Bounds that AC's actions, which they clip, do not reach.
 fn spaces(algo: &str, obs_dim: usize) -> Spaces {
     let bound = if algo.contains("sac") { 1.0 } else { 100.0 };
-    Spaces { obs_dim, action: ActionSpace::Box { low: vec![-bound; 2], high: vec![bound; 2] } }
+    Spaces::new(obs_dim, ActionSpace::Box { low: vec![-bound; 2], high: vec![bound; 2] })
 }
 
 fn agent(algo: &str, obs_dim: usize, extra: &Value) -> Box<dyn Learn> {
@@ -274,7 +274,7 @@ fn what_makes_no_sense_is_refused_by_name() {
             other => panic!("{algo} {key}: {other:?}"),
         }
     }
-    let spaces = Spaces { obs_dim: 2, action: ActionSpace::Discrete { n: 3 } };
+    let spaces = Spaces::new(2, ActionSpace::Discrete { n: 3 });
     let built = registry::find("ac").unwrap().build(&settings("ac", &json!({})), &spaces, 0);
     let error = built.err().unwrap().to_string();
     assert!(error.contains("`use_sde`") && error.contains("Box"), "{error}");

@@ -136,7 +136,7 @@ fn agent(algo: &str, over: Value) -> Box<dyn Learn> {
     });
     agents::settings::merge(&mut all, over);
     let action = ActionSpace::Box { low: vec![-1.0], high: vec![1.0] };
-    let spaces = Spaces { obs_dim: 2, action };
+    let spaces = Spaces::new(2, action);
     registry::find(algo).unwrap().build(&shipped(algo, &all), &spaces, 3).unwrap()
 }
 

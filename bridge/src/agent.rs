@@ -10,7 +10,7 @@ use agents::memory::Batch;
 use agents::registry;
 use agents::settings::{Settings, take};
 use agents::train::is_usable;
-use agents::{Actions, Agent as _, Error, Mode, Moments, Parameter, Spaces};
+use agents::{Actions, Agent as _, Error, Mode, Moments, Numbers, Parameter, Spaces};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -31,8 +31,11 @@ type Rows<'py> = Bound<'py, PyAny>;
 #[pymethods]
 impl PyAgent {
     /// The algorithm `algo` with `settings` (JSON), for observations of `obs_dim` numbers; `threads` threads compute its
-    /// gradients.
+    /// gradients. `divisor`: the numbers are bytes, divided by that. `sharing`: of so many environments, the replay memory
+    /// holds an observation once where it is seen after one step and before the next.
     #[new]
+    #[pyo3(signature = (algo, settings, obs_dim, actions, seed, threads, *, divisor=None, sharing=None))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         algo: &str,
         settings: &str,
@@ -40,11 +43,27 @@ impl PyAgent {
         actions: &Bound<'_, PyAny>,
         seed: u64,
         threads: usize,
+        divisor: Option<u8>,
+        sharing: Option<usize>,
     ) -> PyResult<Self> {
         agents::threads::share(threads).map_err(exception)?;
-        let spaces = Spaces { obs_dim, action: action_space(actions)? };
+        let numbers = match divisor {
+            None => Numbers::Any,
+            Some(1) => Numbers::Bytes,
+            Some(255) => Numbers::Pixels,
+            Some(other) => {
+                let message = format!("divisor={other}: it must be 1 or 255");
+                return Err(PyValueError::new_err(message));
+            }
+        };
+        let spaces = Spaces { numbers, ..Spaces::new(obs_dim, action_space(actions)?) };
         let agent = registry::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
-        Ok(Self { agent: Arc::new(Mutex::new(agent.map_err(exception)?)), spaces })
+        let mut agent = agent.map_err(exception)?;
+        if let (Some(n), Some(replay)) = (sharing, agent.memory().replay()) {
+            *replay = replay.sharing();
+            replay.set_stride(n);
+        }
+        Ok(Self { agent: Arc::new(Mutex::new(agent)), spaces })
     }
 
     /// Changes the settings (JSON), also while a training loop runs. If the networks stay the same, so do weights,
@@ -58,7 +77,7 @@ impl PyAgent {
         threads: usize,
     ) -> PyResult<()> {
         agents::threads::share(threads).map_err(exception)?;
-        let spaces = Spaces { obs_dim: self.spaces.obs_dim, action: action_space(actions)? };
+        let spaces = Spaces { action: action_space(actions)?, ..self.spaces.clone() };
         let new = registry::find(algo).and_then(|a| a.build(&read(settings)?, &spaces, seed));
         lock(&self.agent).configure(new.map_err(exception)?).map_err(exception)
     }

@@ -1,6 +1,6 @@
 //! Gymnasium's spaces as [`agents::Spaces`], and the conversion of actions and observations from and to rows of `f32`.
 
-use agents::{ActionSpace, Spaces};
+use agents::{ActionSpace, Numbers, Spaces};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -68,7 +68,13 @@ impl SpaceCodec {
         let action = action_space(&env.getattr("action_space")?)?;
         let codec = ActionCodec::new(&env.getattr("action_space")?)?;
         let image = Image::of(&observation)?;
-        Ok(Self { spaces: Spaces { obs_dim, action }, action: codec, image })
+        let bytes = observation.getattr("dtype")?.eq("uint8")?;
+        let numbers = match (image, bytes) {
+            (Some(_), _) => Numbers::Pixels,
+            (None, true) => Numbers::Bytes,
+            (None, false) => Numbers::Any,
+        };
+        Ok(Self { spaces: Spaces { obs_dim, action, numbers }, action: codec, image })
     }
 
     /// Copies an observation into `out`, as agents see it.

@@ -48,7 +48,7 @@ pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
     let rows = config.prepared.settings.get("buffer_size").and_then(Value::as_u64);
     if let Some(size) = rows {
         let rows = size.min(config.run.n_timesteps);
-        let bytes = Replay::bytes(rows, env.spaces().obs_dim, env.spaces().action.dim());
+        let bytes = Replay::bytes(rows, env.spaces());
         room::require("the replay memory", bytes, "buffer_size", size)?;
     }
     let host = Host::here()?;

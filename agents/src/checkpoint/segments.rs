@@ -70,7 +70,7 @@ impl Segments {
             let path = path(&self.folder, segment.first);
             let damaged =
                 |reason: &str| Error::Checkpoint { path: path.clone(), reason: reason.to_owned() };
-            if *row_bytes != replay.row_bytes() {
+            if !replay.reads_rows_of(*row_bytes) {
                 return Err(damaged("its rows are of other observations or actions"));
             }
             let len = segment.rows.saturating_mul(*row_bytes as u64);

@@ -1,6 +1,7 @@
 //! What agents remember: transitions off policy, trajectories on policy.
 
 mod normalizer;
+mod observations;
 mod replay;
 mod rollout;
 mod source;

@@ -1,7 +1,9 @@
 //! The replay buffer: a ring of transitions, sampled uniformly with replacement.
 
+use super::observations::{Observations, Row};
 use crate::flat::Scalar;
 use crate::rng::Rng;
+use crate::spaces::{Numbers, Spaces};
 use serde::{Deserialize, Serialize};
 
 /// A minibatch of `size` transitions, row-major. Actions are in `[-1, 1]` per dimension.
@@ -29,40 +31,60 @@ pub struct Batch<T> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replay {
     capacity: usize,
-    obs_dim: usize,
     action_dim: usize,
     next: usize,
     pushed: u64,
-    obs: Vec<f32>,
+    observations: Observations,
     actions: Vec<f32>,
     rewards: Vec<f32>,
-    next_obs: Vec<f32>,
     dones: Vec<f32>,
     /// 1 where an episode was cut short.
     timeouts: Vec<f32>,
+    /// Whether rows on disk hold bytes as numbers, as the first versions wrote them.
+    wide: bool,
 }
 
 impl Replay {
     /// An empty ring for at least one transition.
     pub fn new(capacity: usize, obs_dim: usize, action_dim: usize) -> Self {
+        Self::holding(capacity, action_dim, Observations::new(obs_dim, Numbers::Any, false))
+    }
+
+    /// The same for transitions of `spaces`.
+    pub fn of(capacity: usize, spaces: &Spaces) -> Self {
+        let observations = Observations::new(spaces.obs_dim, spaces.numbers, false);
+        Self::holding(capacity, spaces.action.dim(), observations)
+    }
+
+    fn holding(capacity: usize, action_dim: usize, observations: Observations) -> Self {
         Self {
             capacity: capacity.max(1),
-            obs_dim,
             action_dim,
             next: 0,
             pushed: 0,
-            obs: Vec::new(),
+            observations,
             actions: Vec::new(),
             rewards: Vec::new(),
-            next_obs: Vec::new(),
             dones: Vec::new(),
             timeouts: Vec::new(),
+            wide: false,
         }
+    }
+
+    /// An empty memory that holds an observation once where it is seen after one step and before the next.
+    pub fn sharing(&self) -> Self {
+        let (dim, numbers) = (self.obs_dim(), self.observations.numbers());
+        Self::holding(self.capacity, self.action_dim, Observations::new(dim, numbers, true))
+    }
+
+    /// The next step of the same environment comes `n` transitions later: there are `n` environments.
+    pub fn set_stride(&mut self, n: usize) {
+        self.observations.set_stride(n);
     }
 
     /// Numbers per observation.
     pub fn obs_dim(&self) -> usize {
-        self.obs_dim
+        self.observations.dim()
     }
 
     /// Numbers per action.
@@ -70,10 +92,10 @@ impl Replay {
         self.action_dim
     }
 
-    /// Bytes that `rows` transitions take.
-    pub fn bytes(rows: u64, obs_dim: usize, action_dim: usize) -> u128 {
-        let numbers = 2 * obs_dim + action_dim + 3;
-        u128::from(rows) * (numbers * size_of::<f32>()) as u128
+    /// Bytes that `rows` transitions of `spaces` take.
+    pub fn bytes(rows: u64, spaces: &Spaces) -> u128 {
+        let one = Row::width(spaces.numbers, false, 2 * spaces.obs_dim);
+        u128::from(rows) * (one + (spaces.action.dim() + 3) * size_of::<f32>()) as u128
     }
 
     /// Transitions held at most.
@@ -104,18 +126,16 @@ impl Replay {
         let number = |flag| f32::from(u8::from(flag));
         let (done, timeout) = (number(end.0), number(end.1));
         if self.len() < self.capacity {
-            self.obs.extend_from_slice(obs);
+            self.observations.put(self.len(), self.capacity, obs, next_obs);
             self.actions.extend_from_slice(action);
             self.rewards.push(reward);
-            self.next_obs.extend_from_slice(next_obs);
             self.dones.push(done);
             self.timeouts.push(timeout);
         } else {
-            let (i, n, m) = (self.next, self.obs_dim, self.action_dim);
-            self.obs[i * n..(i + 1) * n].copy_from_slice(obs);
+            let (i, m) = (self.next, self.action_dim);
+            self.observations.put(i, self.capacity, obs, next_obs);
             self.actions[i * m..(i + 1) * m].copy_from_slice(action);
             self.rewards[i] = reward;
-            self.next_obs[i * n..(i + 1) * n].copy_from_slice(next_obs);
             self.dones[i] = done;
             self.timeouts[i] = timeout;
         }
@@ -130,25 +150,36 @@ impl Replay {
 
     /// Bytes of one transition in [`Replay::write_rows`].
     pub fn row_bytes(&self) -> usize {
-        4 * (2 * self.obs_dim + self.action_dim + 3)
+        self.row_bytes_if(self.wide)
+    }
+
+    fn row_bytes_if(&self, wide: bool) -> usize {
+        let one = Row::width(self.observations.numbers(), wide, self.obs_dim());
+        2 * one + 4 * (self.action_dim + 3)
+    }
+
+    /// Whether rows of `bytes` each can be read; from then on they are written so too.
+    pub fn reads_rows_of(&mut self, bytes: usize) -> bool {
+        self.wide = bytes != self.row_bytes_if(false);
+        bytes == self.row_bytes()
     }
 
     /// Appends the transitions numbered `numbers` to `out`, those of them that are held: observation,
     /// action, reward, next observation, whether the task ended, whether the episode was cut short, as
-    /// little-endian numbers. The last transition has the number `pushed - 1`.
+    /// little-endian numbers, observations of bytes as bytes. The last transition has the number `pushed - 1`.
     pub fn write_rows(&self, numbers: std::ops::Range<u64>, out: &mut Vec<u8>) {
-        let (n, m) = (self.obs_dim, self.action_dim);
-        let mut put = |numbers: &[f32]| out.extend(numbers.iter().flat_map(|x| x.to_le_bytes()));
+        let m = self.action_dim;
+        let put = |numbers: &[f32], out: &mut Vec<u8>| Row::Any(numbers).write(true, out);
         let held = self.pushed - self.len() as u64..self.pushed;
         for number in numbers.start.max(held.start)..numbers.end.min(held.end) {
             let age = (held.end - number) as usize;
             let i = (self.next + self.capacity - age) % self.capacity;
-            put(&self.obs[i * n..(i + 1) * n]);
-            put(&self.actions[i * m..(i + 1) * m]);
-            put(&self.rewards[i..=i]);
-            put(&self.next_obs[i * n..(i + 1) * n]);
-            put(&self.dones[i..=i]);
-            put(&self.timeouts[i..=i]);
+            self.observations.before(i).write(self.wide, out);
+            put(&self.actions[i * m..(i + 1) * m], out);
+            put(&self.rewards[i..=i], out);
+            self.observations.after(i, self.capacity).write(self.wide, out);
+            put(&self.dones[i..=i], out);
+            put(&self.timeouts[i..=i], out);
         }
     }
 
@@ -160,17 +191,20 @@ impl Replay {
 
     /// Adds transitions as [`Replay::write_rows`] wrote them; what is no whole row is left out.
     pub fn read_rows(&mut self, bytes: &[u8]) {
-        let (n, m) = (self.obs_dim, self.action_dim);
-        let mut row = vec![0.0; self.row_bytes() / 4];
+        let (m, numbers) = (self.action_dim, self.observations.numbers());
+        let width = Row::width(numbers, self.wide, self.obs_dim());
+        let [mut obs, mut next_obs, mut rest] = [const { Vec::new() }; 3];
         for bytes in bytes.chunks_exact(self.row_bytes()) {
-            for (x, &bytes) in row.iter_mut().zip(bytes.as_chunks().0) {
-                *x = f32::from_le_bytes(bytes);
-            }
-            let (obs, rest) = row.split_at(n);
-            let (action, rest) = rest.split_at(m);
-            let (reward, rest) = rest.split_at(1);
-            let (next_obs, ends) = rest.split_at(n);
-            self.push(obs, action, reward[0], next_obs, (ends[0] != 0.0, ends[1] != 0.0));
+            let (first, bytes) = bytes.split_at(width);
+            let (action, bytes) = bytes.split_at(4 * (m + 1));
+            let (second, ends) = bytes.split_at(width);
+            [&mut obs, &mut next_obs, &mut rest].into_iter().for_each(Vec::clear);
+            Row::read(numbers, self.wide, first, &mut obs);
+            Row::read(numbers, self.wide, second, &mut next_obs);
+            Row::read(Numbers::Any, true, action, &mut rest);
+            Row::read(Numbers::Any, true, ends, &mut rest);
+            let end = (rest[m + 1] != 0.0, rest[m + 2] != 0.0);
+            self.push(&obs, &rest[..m], rest[m], &next_obs, end);
         }
     }
 
@@ -180,11 +214,9 @@ impl Replay {
         if self.len() == self.capacity {
             let next = next % self.capacity;
             let shift = (next + self.capacity - self.next) % self.capacity;
-            let (n, m) = (self.obs_dim, self.action_dim);
-            self.obs.rotate_right(shift * n);
-            self.actions.rotate_right(shift * m);
+            self.observations.rotate(shift, self.capacity);
+            self.actions.rotate_right(shift * self.action_dim);
             self.rewards.rotate_right(shift);
-            self.next_obs.rotate_right(shift * n);
             self.dones.rotate_right(shift);
             self.timeouts.rotate_right(shift);
             self.next = next;
@@ -194,7 +226,7 @@ impl Replay {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        *self = Self::new(self.capacity, self.obs_dim, self.action_dim);
+        *self = Self::holding(self.capacity, self.action_dim, self.observations.empty());
     }
 
     /// The next transition replaces the one at place `next` of a full ring.
@@ -206,11 +238,11 @@ impl Replay {
 
     /// The same transitions in a ring of another capacity; the oldest are lost if they are too many.
     pub fn resized(&self, capacity: usize) -> Self {
-        let mut other = Self::new(capacity, self.obs_dim, self.action_dim);
+        let mut other = Self::holding(capacity, self.action_dim, self.observations.empty());
         let (batch, timeouts) = self.last(capacity);
-        let rows = batch.obs.chunks_exact(self.obs_dim);
+        let rows = batch.obs.chunks_exact(self.obs_dim());
         let rows = rows.zip(batch.actions.chunks_exact(self.action_dim));
-        let rows = rows.zip(batch.next_obs.chunks_exact(self.obs_dim));
+        let rows = rows.zip(batch.next_obs.chunks_exact(self.obs_dim()));
         for (i, ((obs, action), next_obs)) in rows.enumerate() {
             let end = (batch.dones[i] != 0.0, timeouts[i] != 0.0);
             other.push(obs, action, batch.rewards[i], next_obs, end);
@@ -223,15 +255,15 @@ impl Replay {
     /// episode was cut short.
     pub fn last(&self, count: usize) -> (Batch<f32>, Vec<f32>) {
         let count = count.min(self.len());
-        let (n, m) = (self.obs_dim, self.action_dim);
+        let m = self.action_dim;
         let mut batch = Batch { size: count, ..Batch::default() };
         let mut timeouts = Vec::with_capacity(count);
         for age in (1..=count).rev() {
             let i = (self.next + self.capacity - age) % self.capacity;
-            batch.obs.extend_from_slice(&self.obs[i * n..(i + 1) * n]);
+            self.observations.before(i).extend(&mut batch.obs);
             batch.actions.extend_from_slice(&self.actions[i * m..(i + 1) * m]);
             batch.rewards.push(self.rewards[i]);
-            batch.next_obs.extend_from_slice(&self.next_obs[i * n..(i + 1) * n]);
+            self.observations.after(i, self.capacity).extend(&mut batch.next_obs);
             batch.dones.push(self.dones[i]);
             timeouts.push(self.timeouts[i]);
         }
@@ -241,7 +273,7 @@ impl Replay {
     /// Fills `batch` with `size` transitions drawn uniformly with replacement; its noise is left
     /// alone. The buffer must not be empty.
     pub fn sample<T: Scalar>(&self, size: usize, rng: &mut Rng, batch: &mut Batch<T>) {
-        let (n, m) = (self.obs_dim, self.action_dim);
+        let m = self.action_dim;
         batch.size = size;
         for buffer in [
             &mut batch.obs,
@@ -255,10 +287,10 @@ impl Replay {
         let widen = |x: &f32| T::of((*x).into());
         for _ in 0..size {
             let i = rng.index(self.len());
-            batch.obs.extend(self.obs[i * n..(i + 1) * n].iter().map(widen));
+            self.observations.before(i).extend(&mut batch.obs);
             batch.actions.extend(self.actions[i * m..(i + 1) * m].iter().map(widen));
             batch.rewards.push(widen(&self.rewards[i]));
-            batch.next_obs.extend(self.next_obs[i * n..(i + 1) * n].iter().map(widen));
+            self.observations.after(i, self.capacity).extend(&mut batch.next_obs);
             batch.dones.push(widen(&self.dones[i]));
         }
     }

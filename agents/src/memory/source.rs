@@ -49,6 +49,7 @@ impl<'m> MemoryMut<'m> {
 impl Memory for Replay {
     fn store(&mut self, obs: &[f32], drawn: &[f32], step: &Step) {
         let (n, m) = (self.obs_dim(), self.action_dim());
+        self.set_stride(step.rewards.len());
         let rows =
             obs.chunks_exact(n).zip(drawn.chunks_exact(m)).zip(step.next_obs.chunks_exact(n));
         for (i, ((obs, action), next_obs)) in rows.enumerate() {

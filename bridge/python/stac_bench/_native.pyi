@@ -35,6 +35,9 @@ class Agent:
         actions: spaces.Space[Any],
         seed: int,
         threads: int,
+        *,
+        divisor: int | None = None,
+        sharing: int | None = None,
     ) -> Agent: ...
     damping: float
     def configure(

@@ -219,13 +219,20 @@ class RustAgent(AgentSettings, PolicyExchange, Checkpoints):
             images = self.__dict__["_policy"].normalize_images
             self._codec = ObservationCodec(self.observation_space, images)
             space, dim = self.action_space, self._codec.dim
-            self._agent = _native.Agent(algorithm, settings, dim, space, seed, threads)
+            divisor, sharing = self._codec.divisor, self._sharing()
+            self._agent = _native.Agent(
+                algorithm, settings, dim, space, seed, threads, divisor=divisor, sharing=sharing
+            )
             self._agent.damping = self._damping
             self._synced_updates, self._synced_parameters = 0, None
         elif self._built_with != wanted:
             self._agent.configure(algorithm, settings, self.action_space, seed, threads)
         self._built_with, self._built_from = wanted, self._attributes()
         return self._agent
+
+    def _sharing(self) -> int | None:
+        """Of how many environments the replay memory shares observations, if it does."""
+        return None
 
     def _attributes(self) -> tuple[Any, ...]:
         """The current values of all settings."""

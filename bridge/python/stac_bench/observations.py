@@ -46,6 +46,15 @@ class ObservationCodec:
         #: Whether encoding is only flattening and a cast.
         self.plain = isinstance(space, spaces.Box) and not self._is_scaled()
 
+    @property
+    def divisor(self) -> int | None:
+        """What bytes are divided by, if the numbers are such; a memory holds them as bytes."""
+        parts = self.space.spaces.values() if isinstance(self.space, spaces.Dict) else [self.space]
+        if not all(isinstance(part, spaces.Box) and part.dtype == np.uint8 for part in parts):
+            return None
+        scaled = {self.normalize_images and is_image_space(part) for part in parts}
+        return None if len(scaled) > 1 else 255 if scaled == {True} else 1
+
     def _is_scaled(self) -> bool:
         return self.normalize_images and is_image_space(self.space)
 

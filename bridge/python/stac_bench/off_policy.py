@@ -155,6 +155,9 @@ class RustOffPolicy(OffPolicySettings, SolverSettings, RustAgent, OffPolicyAlgor
         policy = self.__dict__["_policy"]
         return [policy.actor.optimizer, policy.critic.optimizer]
 
+    def _sharing(self) -> int | None:
+        return self.n_envs if self.optimize_memory_usage else None
+
     def policy_scale(self, actions: np.ndarray) -> np.ndarray:
         """Actions scaled to `[-1, 1]`, as the replay buffer stores them."""
         low, high = self.action_space.low, self.action_space.high
