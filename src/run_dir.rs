@@ -101,7 +101,7 @@ impl RunDir {
         let manifest = self.path.join(MANIFEST);
         if manifest.is_file() {
             // What it says, `done` say, is true no more.
-            write_whole(&manifest, CLEARED.as_bytes())?;
+            write_somehow(&manifest, CLEARED.as_bytes())?;
         }
         let checkpoints = self.path.join(CHECKPOINTS);
         if checkpoints.exists() {
@@ -202,6 +202,17 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         let _ = fs::remove_file(&unfinished);
         Failure::file("write", path)(error)
     })
+}
+
+/// The same; on a full disk in place, which takes no room that the file does not have if it is no longer than before.
+pub fn write_somehow(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let in_place = || {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.write_all(bytes)?;
+        file.set_len(bytes.len() as u64)?;
+        file.sync_all()
+    };
+    write_whole(path, bytes).or_else(|failure| in_place().map_err(|_| failure))
 }
 
 /// Makes `folder`, whose own folder is there, unless it is there.

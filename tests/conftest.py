@@ -99,3 +99,31 @@ def library(tmp_path_factory):
     source = ROOT / "tests" / "faults.c"
     subprocess.run([compiler, *warnings, "-shared", "-fPIC", "-o", out, source, "-ldl"], check=True)
     return out
+
+
+# What `resuming.py` has is imported where it is used, since that imports this file.
+
+
+@pytest.fixture(scope="session")
+def whole(stac_bench, tmp_path_factory):
+    """A run of `SLOW` that nothing came across."""
+    from resuming import SLOW, finished
+
+    return finished(stac_bench, tmp_path_factory.mktemp("whole"), *SLOW)
+
+
+@pytest.fixture(scope="session")
+def killed_once(start, tmp_path_factory):
+    """The same, killed after step 200; tests take copies."""
+    from resuming import SLOW, kill_at, run_in
+
+    folder = tmp_path_factory.mktemp("killed")
+    kill_at(start(folder, *SLOW), run_in(folder), 200)
+    return run_in(folder)
+
+
+@pytest.fixture
+def killed(killed_once, tmp_path):
+    from resuming import copy_of
+
+    return copy_of(killed_once, tmp_path)

@@ -18,6 +18,9 @@ def words(algo="ddpg", env=POINT, *more):
     return [str(word) for word in options]
 
 
+SLOW = words("ddpg", POINT, *SLOWLY)
+
+
 def run_in(folder, algo="ddpg", env="Point-v0", seed=0):
     """Where such a run lies below the folder it was started in."""
     return folder / "runs" / algo / f"{env}_{seed}"

@@ -9,37 +9,15 @@ from conftest import ALLOWED
 from killing import generations, wait_until
 from resuming import (
     POINT,
-    SLOWLY,
+    SLOW,
     contents,
     copy_of,
-    finished,
     kill_at,
     manifest,
     run_in,
     words,
 )
 from same_run import differences
-
-SLOW = words("ddpg", POINT, *SLOWLY)
-
-
-@pytest.fixture(scope="module")
-def whole(stac_bench, tmp_path_factory):
-    """A run of `SLOW` that nothing came across."""
-    return finished(stac_bench, tmp_path_factory.mktemp("whole"), *SLOW)
-
-
-@pytest.fixture(scope="module")
-def killed_once(start, tmp_path_factory):
-    """The same, killed after step 200; tests take copies."""
-    folder = tmp_path_factory.mktemp("killed")
-    kill_at(start(folder, *SLOW), run_in(folder), 200)
-    return run_in(folder)
-
-
-@pytest.fixture
-def killed(killed_once, tmp_path):
-    return copy_of(killed_once, tmp_path)
 
 
 def test_a_resume_in_the_last_moments_of_a_run_finds_it_done(start, stac_bench, whole, tmp_path):

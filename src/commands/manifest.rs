@@ -3,14 +3,12 @@
 use crate::failure::Failure;
 use crate::files;
 use crate::host::Host;
-use crate::run_dir::{self, RunDir, write_whole};
+use crate::run_dir::{self, RunDir, write_somehow};
 use agents::Restored;
 use agents::algo::EngineKind;
 use agents::settings::Settings;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -158,10 +156,7 @@ impl<'d> Manifest<'d> {
         let path = self.dir.path().join(run_dir::MANIFEST);
         let json = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
         let json = json.map_err(Failure::file("write", &path))?;
-        write_whole(&path, &json).or_else(|failure| {
-            // A full disk has room where the file is already.
-            write_in_place(&path, &json).map_err(|_| failure)
-        })
+        write_somehow(&path, &json)
     }
 }
 
@@ -181,14 +176,6 @@ impl Drop for Manifest<'_> {
 pub fn read(folder: &Path) -> Option<Record> {
     let bytes = files::read(&folder.join(run_dir::MANIFEST), files::WRITTEN).ok()?;
     serde_json::from_slice(&bytes).ok()
-}
-
-/// Takes no room that the file does not have, if it is no longer than before.
-fn write_in_place(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).open(path)?;
-    file.write_all(bytes)?;
-    file.set_len(bytes.len() as u64)?;
-    file.sync_all()
 }
 
 #[cfg(test)]
