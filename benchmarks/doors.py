@@ -69,7 +69,10 @@ def campaign(binary, python, work, tries, seed=0, ledger=None, commit=""):
         came = attempt(one, folder, environment, usual["zip" * (one.kind == "zip")])
         row = {"commit": commit, "door": door, "number": number, "seed": seed, "kind": one.kind}
         row |= {"what": one.what, "status": came.status, "seconds": round(came.seconds, 1)}
-        row |= {"mb": round(came.megabytes), "verdict": came.wrong or VERDICTS[min(came.status, 1)]}
+        row |= {
+            "mb": round(came.megabytes),
+            "verdict": came.wrong or VERDICTS.get(came.status, "refused"),
+        }
         rows.append(row)
         if ledger:
             ledger.add([row])
@@ -82,7 +85,7 @@ def campaign(binary, python, work, tries, seed=0, ledger=None, commit=""):
     return rows, wrong
 
 
-VERDICTS = {0: "taken, right", 1: "refused", -9: "ended by itself"}
+VERDICTS = {0: "taken, right", 143: "goes on until told to end", -9: "ended by itself"}
 
 
 def megabytes(binary, python, work, door, environment):

@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 from doors_files import ODD
-from doors_try import Try
+from doors_try import SECONDS, Try
 from safetensors.numpy import load_file
 
 #: Environments of the tests, by the module that registers them, with keyword arguments.
@@ -28,6 +28,7 @@ ENVIRONMENTS = [
 ]  # fmt: skip
 #: What an environment does to its own process is its own affair.
 OWN_END = {"Dies-v0": (-9,), "Quits-v0": (0, 1, 2)}
+LONG = 10  # seconds
 SHORT = [
     *("--steps", "60", "--eval-freq", "60", "--eval-episodes", "1", "--quiet"),
     *("--set", "eval_max_steps=100", "--set", "policy_kwargs.net_arch=[8]"),
@@ -84,10 +85,8 @@ class Environments:
             good = all(np.isfinite(values).all() for values in tensors.values())
             return None if good else "done, with parameters that are not finite"
 
-        return Try(
-            "environment" if number % 2 else "setting",
-            f"{algo} {what}",
-            [self.binary, *line],
-            right,
-            check,
-        )
+        what, command = f"{algo} {what}", [self.binary, *line]
+        if number % 2:
+            return Try("environment", what, command, right, SECONDS, check)
+        # As many steps as one asks for: then it ends when it is told to.
+        return Try("setting", what, command, right, LONG, check)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS, MOST = 60, 1_000  # seconds, and MB beyond what a good run takes
+ENDING, TOLD = 10, (143, 1, 2)  # seconds to end in when told, and what comes of that
 LOOK = 0.01  # seconds between two looks at its memory
 ENDS = (0, 1, 2)  # done, failed, refused
 #: Modules that stand in the working folder under names that Python or the program imports.
@@ -25,6 +26,8 @@ class Try:
     words: list[str]
     #: Exit statuses that are right.
     right: tuple[int, ...] = ENDS
+    #: Seconds after which it is told to end, where it may be asked for more than anyone waits for.
+    patience: float = SECONDS
     #: Looks at what a good end printed and left; what is wrong with it, if anything.
     check: Callable[[str], str | None] = lambda said: None
 
@@ -57,14 +60,18 @@ def bait(folder: Path) -> None:
 
 def attempt(one: Try, folder: Path, environment: dict[str, str], usual: float) -> Came:
     """Runs the command in `folder`; `usual` are the megabytes that a good run takes."""
-    said, began, megabytes, hangs = folder / "said", time.monotonic(), 0.0, False
+    said, began, megabytes, told, hangs = folder / "said", time.monotonic(), 0.0, False, False
     with said.open("wb") as out:
         process = subprocess.Popen(
             one.words, cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True
         )
     while process.poll() is None:
         megabytes = max(megabytes, taken(process.pid))
-        if time.monotonic() - began > SECONDS:
+        late = time.monotonic() - began - one.patience
+        if late > 0 and one.patience < SECONDS and not told:
+            told = True
+            process.terminate()
+        elif late > (ENDING if told else 0):
             hangs = True
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -73,7 +80,7 @@ def attempt(one: Try, folder: Path, environment: dict[str, str], usual: float) -
     text = said.read_bytes().decode(errors="replace")
     faults = {
         "hangs": hangs,
-        f"exit {process.returncode}": process.returncode not in one.right,
+        f"exit {process.returncode}": process.returncode not in (TOLD if told else one.right),
         "panicked": "panicked" in text,
         "takes too much memory": megabytes > usual + MOST,
         "ran a file of the working folder": (folder / "ran").exists(),

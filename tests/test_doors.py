@@ -7,7 +7,7 @@ import pandas as pd
 from doors import COLUMNS, campaign, table
 from doors_try import Try, attempt, bait
 
-FILES, ENVIRONMENTS = 63, 16
+FILES, ENVIRONMENTS = 45, 12
 
 
 def test_files_and_environments_of_every_kind_are_taken_rightly_or_refused(binary, tmp_path):
