@@ -60,7 +60,7 @@ def bait(folder: Path) -> None:
 
 def attempt(one: Try, folder: Path, environment: dict[str, str], usual: float) -> Came:
     """Runs the command in `folder`; `usual` are the megabytes that a good run takes."""
-    said, began, megabytes, told, hangs = folder / "said", time.monotonic(), 0.0, False, False
+    said, began, megabytes, told, hangs = folder / "said", time.monotonic(), 0.0, 0, False
     with said.open("wb") as out:
         process = subprocess.Popen(
             one.words, cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True
@@ -68,8 +68,9 @@ def attempt(one: Try, folder: Path, environment: dict[str, str], usual: float) -
     while process.poll() is None:
         megabytes = max(megabytes, taken(process.pid))
         late = time.monotonic() - began - one.patience
-        if late > 0 and one.patience < SECONDS and not told:
-            told = True
+        if one.patience < SECONDS and told < 2 and late > told * ENDING / 2:
+            # The first leaves a checkpoint; the second ends an update that goes on and on.
+            told += 1
             process.terminate()
         elif late > (ENDING if told else 0):
             hangs = True
