@@ -307,9 +307,10 @@ class Doors:
 LOADS = """
 import sys, warnings
 warnings.simplefilter("ignore")
+import gymnasium as gym
 import numpy as np
 import stac_bench
-model = stac_bench.DDPG.load(sys.argv[1], env="Pendulum-v1")
+model = stac_bench.DDPG.load(sys.argv[1], env=gym.make("Pendulum-v1"))
 print("action", model.predict(np.zeros(3, np.float32), deterministic=True)[0])
 model.learn(150)
 print("learnt", all(bool(p.isfinite().all()) for p in model.policy.state_dict().values()))
