@@ -38,12 +38,12 @@ def iqm(scores: Scores) -> Array:
 
 def mean(scores: Scores) -> Array:
     """The mean over environments of the mean over seeds, (...)."""
-    return np.mean([column.mean(axis=-1) for column in columns(scores)], axis=0)
+    return np.asarray(np.mean([column.mean(axis=-1) for column in columns(scores)], axis=0))
 
 
 def median(scores: Scores) -> Array:
     """The median over environments of the mean over seeds, (...)."""
-    return np.median([column.mean(axis=-1) for column in columns(scores)], axis=0)
+    return np.asarray(np.median([column.mean(axis=-1) for column in columns(scores)], axis=0))
 
 
 def optimality_gap(scores: Scores, gamma: float = 1.0) -> Array:
@@ -61,9 +61,10 @@ def probability_of_improvement(x: Scores, y: Scores) -> Array:
     # Mann-Whitney: the share of pairs (i, j) with x_i > y_j; a tie counts half.
     def wins(a: Array, b: Array) -> Array:
         above = a[..., :, None] - b[..., None, :]
-        return np.mean((above > 0) + 0.5 * (above == 0), axis=(-2, -1))
+        return np.asarray(np.mean((above > 0) + 0.5 * (above == 0), axis=(-2, -1)))
 
-    return np.mean([wins(a, b) for a, b in zip(columns(x), columns(y), strict=True)], axis=0)
+    pairs = zip(columns(x), columns(y), strict=True)
+    return np.asarray(np.mean([wins(a, b) for a, b in pairs], axis=0))
 
 
 def performance_profile(scores: Scores, taus: Array) -> Array:
