@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from scipy.special import ndtr, ndtri
-
 from stac_bench.report.paired import difference
 
 OUT = Path(__file__).resolve().parent / "results" / "coverage.csv"

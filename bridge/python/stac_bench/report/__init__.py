@@ -1,0 +1,51 @@
+"""Honest statistics of run folders, of stac-bench and of RL Zoo, for notebooks:
+
+    from stac_bench.report import compare, load
+
+    load("runs")                            # a row per evaluation
+    compare("runs", baseline="ddpg")        # a row per environment and run name
+
+It needs numpy, pandas, scipy and PyYAML, but neither PyTorch nor the extension module.
+"""
+
+from os import PathLike
+from pathlib import Path
+
+from pandas import DataFrame
+
+from stac_bench.report.runs import NoRuns, Runs, read
+from stac_bench.report.summary import (
+    Summary,
+    UnknownBaseline,
+    UnknownNormalisation,
+    summarise,
+)
+
+__all__ = [
+    "NoRuns",
+    "Runs",
+    "Summary",
+    "UnknownBaseline",
+    "UnknownNormalisation",
+    "compare",
+    "load",
+    "read",
+    "summarise",
+]
+
+
+def load(*folders: str | PathLike[str]) -> DataFrame:
+    """All evaluations in `folders`: env, run, seed, harness, folder, step, return, returns.
+
+    `return` is the mean over the episodes of one evaluation, `returns` their list. What is wrong
+    with runs is in `read(folders).problems`. Raises NoRuns if there is nothing to read.
+    """
+    return read([Path(folder) for folder in folders]).evaluations
+
+
+def compare(*folders: str | PathLike[str], baseline: str | None = None) -> DataFrame:
+    """A row per environment and run name: scores, intervals, differences to `baseline`, risks.
+
+    The columns are those of `Summary.per_env`. Raises NoRuns and UnknownBaseline.
+    """
+    return summarise(read([Path(folder) for folder in folders]), baseline).per_env
