@@ -32,7 +32,7 @@ class Aligned:
 def align(env: str, evaluations: DataFrame) -> Aligned:
     """`evaluations` of one environment, up to the last step that all its runs have reached."""
     series = {
-        (str(run), int(seed)): (table["step"].to_numpy(), table["return"].to_numpy(np.float64))
+        (str(run), int(str(seed))): (table["step"].to_numpy(), table["return"].to_numpy(np.float64))
         for (run, seed), table in evaluations.groupby(["run", "seed"], sort=True)
     }
     ends = [int(steps[-1]) for steps, _ in series.values()]
@@ -40,7 +40,7 @@ def align(env: str, evaluations: DataFrame) -> Aligned:
     shared = set.intersection(*(set(steps.tolist()) for steps, _ in series.values()))
     within = [np.sum(steps <= first) for steps, _ in series.values()]
     # A few evaluations that one run has more, at the start say, are no reason to average.
-    binned = first not in shared or 2 * len(shared) < max(within)
+    binned = first not in shared or bool(2 * len(shared) < max(within))
     steps = _bins(series, first) if binned else sorted(shared)
     rows: dict[str, list[Array]] = {}
     seeds: dict[str, list[int]] = {}

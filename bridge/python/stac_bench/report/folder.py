@@ -59,11 +59,10 @@ def is_run(folder: Path, folders: list[str], files: list[str]) -> bool:
     if not MARKERS.isdisjoint(files) or any(name.endswith(".monitor.csv") for name in files):
         return True
     numbered = re.fullmatch(r"(.+)_\d+", folder.name)
+    if not numbered:
+        return False
     # RL Zoo keeps the settings of `<env>_<number>` in a folder `<env>` within it.
-    return bool(numbered) and (
-        numbered is not None
-        and (numbered[1] in folders or any(name.endswith(".zip") for name in files))
-    )
+    return numbered[1] in folders or any(name.endswith(".zip") for name in files)
 
 
 def find(given: Path) -> Iterator[Path]:
@@ -124,28 +123,26 @@ def _evaluations(run: Run) -> None:
         logged = scores.progress(run.folder / "progress.csv", list(GAME.values()))
     except Exception as error:
         run.problems.append(f"progress.csv cannot be read ({_short(error)})")
+    _game(run, logged)
+    if np.isnan(run.seconds):
+        run.seconds = episodes.seconds
     # Readers of zip, numpy and csv raise nearly anything at harmed bytes, and the rest must go on.
     try:
         run.evaluations = scores.evaluations(run.folder / "evaluations.npz")
     except Exception as error:
         run.problems.append(f"evaluations.npz cannot be read ({_short(error)}): left out")
-        episodes.rows.clear()
-        logged_scores: scores.Evaluations = []
-    else:
-        logged_scores = scores.logged(logged)
-    _game(run, logged)
+        return
     foreign = _foreign(run, episodes, logged)
     if foreign:
         run.problems.append(f"{foreign}: its evaluations are left out")
         run.evaluations = []
         return
-    _stand_in(run, episodes, logged_scores)
+    if not run.evaluations:
+        _stand_in(run, episodes, scores.logged(logged))
     if not all(np.isfinite(returns).all() for _, returns in run.evaluations):
         run.problems.append("some returns are not finite: its evaluations are left out")
         run.evaluations = []
     last = run.evaluations[-1][0] if run.evaluations else 0
-    if np.isnan(run.seconds):
-        run.seconds = episodes.seconds
     if not run.steps:
         run.steps = max(last, sum(episodes.lengths))
     if len(run.evaluations) > 1 and run.status == "done":
@@ -156,8 +153,6 @@ def _evaluations(run: Run) -> None:
 
 def _stand_in(run: Run, episodes: scores.Monitor, logged: scores.Evaluations) -> None:
     """Takes the next best source of scores, and says so, where there are no evaluations."""
-    if run.evaluations or any("evaluations.npz" in problem for problem in run.problems[-1:]):
-        return
     if episodes.rows:
         run.evaluations, source = episodes.rows, "episodes of training (monitor.csv)"
     elif logged:

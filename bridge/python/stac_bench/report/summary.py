@@ -95,7 +95,8 @@ def _bounds(found: tuple[Array, Array] | None) -> tuple[float, float]:
 
 
 def _per_env(every: list[Aligned], baseline: str | None, facts: DataFrame) -> DataFrame:
-    means = facts.groupby(["env", "run"])[["seconds", *GAME]].mean()
+    grouped = facts.groupby(["env", "run"])[["seconds", *GAME]].mean()
+    means: dict[Any, dict[str, float]] = grouped.to_dict("index")  # type: ignore[assignment]
     rows: list[dict[str, Any]] = []
     for one in every:
         for run, curves in one.curves.items():
@@ -111,8 +112,8 @@ def _per_env(every: list[Aligned], baseline: str | None, facts: DataFrame) -> Da
                 "short_term_risk": reliability.short_term_risk(curves),
                 "long_term_risk": reliability.long_term_risk(curves),
                 "risk_runs": reliability.risk_across_runs(curves),
-                **{column: means.loc[(one.env, run), column] for column in GAME},
-                "minutes": means.loc[(one.env, run), "seconds"] / 60,
+                **{column: means[one.env, run][column] for column in GAME},
+                "minutes": means[one.env, run]["seconds"] / 60,
             }
             if baseline in one.curves and run != baseline:
                 row |= _compared(one, run, str(baseline))
