@@ -129,7 +129,7 @@ def _profiles(summary: Summary) -> _Chart:
     fraction = alt.Y("fraction:Q", title="Share of runs above τ", **share)
     band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", **share), y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(y=fraction)
-    return alt.layer(band, line, _points(base).encode(y=fraction)).properties(height=260)
+    return alt.layer(band, line, _points(base).encode(y=fraction)).properties(width=520, height=260)
 
 
 def _game(summary: Summary) -> _Chart:
@@ -142,7 +142,7 @@ def _game(summary: Summary) -> _Chart:
     rows = _known(summary.per_env.melt(["env", "run"], there, "measure", "value"), "value")
     points = _base(summary).mark_point(filled=True, size=80, opacity=1)
     points = points.encode(
-        x=alt.X("value:Q", title=None, scale=_LOOSE), tooltip=_tooltip("env", "run", "value")
+        x=alt.X("value:Q", title=None, scale=_PADDED), tooltip=_tooltip("env", "run", "value")
     )
     points = points.encode(**_rows_by_env(summary))
     rows = rows.assign(measure=rows["measure"].map(titles))
@@ -154,7 +154,7 @@ def _time(summary: Summary) -> _Chart:
     bars = bars.encode(
         x=alt.X("minutes:Q", title="Minutes per run"), tooltip=_tooltip("env", "run", "minutes")
     )
-    return alt.layer(bars.encode(**_rows_by_env(summary))).properties(height=_THIN_ROWS)
+    return alt.layer(bars.encode(**_rows_by_env(summary))).properties(width=520, height=_THIN_ROWS)
 
 
 #: How each figure is drawn, its title, and how to read it.
@@ -190,6 +190,7 @@ _FIGURES: dict[str, tuple[Callable[[Summary], _Chart], str, str]] = {
 NAMES = list(_FIGURES)
 
 _LOOSE = alt.Scale(zero=False)
+_PADDED = alt.Scale(zero=False, padding=8)
 _STEPS = alt.X("step:Q", title="Environment steps", axis=alt.Axis(format="~s", tickCount=4))
 _THIN_ROWS = alt.Step(14, **{"for": "offset"})
 
@@ -221,9 +222,9 @@ def _intervals(summary: Summary, value: str, *more: str) -> tuple[alt.Chart, alt
         tooltip=_tooltip("run", value, low, high, *more),
     )
     line = base.mark_rule(strokeWidth=2.5)
-    line = line.encode(x=alt.X(f"{low}:Q", title=None, scale=_LOOSE), x2=f"{high}:Q")
+    line = line.encode(x=alt.X(f"{low}:Q", title=None, scale=_PADDED), x2=f"{high}:Q")
     point = base.mark_point(filled=True, size=90, opacity=1)
-    return line, point.encode(x=alt.X(f"{value}:Q", title=None, scale=_LOOSE))
+    return line, point.encode(x=alt.X(f"{value}:Q", title=None, scale=_PADDED))
 
 
 def _points(base: alt.Chart) -> alt.Chart:
@@ -259,7 +260,7 @@ def _panels(
     return (
         chart.properties(width=250, height=height)
         .facet(alt.Facet(f"{by}:N", sort=order, header=panel), data=_data(rows), columns=3)
-        .properties(columns=min(3, count))
+        .properties(columns=2 if count == 4 else min(3, count))
         .resolve_scale(x="independent", y="independent")
     )
 
