@@ -20,7 +20,7 @@ async function draw(place) {
   const labels = JSON.stringify(specs[name]).match(/"domain": ?\["[^\]]*\]/)?.[0] ?? "";
   const longest = Math.max(0, ...labels.split(",").map((label) => label.length - 2));
   config.legend.columns = Math.max(1, Math.floor(width / (40 + 7 * Math.min(longest, 31))));
-  const embed = (spec) => vegaEmbed(place, spec, { config, actions: false, renderer: "svg", tooltip: { theme: dark.matches ? "dark" : "light" } });
+  const embed = (spec) => vegaEmbed(place, spec, { config, actions: false, renderer: "svg", logLevel: 1, tooltip: { theme: dark.matches ? "dark" : "light" } });
   const spec = fitted(specs[name], width, 70);
   place.view?.finalize();
   let { view } = await embed(spec);

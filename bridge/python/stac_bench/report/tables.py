@@ -139,7 +139,7 @@ def _text(value: Any) -> str:
 def _number_cell(row: dict[Any, Any], column: str) -> Cell:
     value, low, high = (_finite(row.get(f"{column}{end}")) for end in ("", "_low", "_high"))
     if value is None:
-        return Cell("–")
+        return Cell("\N{EN DASH}")
     if column in _COUNTS:
         return Cell(f"{value:,.0f}", value)
     if column == "p":
@@ -155,7 +155,9 @@ def _number_cell(row: dict[Any, Any], column: str) -> Cell:
 
 
 def _number(value: float | None, decimals: int) -> str:
-    return "–" if value is None else f"{value:,.{decimals}f}".replace("-", "−")
+    return (
+        "\N{EN DASH}" if value is None else f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+    )
 
 
 def _finite(value: Any) -> float | None:
