@@ -1,0 +1,164 @@
+"""The report's tables, and how it was made: what the page, Markdown and LaTeX have in common."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from stac_bench.report.runs import Runs
+    from stac_bench.report.summary import Summary
+
+#: Heads of columns, where they are not the column's name.
+_HEADS = {
+    "env": "Environment",
+    "final": "Final return",
+    "iqm": "IQM",
+    "area": "Mean of the curve",
+    "pairs": "Pairs of seeds",
+    "p": "p",
+    "improvement": "Chance of improvement",
+    "mde": "Smallest difference found",
+    "dispersion_time": "Dispersion over time",
+    "dispersion_runs": "Dispersion over runs",
+    "risk_short": "Risk, short term",
+    "risk_long": "Risk, long term",
+    "risk_runs": "Risk over runs",
+    "norm_ratio": "Ratio of norms",
+    "cpu": "CPU",
+}
+#: Columns of whole numbers.
+_COUNTS = {"seed", "seeds", "pairs", "steps"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a table shows at one place: words, or a number that may have an interval."""
+
+    text: str
+    number: float | None = None
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells, with the words around them."""
+
+    name: str
+    title: str
+    note: str
+    heads: list[str]
+    #: Whether a column holds numbers.
+    numeric: list[bool]
+    rows: list[list[Cell]]
+
+
+def tables(summary: Summary) -> list[Table]:
+    """All tables that the summary has numbers for."""
+    per_env = summary.per_env
+    against = per_env.dropna(subset=["difference"]) if "difference" in per_env else per_env[:0]
+    every = [
+        _table(
+            *("over_all", "All environments together", summary.normalisation),
+            *(summary.over_all, ["run"], ["iqm", "mean", "median", "optimality_gap"]),
+        ),
+        _table(
+            *("returns", "Returns", "In brackets: 95 % intervals."),
+            *(per_env, ["env", "run"], ["seeds", "final", "median", "iqm", "area"]),
+        ),
+        _table(
+            *("difference", f"Against {summary.baseline}", "In brackets: 95 % intervals."),
+            *(against, ["env", "run"], ["pairs", "difference", "p", "improvement", "mde"]),
+        ),
+        _table(
+            *("reliability", "Reliability", ""),
+            *(per_env, ["env", "run"], [name for name in _HEADS if name[:5] in ("dispe", "risk_")]),
+        ),
+        _table(
+            *("game", "Game and time", "Means over seeds."),
+            *(per_env, ["env", "run"], ["cosine", "norm_ratio", "saturation", "minutes"]),
+        ),
+    ]
+    return [table for table in every if table.rows and any(table.numeric)]
+
+
+def run_table(runs: Runs) -> Table:
+    """A row for each run."""
+    names = ["env", "run", "algo", "harness", "folder", "status", "commit", "engine"]
+    return _table("runs", "Runs", "", runs.runs, names, ["seed", "steps", "seconds"])
+
+
+def provenance(runs: Runs) -> dict[str, list[str]]:
+    """The commands, versions and machines of the runs: each once."""
+    columns = {
+        "Commands": "command",
+        "Commits": "commit",
+        "Versions": "versions",
+        "Machines": "cpu",
+        "Engines": "engine",
+        "Harnesses": "harness",
+    }
+    found = {
+        head: list(dict.fromkeys(filter(None, map(_text, runs.runs[name]))))
+        for head, name in columns.items()
+        if name in runs.runs
+    }
+    return {head: values for head, values in found.items() if values}
+
+
+def _table(
+    name: str, title: str, note: str, data: pd.DataFrame, words: list[str], numbers: list[str]
+) -> Table:
+    words = [column for column in words if column in data]
+    # A column without a number says nothing.
+    numbers = [column for column in numbers if column in data and data[column].notna().any()]
+    return Table(
+        *(name, title, note, [_head(column) for column in (*words, *numbers)]),
+        [False] * len(words) + [True] * len(numbers),
+        [
+            [Cell(_text(row[column])) for column in words]
+            + [_number_cell(row, column) for column in numbers]
+            for row in data.to_dict("records")
+        ],
+    )
+
+
+def _head(column: str) -> str:
+    return _HEADS.get(column, column.replace("_", " ").capitalize())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {version}" for name, version in value.items())
+    return "" if value is None or value != value else str(value)
+
+
+def _number_cell(row: dict[Any, Any], column: str) -> Cell:
+    value, low, high = (_finite(row.get(f"{column}{end}")) for end in ("", "_low", "_high"))
+    if value is None:
+        return Cell("\N{EN DASH}")
+    if column in _COUNTS:
+        return Cell(f"{value:,.0f}", value)
+    if column == "p":
+        return Cell("< 0.001" if value < 0.001 else f"{value:.3f}", value)
+    # The interval has as many decimals as its value, so that they are easy to compare.
+    size = max(abs(end) for end in (value, low, high) if end is not None)
+    decimals = 3 if size < 1 else 2 if size < 10 else 1 if size < 1000 else 0
+    if 0 < size < 0.01:
+        decimals = 2 - math.floor(math.log10(size))
+    known = low is not None and high is not None
+    interval = f"[{_number(low, decimals)}, {_number(high, decimals)}]" if known else ""
+    return Cell(_number(value, decimals), value, interval)
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return (
+        "\N{EN DASH}" if value is None else f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+    )
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
