@@ -4,7 +4,6 @@ import json
 import math
 from pathlib import Path
 
-import coverage
 import numpy as np
 import pytest
 from scipy import stats
@@ -117,12 +116,12 @@ def test_holm_corrects_in_order():
 @pytest.mark.parametrize("distribution", ["normal", "gamma - gamma"])
 def test_intervals_of_differences_hold_the_truth(distribution, pairs):
     # Of 200 sets 190 are expected, with a deviation of 3; percentiles of 3 pairs hold 148.
-    share, _ = coverage.coverage("paired t", distribution, pairs, 200)
+    share, _ = interval_coverage.coverage("paired t", distribution, pairs, 200)
     assert 0.90 <= share <= 0.995
 
 
 def test_percentiles_would_fail_that_check():
-    share, _ = coverage.coverage("percentile bootstrap", "normal", 3, 200)
+    share, _ = interval_coverage.coverage("percentile bootstrap", "normal", 3, 200)
     assert share < 0.85
 
 

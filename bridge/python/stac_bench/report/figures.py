@@ -82,7 +82,7 @@ def run_names(summary: Summary) -> list[str]:
     return [str(run) for run in summary.per_env["run"].unique()]
 
 
-_Chart = alt.LayerChart | alt.FacetChart
+_Chart = Any  # Altair's types say less than they forbid
 
 
 def _curves(summary: Summary) -> _Chart:
@@ -125,7 +125,7 @@ def _profiles(summary: Summary) -> _Chart:
         x=alt.X("tau:Q", title="Normalised return τ", scale=_LOOSE),
         tooltip=_tooltip("run", "tau", "fraction", "low", "high"),
     )
-    share = {"axis": alt.Axis(format="%"), "scale": alt.Scale(domain=[0, 1])}
+    share: dict[str, Any] = {"axis": alt.Axis(format="%"), "scale": alt.Scale(domain=[0, 1])}
     fraction = alt.Y("fraction:Q", title="Share of runs above τ", **share)
     band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", **share), y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(y=fraction)
@@ -227,7 +227,7 @@ def _intervals(summary: Summary, value: str, *more: str) -> tuple[alt.Chart, alt
     return line, point.encode(x=alt.X(f"{value}:Q", title=None, scale=_PADDED))
 
 
-def _points(base: alt.Chart) -> alt.Chart:
+def _points(base: alt.Chart) -> _Chart:
     """Points that show under the pointer, so that tooltips are easy to reach."""
     near = alt.selection_point(on="pointerover", nearest=True, empty=False, clear="pointerout")
     shown = alt.when(near).then(alt.value(1)).otherwise(alt.value(0))
@@ -245,15 +245,11 @@ def _environments(summary: Summary) -> list[str]:
     return [str(env) for env in summary.per_env["env"].unique()]
 
 
-def _by_env(
-    summary: Summary, chart: alt.LayerChart, rows: pd.DataFrame, height: Any = 190
-) -> alt.FacetChart:
+def _by_env(summary: Summary, chart: Any, rows: pd.DataFrame, height: Any = 190) -> _Chart:
     return _panels(chart, rows, "env", _environments(summary), height)
 
 
-def _panels(
-    chart: alt.LayerChart, rows: pd.DataFrame, by: str, order: list[str], height: Any
-) -> alt.FacetChart:
+def _panels(chart: Any, rows: pd.DataFrame, by: str, order: list[str], height: Any) -> _Chart:
     """A panel for each value of `by`, with scales of its own."""
     panel = alt.Header(title=None, labelLimit=260)
     count = max(1, rows[by].nunique())

