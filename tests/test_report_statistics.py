@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import interval_coverage
 import numpy as np
 import pytest
 from scipy import stats
