@@ -166,13 +166,14 @@ def test_other_threads_run_during_updates():
     assert during > 10 * max(usual, 100)
 
 
+@pytest.mark.parametrize("code", ["from stac_bench import DDPG", "import stac_bench.zoo"])
 @pytest.mark.parametrize("version", ["2.12.1", None])
-def test_another_pytorch_is_an_import_error_that_says_what_to_do(python, tmp_path, version):
+def test_another_pytorch_is_an_import_error_that_says_what_to_do(python, tmp_path, version, code):
     (tmp_path / "torch").mkdir()
     text = f"__version__ = '{version}+cpu'" if version else "raise ImportError('no torch')"
     (tmp_path / "torch" / "__init__.py").write_text(text)
     done = subprocess.run(
-        [python, "-c", "import stac_bench"],
+        [python, "-c", code],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -6,6 +6,7 @@ Stackelberg algorithms have the names of `stac-bench algos`. Their hyperparamete
 samplers are registered too.
 """
 
+from stac_bench import _native as _native  # first of all: it says which PyTorch is needed
 from stac_bench.zoo.registry import ALGORITHMS, hyperparameters, register
 
 register()
