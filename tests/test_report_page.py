@@ -1,6 +1,6 @@
 """`python -m stac_bench.report`: a page that stands alone, and files for a paper."""
 
-import json
+import os
 import re
 import shutil
 import subprocess
@@ -8,34 +8,19 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+from run_folders import ours
 
 HOSTILE = "a<script>alert(1)</script>_50%"
-
-
-def write_run(folder, label, env, seed, returns):
-    """A finished run as training leaves it, in its folder."""
-    run = folder / label / "ddpg" / f"{env}_{seed}"
-    run.mkdir(parents=True)
-    steps = np.arange(1, len(returns) + 1) * 100
-    lengths = np.full((len(steps), 2), 10)
-    results = np.repeat(np.array(returns)[:, None], 2, axis=1)
-    np.savez(run / "evaluations.npz", timesteps=steps, results=results, ep_lengths=lengths)
-    record = {"status": "done", "steps": int(steps[-1]), "seconds": 60.0, "commit": "abc"}
-    (run / "manifest.json").write_text(json.dumps(record))
-    (run / "args.yml").write_text(f"algo: ddpg\nenv: {env}\nseed: {seed}\n")
-    (run / "config.yml").write_text("lam: 1.0\n")
-    (run / "progress.csv").write_text("time/total_timesteps,game/cosine\n100,0.5\n300,0.7\n")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Two labels, two environments and three seeds."""
     folder = tmp_path_factory.mktemp("runs")
-    generator = np.random.default_rng(0)
     for label, gain in (("base", 0), (HOSTILE.replace("/", "-"), 20)):
         for env in ("Point-v0", "Line-v0"):
             for seed in range(3):
-                write_run(folder, label, env, seed, 10 + gain + generator.normal(size=4).cumsum())
+                ours(folder / label, seed, env=env, steps=(100, 200, 300, 400), add=gain * seed)
     return folder
 
 
@@ -91,6 +76,21 @@ def test_a_folder_without_runs_is_one_message(python, tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("package", ["scipy", "altair"])
+def test_a_missing_package_is_named_with_what_brings_it(python, folder, tmp_path, package):
+    code = f"raise ModuleNotFoundError('hidden', name={package!r})"
+    (tmp_path / f"{package}.py").write_text(code)
+    done = subprocess.run(
+        [python, "-m", "stac_bench.report", folder],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert f"needs {package}: pip install 'stac-bench[report]'" in last
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="Chromium is not here")

@@ -2,28 +2,9 @@
 
 import json
 
-import numpy as np
 import pytest
+from run_folders import ENV, ours
 from stac_bench import report
-
-ENV = "Hopper-v4"
-
-
-def ours(root, seed=0, env=ENV, algo="ddpg", steps=(100, 200, 300), add=0.0, status="done"):
-    """A run folder as `stac-bench` leaves it."""
-    run = root / algo / f"{env}_{seed}"
-    run.mkdir(parents=True)
-    returns = np.array([[step + seed + add, step + seed + add + 2] for step in steps], dtype=float)
-    np.savez(run / "evaluations.npz", timesteps=np.array(steps), results=returns)
-    manifest = {"status": status, "steps": steps[-1], "seconds": 60.0, "error": None}
-    (run / "manifest.json").write_text(json.dumps(manifest))
-    (run / "config.yml").write_text("batch_size: 16\npolicy_kwargs:\n  net_arch: [16, 16]\n")
-    (run / "args.yml").write_text(f"algo: {algo}\nenv: {env}\nseed: {seed}\n")
-    rows = [f"{step},{mean},0.5" for step, mean in zip(steps, returns.mean(axis=1), strict=True)]
-    header = "time/total_timesteps,eval/mean_reward,game/cosine"
-    (run / "progress.csv").write_text("\n".join([header, *rows, ""]))
-    (run / "0.monitor.csv").write_text(f'#{{"env_id": "{env}"}}\nr,l,t\n1.0,50,1\n2.0,60,2\n')
-    return run
 
 
 def problems(*folders):
@@ -62,6 +43,16 @@ def test_yaml_is_not_executed(tmp_path):
     (run / "config.yml").write_text(f"a: !!python/object/apply:os.system ['touch {harm}']\n")
     report.read([tmp_path])
     assert not harm.exists()
+
+
+def test_yaml_whose_text_would_fill_the_memory_is_read(tmp_path):
+    run = ours(tmp_path)
+    # Each level holds the one before nine times: written out, 9^40 values.
+    levels = [
+        f"a{i}: &a{i} {{{', '.join(f'k{k}: *a{i - 1}' for k in range(9))}}}" for i in range(1, 41)
+    ]
+    (run / "config.yml").write_text("\n".join(["a0: &a0 {k: 1}", *levels]))
+    assert len(report.read([tmp_path]).runs["settings"][0]) < 10_000_000
 
 
 def test_a_truncated_file_is_a_line_and_the_rest_goes_on(tmp_path):
@@ -134,3 +125,7 @@ def test_an_empty_folder_and_an_unknown_baseline_are_errors(tmp_path):
     ours(tmp_path)
     with pytest.raises(report.UnknownBaseline):
         report.compare(tmp_path, baseline="none")
+    # A run without evaluations is there, and yet nothing to compare with.
+    (ours(tmp_path, algo="sac") / "evaluations.npz").write_bytes(b"PK")
+    with pytest.raises(report.UnknownBaseline):
+        report.compare(tmp_path, baseline="sac")

@@ -5,21 +5,27 @@
     load("runs")                            # a row per evaluation
     compare("runs", baseline="ddpg")        # a row per environment and run name
 
-It needs numpy, pandas, scipy and PyYAML, but neither PyTorch nor the extension module.
+It needs what `pip install 'stac-bench[report]'` brings, but neither PyTorch nor the extension
+module.
 """
 
 from os import PathLike
 from pathlib import Path
 
-from pandas import DataFrame
+try:
+    from pandas import DataFrame
 
-from stac_bench.report.runs import NoRuns, Runs, read
-from stac_bench.report.summary import (
-    Summary,
-    UnknownBaseline,
-    UnknownNormalisation,
-    summarise,
-)
+    from stac_bench.report.runs import NoRuns, Runs, read
+    from stac_bench.report.summary import (
+        Summary,
+        UnknownBaseline,
+        UnknownNormalisation,
+        summarise,
+    )
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"stac_bench.report needs {error.name}: pip install 'stac-bench[report]'", name=error.name
+    ) from error
 
 __all__ = [
     "NoRuns",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow  # type: ignore[import-untyped]  # noqa: F401  # pandas writes with it
 import vl_convert
 
 from stac_bench.report.figures import NAMES, THEMES, VEGA_LITE, Figure, figures
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
     from stac_bench.report.runs import Runs
     from stac_bench.report.summary import Summary
 
-_TABLES = ["over_all", "returns", "difference", "reliability", "game"]
-
 
 def write(runs: Runs, summary: Summary, folder: Path, every_seed: bool = False) -> Path:
     """Writes all files; returns the page's path."""
-    drawn, made = figures(summary), tables(summary)
+    drawn, every = figures(summary), tables(summary)
+    made = [table for table in every if not table.is_empty]
     for figure in drawn:
         spec = {**figure.spec, "config": THEMES["light"], "background": "white"}
         svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
@@ -35,13 +35,14 @@ def write(runs: Runs, summary: Summary, folder: Path, every_seed: bool = False) 
     _write(folder / "runs.parquet", parquet(runs.evaluations))
     _write(folder / "report.md", markdown(runs, summary, drawn, made, every_seed).encode())
     path = folder / "report.html"
-    _write(path, page(runs, summary, drawn, every_seed).encode())
+    _write(path, page(runs, summary, drawn, made, every_seed).encode())
     # What an earlier report had and this one has not.
     for name in set(NAMES) - {figure.name for figure in drawn}:
         for end in ("svg", "png"):
             (folder / "figures" / f"{name}.{end}").unlink(missing_ok=True)
-    for name in set(_TABLES) - {table.name for table in made}:
-        (folder / "tables" / f"{name}.tex").unlink(missing_ok=True)
+    for table in every:
+        if table.is_empty:
+            (folder / "tables" / f"{table.name}.tex").unlink(missing_ok=True)
     return path
 
 

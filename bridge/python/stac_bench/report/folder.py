@@ -5,12 +5,12 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml  # type: ignore[import-untyped]
 
 from stac_bench.report import scores
 
@@ -234,39 +234,30 @@ def _yaml(run: Run, path: Path) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        found = import_module("yaml").load(text, _loader())
+        found = yaml.load(text, _Loader)
         # RL Zoo writes an OrderedDict: a list of its pairs, in a list of arguments.
         if isinstance(found, list):
             pairs = found[0] if len(found) == 1 and isinstance(found[0], list) else found
             found = dict(pairs)
         return dict(found or {})
-    except ImportError:
-        run.problems.append(f"{path.name} is not read without PyYAML (pip install pyyaml)")
     except Exception as error:
         run.problems.append(f"{path.name} cannot be read ({_short(error)})")
     return {}
 
 
-def _loader() -> Any:
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """PyYAML's safe loader, for which a Python object is the plain data that it was made of."""
-    global _LOADER
-    if _LOADER is None:
-        yaml = import_module("yaml")
-        base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-        def plain(loader: Any, _suffix: str, node: Any) -> Any:
-            if isinstance(node, yaml.SequenceNode):
-                return loader.construct_sequence(node, deep=True)
-            if isinstance(node, yaml.MappingNode):
-                return loader.construct_mapping(node, deep=True)
-            return loader.construct_scalar(node)
-
-        _LOADER = type("PlainLoader", (base,), {})
-        _LOADER.add_multi_constructor("tag:yaml.org,2002:python/", plain)
-    return _LOADER
 
 
-_LOADER: Any = None
+def _plain(loader: Any, _suffix: str, node: Any) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    return loader.construct_scalar(node)
+
+
+_Loader.add_multi_constructor("tag:yaml.org,2002:python/", _plain)
 
 
 def _flat(config: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -282,7 +273,8 @@ def _flat(config: dict[str, Any]) -> list[tuple[str, Any]]:
         elif isinstance(value, (str, int, float, bool, type(None))):
             pairs.append((key, value))
         else:
-            pairs.append((key, repr(value)[:200] if isinstance(value, dict) else _list(value)))
+            # Never its text: of a few aliases that may be more than memory holds.
+            pairs.append((key, "{}" if value == {} else _list(value)))
 
     add("", config, 0)
     return pairs

@@ -9,7 +9,7 @@ import jinja2
 import vl_convert
 
 from stac_bench.report.figures import THEMES, VEGA_LITE, Figure, run_names
-from stac_bench.report.tables import provenance, run_table, tables
+from stac_bench.report.tables import Table, provenance, run_table
 
 if TYPE_CHECKING:
     from stac_bench.report.runs import Runs
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 
 
-def page(runs: Runs, summary: Summary, figures: list[Figure], every_seed: bool = False) -> str:
+def page(
+    runs: Runs, summary: Summary, figures: list[Figure], made: list[Table], every_seed: bool = False
+) -> str:
     """The page as HTML. `every_seed`: every seed's curve is shown from the start."""
     # Autoescape, since words from run folders may be hostile; `tojson` keeps `</script>` harmless.
     templates = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -32,7 +34,7 @@ def page(runs: Runs, summary: Summary, figures: list[Figure], every_seed: bool =
         specs={figure.name: figure.spec for figure in figures},
         themes=THEMES,
         every_seed=every_seed,
-        tables=tables(summary),
+        tables=made,
         run_table=run_table(runs),
         provenance=provenance(runs),
         style=_read("page.css"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,6 @@ AGGREGATES = {
 OVER_ALL = ["run", "envs", "runs", *(f"{n}{e}" for n in AGGREGATES for e in ("", "_low", "_high"))]
 CURVES = ["env", "run", "step", "iqm", "low", "high", "seeds"]
 PROFILES = ["run", "tau", "fraction", "low", "high"]
-
-
 METHOD = (
     "Seeds are the replicates, never episodes. A difference to the baseline has the interval of "
     "the paired t-test, over the seeds that both have; its p value is Holm's, over all rows. In "
@@ -49,7 +48,7 @@ METHOD = (
 
 
 class UnknownBaseline(ValueError):
-    """No run has the name of the baseline."""
+    """No run with evaluations has the name of the baseline."""
 
 
 class UnknownNormalisation(ValueError):
@@ -84,7 +83,8 @@ def summarise(runs: Runs, baseline: str | None, normalisation: str = "baseline")
     """
     names = sorted(runs.evaluations["run"].unique())
     if baseline is not None and baseline not in names:
-        raise UnknownBaseline(f"no run is named {baseline}: there are {', '.join(names)}")
+        nearest = get_close_matches(baseline, names, n=len(names), cutoff=0.0)
+        raise UnknownBaseline(f"no run is named {baseline!r}; there are {', '.join(nearest)}")
     if normalisation not in NORMALISATIONS:
         known = ", ".join(NORMALISATIONS)
         raise UnknownNormalisation(f"{normalisation}: it must be one of {known}")

@@ -61,12 +61,17 @@ class Table:
     numeric: list[bool]
     rows: list[list[Cell]]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no number to show."""
+        return not (self.rows and any(self.numeric))
+
 
 def tables(summary: Summary) -> list[Table]:
-    """All tables that the summary has numbers for."""
+    """All tables, also those that the summary has no numbers for."""
     per_env = summary.per_env
     against = per_env.dropna(subset=["difference"]) if "difference" in per_env else per_env[:0]
-    every = [
+    return [
         _table(
             *("over_all", "All environments together", summary.normalisation),
             *(summary.over_all, ["run"], ["iqm", "mean", "median", "optimality_gap"]),
@@ -88,7 +93,6 @@ def tables(summary: Summary) -> list[Table]:
             *(per_env, ["env", "run"], ["cosine", "norm_ratio", "saturation", "minutes"]),
         ),
     ]
-    return [table for table in every if table.rows and any(table.numeric)]
 
 
 def run_table(runs: Runs) -> Table:
