@@ -47,11 +47,11 @@ def test_yaml_is_not_executed(tmp_path):
 
 def test_yaml_whose_text_would_fill_the_memory_is_read(tmp_path):
     run = ours(tmp_path)
-    # Each level holds the one before nine times: written out, 9^40 values.
-    levels = [
-        f"a{i}: &a{i} {{{', '.join(f'k{k}: *a{i - 1}' for k in range(9))}}}" for i in range(1, 41)
-    ]
-    (run / "config.yml").write_text("\n".join(["a0: &a0 {k: 1}", *levels]))
+    # Each level holds the next one three times: below the twentieth, written out, lie 3^20 values.
+    text = "{k: 1}"
+    for i in range(40):
+        text = f"{{k0: &a{i} {text}, k1: *a{i}, k2: *a{i}}}"
+    (run / "config.yml").write_text(text)
     assert len(report.read([tmp_path]).runs["settings"][0]) < 10_000_000
 
 
