@@ -44,6 +44,9 @@ crash: .venv/setup-test ## kill and resume runs, and compare them: ARGS="--kills
 	cargo build --release --locked
 	.venv/bin/python benchmarks/crash.py $(ARGS)
 
+report: setup ## install what `stac-bench report` needs
+	@$(SETUP) report
+
 install: setup ## put stac-bench on the PATH
 	cargo install --path . --locked
 
@@ -69,4 +72,4 @@ clean: ## remove what set-up and build made; runs stay
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.10 ($(PYTHON)): apt install python3 python3-venv python3-dev" >&2; exit 1; }
 
-.PHONY: help train test wheel bench crash install setup clean python FORCE
+.PHONY: help train test wheel bench crash report install setup clean python FORCE

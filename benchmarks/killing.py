@@ -49,10 +49,11 @@ class Process:
 
 
 def wait_until(process, holds, what="that", patience=60):
-    """Looks all the time until `holds()`; an error if the process has ended before."""
+    """Looks all the time until `holds()`; an error if the process, if any, has ended before."""
     ends = time.monotonic() + patience
     while not holds():
-        assert process.running, f"the run ended before {what}: {process.stderr()}"
+        if process:
+            assert process.running, f"the run ended before {what}: {process.stderr()}"
         assert time.monotonic() < ends, f"no {what} within {patience} s"
         time.sleep(POLL)
 

@@ -134,7 +134,7 @@ def write_cargo_config(libtorch):
 
 def main():
     parser = argparse.ArgumentParser(description="Sets up .venv, libtorch and .cargo/config.toml.")
-    parser.add_argument("what", choices=["train", "test"])
+    parser.add_argument("what", choices=["train", "report", "test"])
     parser.add_argument(
         "--torch", default="lean", help="lean, full, python, a folder or an index URL"
     )
@@ -142,6 +142,10 @@ def main():
     lines = list(missing())
     if lines:
         sys.exit("\n".join(f"missing: {line}" for line in lines))
+    if arguments.what == "report":
+        print("Installing what `stac-bench report` needs (0.5 GB)", flush=True)
+        pip("--group", "report")
+        return
     if arguments.what == "test":
         print("Installing what the tests need, PyTorch with CUDA among it (4.9 GB)", flush=True)
         pip("--group", "test")
@@ -149,6 +153,8 @@ def main():
     make_venv()
     pip("--group", "train")
     write_cargo_config(bring_libtorch(arguments.torch))
+    # So that `stac-bench report` finds its module; the package, where it is installed, comes first.
+    (torch_package().parent / "stac-bench.pth").write_text(f"{ROOT / 'bridge' / 'python'}\n")
     (VENV / "torch").write_text(arguments.torch)
 
 

@@ -2,6 +2,7 @@
 
 use crate::config::Overrides;
 use crate::consent::Consent;
+use crate::harness::Harness;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -14,6 +15,8 @@ Examples:
   stac-bench --env Walker2d-v4 --algo stddpg-al --resume
   stac-bench resume runs/stddpg-al/Walker2d-v4_0
   stac-bench sweep grid.yml --jobs 2
+  stac-bench sweep grid.yml --on slurm --slurm partition=long time=04:00:00
+  stac-bench report runs/grid
   stac-bench --env MyEnv-v0 --env-import my_package --algo ddpg
   stac-bench settings stddpg-al --env Walker2d-v4
   stac-bench eval runs/stddpg-al/Walker2d-v4_0 --episodes 10
@@ -56,6 +59,9 @@ pub enum Command {
     /// Train every run of a grid that is not done yet
     #[command(args_override_self = true)]
     Sweep(SweepArgs),
+    /// Compare runs: a page, pictures and tables, with intervals
+    #[command(args_override_self = true)]
+    Report(ReportArgs),
     /// Run a trained agent and print its returns
     Eval(EvalArgs),
     /// Draw the paper's motivating examples (no environment, no training)
@@ -94,6 +100,9 @@ pub struct TrainArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub overrides: Overrides,
+    /// Who trains, if not this program
+    #[arg(long, value_enum)]
+    pub harness: Option<Harness>,
     /// Where runs go
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,
@@ -176,7 +185,16 @@ pub struct SweepArgs {
     /// Where runs go, each below the grid's name and its label
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,
-    /// How many runs at a time [default: as many as there are cores]
+    /// What trains them
+    #[arg(long, value_enum, default_value_t)]
+    pub on: Place,
+    /// Options of `sbatch`, such as `partition=long time=04:00:00 mem=4G`
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    pub slurm: Vec<String>,
+    /// Where the Ray cluster is [default: that of RAY_ADDRESS, or one on this machine]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Option<String>,
+    /// How many runs at a time [default: as many as there are cores; with SLURM and Ray, as there is room for]
     #[arg(long, value_name = "J", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     pub jobs: Option<u64>,
     /// How often a run that failed is tried again
@@ -185,10 +203,51 @@ pub struct SweepArgs {
     /// Print how far each run is, and do nothing
     #[arg(long, conflicts_with = "dry_run")]
     pub status: bool,
-    /// Print what would be done: folders, commands and how long it takes, as far as a run tells
+    /// Print what would be done: folders, commands, and how long it takes, from a few seconds of training
     #[arg(long)]
     pub dry_run: bool,
     /// No progress, no summary
+    #[arg(long)]
+    pub quiet: bool,
+    /// Train this run of the plan alone, whoever asks for it
+    #[arg(long, value_name = "N", hide = true)]
+    pub only: Option<usize>,
+    /// The process that asks for it: this one ends with it
+    #[arg(long, value_name = "PID", hide = true, requires = "only")]
+    pub parent: Option<i32>,
+}
+
+/// What trains the runs of a grid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Place {
+    /// Processes on this machine
+    #[default]
+    Local,
+    /// A job array of SLURM
+    Slurm,
+    /// Tasks of a Ray cluster
+    Ray,
+}
+
+/// Options of `report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// Folders that hold runs, at any depth
+    #[arg(value_name = "DIR", required = true)]
+    pub folders: Vec<PathBuf>,
+    /// Where the report goes [default: `report` in the first of them]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The run that others are compared to [default: the one plain baseline among them]
+    #[arg(long, value_name = "NAME")]
+    pub baseline: Option<String>,
+    /// Show every seed's curve from the start
+    #[arg(long)]
+    pub every_seed: bool,
+    /// Compare runs that have not ended well, too
+    #[arg(long)]
+    pub unfinished: bool,
+    /// Print nothing but errors
     #[arg(long)]
     pub quiet: bool,
 }

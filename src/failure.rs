@@ -94,6 +94,20 @@ pub enum Failure {
         /// How many there are.
         runs: usize,
     },
+    /// A command of the scheduler failed.
+    #[error("`{command}` failed: {reason}")]
+    Scheduler {
+        /// The command.
+        command: &'static str,
+        /// What it said, or why it could not be run.
+        reason: String,
+    },
+    /// The report was not written; it has said why. The exit status.
+    #[error("there is no report")]
+    Report(u8),
+    /// Another harness could not train, and why.
+    #[error("RL Zoo: {0}")]
+    Harness(String),
     /// Some of several seeds failed.
     #[error("{} of {seeds} seeds failed: {}", failed.len(), failed.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))]
     Seeds {
@@ -125,6 +139,7 @@ impl Failure {
             | Self::NoCheckpoint { .. }
             | Self::NoRun { .. }
             | Self::OtherRuns(_)
+            | Self::Scheduler { .. }
             | Self::Consent { .. } => 2,
             Self::Agents(E::External(inner)) => {
                 inner.downcast_ref::<Self>().map_or(1, Self::exit_status)
@@ -138,8 +153,10 @@ impl Failure {
                 | E::Device { .. }
                 | E::Env { during: "make", .. },
             ) => 2,
+            Self::Report(status) => *status,
             Self::File { .. }
             | Self::Moved { .. }
+            | Self::Harness(_)
             | Self::Agents(_)
             | Self::Seeds { .. }
             | Self::Sweep { .. } => 1,

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import time
 
@@ -266,3 +267,20 @@ def test_the_documents_example_is_a_grid(stac_bench, tmp_path):
     done = stac_bench(tmp_path, "sweep", file, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "20 runs, 20 to do" in done.stdout
+
+
+def test_a_damaged_folder_is_told_and_the_rest_goes_on(stac_bench, tmp_path):
+    file = grid(tmp_path)
+    first, second, third, _ = folders(tmp_path)
+    assert stac_bench(tmp_path, "sweep", file).returncode == 0
+    (first / "manifest.json").unlink()
+    (second / "config.yml").write_text("gamma: [")
+    shutil.rmtree(third)
+    damaged = {path: path.read_bytes() for run in (first, second) for path in run.glob("*.*")}
+    done = stac_bench(tmp_path, "sweep", file)
+    assert done.returncode == 1
+    assert manifest(third)["status"] == "done"
+    last = done.stdout.splitlines()[-2:]
+    assert last[0].startswith("ddpg Point-v0 seed 0: damaged: ") and "manifest.json" in last[0]
+    assert last[1].startswith("with lam 2 Point-v0 seed 0: damaged: ") and "config.yml" in last[1]
+    assert all(path.read_bytes() == bytes for path, bytes in damaged.items())

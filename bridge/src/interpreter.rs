@@ -4,6 +4,7 @@ use crate::error::attached;
 use agents::Result;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,27 @@ pub fn executable() -> Result<PathBuf> {
         return std::env::current_exe().map_err(|error| agents::Error::External(Box::new(error)));
     }
     attached("the start of Python", |py| py.import("sys")?.getattr("executable")?.extract())
+}
+
+/// The words that start this program again: its own name, or that of Python and of the module that is this program.
+pub fn program() -> Result<Vec<OsString>> {
+    let mut words = vec![executable()?.into_os_string()];
+    if HOSTED.load(Ordering::Relaxed) {
+        words.extend(["-m".into(), "stac_bench".into()]);
+    }
+    Ok(words)
+}
+
+/// A Python that has the project's packages: the host, or that of the environment in which they are.
+pub fn python() -> Result<PathBuf> {
+    if HOSTED.load(Ordering::Relaxed) {
+        return executable();
+    }
+    // <environment>/lib/pythonX.Y/site-packages
+    let environment =
+        site_packages().and_then(|folder| Some(folder.ancestors().nth(3)?.to_owned()));
+    let python = environment.map(|folder| folder.join("bin").join("python"));
+    Ok(python.filter(|path| path.is_file()).unwrap_or_else(|| "python3".into()))
 }
 
 /// The folder of the project's own Python packages, if there is one.

@@ -22,5 +22,7 @@ pub use checkpoints::read_checkpoint;
 pub use env::{EnvOptions, GymEnv, Video};
 pub use error::{DivergedError, exception};
 pub use forked_vec_env::ForkedVecEnv;
-pub use interpreter::{executable, finalize, host, initialize, site_packages, versions};
+pub use interpreter::{
+    executable, finalize, host, initialize, program, python, site_packages, versions,
+};
 pub use signals::{check_signals, end_with, handle_interrupts, relay_signals};

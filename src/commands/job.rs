@@ -4,9 +4,9 @@ use crate::cli::{CheckpointArgs, TrainArgs};
 use crate::config::{Config, RunSettings, yaml};
 use crate::failure::Failure;
 use crate::files;
+use crate::harness::{self, Harness};
 use crate::model::ModelCard;
 use crate::run_dir::{absolute, run_path, write_whole};
-use agents::registry;
 use agents::settings::Settings;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,6 +19,10 @@ const LATER: [&str; 1] = ["eval_max_steps"];
 
 /// One run.
 pub struct Job {
+    /// Who trains, if not this program.
+    pub harness: Option<Harness>,
+    /// The name of the algorithm there.
+    pub algo: String,
     /// All settings.
     pub config: Config,
     /// The seed.
@@ -55,17 +59,21 @@ struct Args {
     checkpoint_freq: Option<u64>,
     #[serde(default)]
     keep_checkpoint: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    harness: Option<Harness>,
 }
 
 impl Job {
     /// What the command line asks for, with `seed`.
     pub fn new(arguments: &TrainArgs, seed: u64) -> Result<Self, Failure> {
-        let algorithm = registry::find(arguments.algo())?;
+        let algorithm = harness::algorithm(arguments.harness, arguments.algo())?;
         let config = Config::resolve(algorithm, arguments.env(), &arguments.overrides)?;
-        let shown = run_path(&arguments.out, algorithm.name, &config.env, seed);
+        let shown = run_path(&arguments.out, arguments.algo(), &config.env, seed);
         Ok(Self {
             folder: absolute(&shown)?,
             shown,
+            harness: arguments.harness,
+            algo: arguments.algo().to_owned(),
             config,
             seed,
             out: arguments.out.clone(),
@@ -93,9 +101,11 @@ impl Job {
         };
         let args: Args = serde_json::from_value(Value::Object(read("args.yml")?))
             .map_err(|e| Failure::NoRun { path: path("args.yml"), reason: e.to_string() })?;
-        let algorithm = registry::find(&args.algo)?;
+        let algorithm = harness::algorithm(args.harness, &args.algo)?;
         let Args { checkpoint_freq, keep_checkpoint, .. } = args;
         Ok(Some(Self {
+            harness: args.harness,
+            algo: args.algo,
             config: Config::recorded(algorithm, &args.env, read("config.yml")?)?,
             seed: args.seed,
             folder: absolute(folder)?,
@@ -113,7 +123,7 @@ impl Job {
     pub fn record(&self) -> Result<(), Failure> {
         let run = &self.config.run;
         let args = Args {
-            algo: self.config.algorithm.name.to_owned(),
+            algo: self.algo.clone(),
             env: self.config.env.clone(),
             gym_packages: self.env_import.clone(),
             log_folder: self.out.to_string_lossy().into_owned(),
@@ -121,6 +131,7 @@ impl Job {
             threads: self.threads,
             checkpoint_freq: self.checkpoints.checkpoint_freq,
             keep_checkpoint: self.checkpoints.keep_checkpoint,
+            harness: self.harness,
         };
         let mut all = json!({
             "env_kwargs": run.env_kwargs,
@@ -180,7 +191,8 @@ impl Job {
     pub fn refuse_other(&self, recorded: &Self) -> Result<(), Failure> {
         let flat = |job: &Self| -> Result<Vec<(String, Value)>, Failure> {
             let mut pairs = vec![
-                ("algo".to_owned(), job.config.algorithm.name.into()),
+                ("harness".to_owned(), json!(job.harness)),
+                ("algo".to_owned(), job.algo.as_str().into()),
                 ("env".to_owned(), job.config.env.as_str().into()),
                 ("seed".to_owned(), job.seed.into()),
                 ("threads".to_owned(), job.threads.into()),

@@ -5,7 +5,6 @@ use crate::files;
 use crate::host::Host;
 use crate::run_dir::{self, RunDir, write_somehow};
 use agents::Restored;
-use agents::algo::EngineKind;
 use agents::settings::Settings;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -70,7 +69,7 @@ impl<'d> Manifest<'d> {
         dir: &'d RunDir,
         host: Host,
         settings: &Settings,
-        engine: EngineKind,
+        engine: &'static str,
         threads: u16,
     ) -> Result<Self, Failure> {
         let device = settings.get("device").and_then(Value::as_str).unwrap_or("").to_owned();
@@ -86,15 +85,7 @@ impl<'d> Manifest<'d> {
         });
         (record.exit_status, record.error) = (None, None);
         record.status = "running".to_owned();
-        let manifest = Self {
-            dir,
-            start: Instant::now(),
-            host,
-            device,
-            engine: engine.name(),
-            threads,
-            record,
-        };
+        let manifest = Self { dir, start: Instant::now(), host, device, engine, threads, record };
         manifest.write()?;
         Ok(manifest)
     }
@@ -195,7 +186,7 @@ mod tests {
         .unwrap();
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             let settings = Settings::default();
-            let _manifest = Manifest::start(&run, host, &settings, EngineKind::Auto, 1).unwrap();
+            let _manifest = Manifest::start(&run, host, &settings, "fused", 1).unwrap();
             assert_eq!(read(run.path()).unwrap().status, "running");
             panic!("in the middle of a step");
         }));

@@ -4,7 +4,9 @@ mod eval;
 mod job;
 mod manifest;
 mod pool;
+mod report;
 mod resume;
+mod rl_zoo3;
 mod seeds;
 mod settings;
 mod sweep;
@@ -27,6 +29,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Train(arguments)) => train(arguments)?,
         Some(Command::Resume(arguments)) => resume::run(arguments)?,
         Some(Command::Sweep(arguments)) => sweep::run(arguments)?,
+        Some(Command::Report(arguments)) => report::run(arguments)?,
         Some(Command::Eval(arguments)) => eval::run(arguments)?,
         Some(Command::Toy(arguments)) => toy::run(arguments)?,
         Some(Command::Algos) => algos(),

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Task {
     /// What it is called in messages.
     pub name: String,
-    /// The options of `train`, all but those that this file adds.
+    /// What comes after the program's name, all but the options that this file adds.
     pub words: Vec<OsString>,
     /// Its seed.
     pub seed: u64,

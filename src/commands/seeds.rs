@@ -5,15 +5,15 @@ use crate::cli::TrainArgs;
 use crate::config::Config;
 use crate::display;
 use crate::failure::Failure;
+use crate::harness;
 use crate::run_dir;
-use agents::registry;
 use crossbeam::channel;
 use indicatif::ProgressBar;
 
 /// Trains `seeds` seeds from `arguments.seed` on, `arguments.jobs` at a time. A seed that fails does not
 /// stop the others.
 pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
-    let algorithm = registry::find(arguments.algo())?;
+    let algorithm = harness::algorithm(arguments.harness, arguments.algo())?;
     let config = Config::resolve(algorithm, arguments.env(), &arguments.overrides)?;
     let Some(end) = arguments.seed.checked_add(seeds) else {
         let message =
@@ -24,7 +24,7 @@ pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
         name: format!("seed {seed}"),
         words: std::env::args_os().skip(1).collect(),
         seed,
-        folder: run_dir::run_path(&arguments.out, algorithm.name, &config.env, seed),
+        folder: run_dir::run_path(&arguments.out, arguments.algo(), &config.env, seed),
         cores: Vec::new(),
     };
     let all: Vec<Task> = (arguments.seed..end).map(task).collect();
@@ -54,7 +54,7 @@ pub fn run(arguments: &TrainArgs, seeds: u64) -> Result<(), Failure> {
     drop(report);
     bridge::check_signals()?;
     if !arguments.quiet {
-        say!("runs: {}", arguments.out.join(algorithm.name).display());
+        say!("runs: {}", arguments.out.join(arguments.algo()).display());
         display::say_where_to_look(&arguments.out);
     }
     let mut failed: Vec<u64> =

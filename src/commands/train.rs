@@ -2,9 +2,11 @@
 
 use super::job::Job;
 use super::manifest::Manifest;
+use super::rl_zoo3;
 use crate::checkpoint::{self, About, Checkpoints, Loaded};
 use crate::display::{self, Display};
 use crate::failure::Failure;
+use crate::harness::Harness;
 use crate::host::Host;
 use crate::observer::{RunObserver, Saved};
 use crate::run_dir::{self, RunDir};
@@ -29,6 +31,9 @@ pub enum Start {
 
 /// Trains one agent and leaves its run directory behind.
 pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
+    if let Some(Harness::RlZoo3) = job.harness {
+        return rl_zoo3::train(job, start);
+    }
     if let Start::New { overwrite } = start {
         run_dir::refuse(&job.folder, overwrite)?;
     }
@@ -72,7 +77,7 @@ pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
     }
     let prepared = &config.prepared;
     let mut manifest =
-        Manifest::start(&dir, host, &prepared.settings, prepared.engine, job.threads)?;
+        Manifest::start(&dir, host, &prepared.settings, prepared.engine.name(), job.threads)?;
     let parts = Parts { agent: agent.as_mut(), env: &mut env, eval_env: Box::new(eval_env) };
     let result = go(job, &dir, parts, checkpoints, loaded, &mut manifest);
     let observer = manifest.end(result).inspect_err(|_| {

@@ -3,6 +3,7 @@
 use super::error::ConfigError;
 use super::origin::Origin;
 use super::yaml::Document;
+use crate::harness::Harness;
 use agents::settings::{Record, Settings, refuse_rest, schema, take};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -53,8 +54,10 @@ impl Default for Seeds {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Column {
-    /// Algorithm, one of `stac-bench algos`.
+    /// Algorithm, one of `stac-bench algos`, or of the harness.
     pub algo: String,
+    /// Who trains, if not this program.
+    pub harness: Option<Harness>,
     /// Named settings.
     pub preset: Option<String>,
     /// Settings, as with `--set`.
@@ -190,6 +193,11 @@ impl GridFile {
             )),
             None => Ok(seeds),
         }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where the key at `path` stands, or the nearest one that it lies in.

@@ -8,7 +8,8 @@ use crate::cores;
 use crate::display;
 use crate::failure::Failure;
 use indicatif::ProgressBar;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -16,39 +17,52 @@ use std::time::{Duration, Instant};
 /// How often the screen and the claims are looked after.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Trains what is not done, `jobs` at a time; what fails is tried again `retries` times.
+/// How runs are trained.
+pub struct How {
+    /// How many at a time.
+    pub jobs: usize,
+    /// How often a run that failed is tried again.
+    pub retries: u32,
+    /// No progress, no summary.
+    pub quiet: bool,
+    /// Whether a scheduler has started this process for this run: it keeps to the cores that it was given, and waits for
+    /// the end of whoever is at the run.
+    pub sent: bool,
+}
+
+/// Trains what is not done.
 ///
 /// # Errors
 /// [`Failure::Sweep`] if something failed for good, and that of a signal.
-pub fn run(all: &[Planned], jobs: usize, retries: u32, quiet: bool) -> Result<(), Failure> {
+pub fn run(all: &[Planned], how: How) -> Result<(), Failure> {
     let todo: VecDeque<_> =
-        all.iter().filter(|run| State::of(run) != State::Done).map(|run| (run, 0)).collect();
+        all.iter().filter(|run| State::of(run).is_open()).map(|run| (run, 0)).collect();
     if todo.is_empty() {
-        if !quiet {
-            say!("{} runs, all done", all.len());
-        }
-        return Ok(());
+        return conclude(all, how.quiet);
     }
     let threads = all.iter().map(|run| usize::from(run.job.threads)).max().unwrap_or(1);
-    let jobs = jobs.min(todo.len());
+    let jobs = how.jobs.min(todo.len());
+    let shared = match how.sent {
+        true => vec![Vec::new(); jobs],
+        false => cores::shared(&cores::available(), jobs, threads),
+    };
     let steps = todo.iter().map(|(run, _)| run.job.config.run.n_timesteps).sum();
-    let pool = Pool::new(quiet)?;
+    let pool = Pool::new(how.quiet)?;
+    let program = bridge::program()?.split_off(1);
     let whole = pool.bars.add(display::bar(steps, format!("{} runs ", todo.len())));
     let sweep = Sweep {
         pool,
+        program,
         whole,
-        quiet,
-        retries,
+        how,
         todo: Mutex::new(todo),
         current: Mutex::default(),
         ended: Mutex::new(0),
     };
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let workers: Vec<_> = cores::shared(&cores::available(), jobs, threads)
-            .into_iter()
-            .map(|cores| scope.spawn(|| sweep.work(cores)))
-            .collect();
+        let workers: Vec<_> =
+            shared.into_iter().map(|cores| scope.spawn(|| sweep.work(cores))).collect();
         scope.spawn(|| sweep.look_after(&over));
         let failed =
             workers.into_iter().filter_map(|worker| worker.join().ok()).find_map(Result::err);
@@ -56,16 +70,17 @@ pub fn run(all: &[Planned], jobs: usize, retries: u32, quiet: bool) -> Result<()
         failed.map_or(Ok(()), Err)
     })?;
     sweep.whole.finish_and_clear();
-    sweep.conclude(all)
+    conclude(all, sweep.how.quiet)
 }
 
 /// A sweep on its way.
 struct Sweep<'a> {
     pool: Pool,
+    /// What stands between the program's name and its arguments.
+    program: Vec<OsString>,
     /// Of all steps.
     whole: ProgressBar,
-    quiet: bool,
-    retries: u32,
+    how: How,
     /// What waits, and how often each has failed.
     todo: Mutex<VecDeque<(&'a Planned, u32)>>,
     /// Claims and bars of what is running, by name.
@@ -79,13 +94,23 @@ impl<'a> Sweep<'a> {
     fn work(&self, cores: Vec<usize>) -> Result<(), Failure> {
         while !self.pool.is_stopping() {
             let Some((run, failed)) = lock(&self.todo).pop_front() else { break };
-            let Some(claim) = Claim::take(&run.job.folder)? else { continue };
+            let Some(claim) = self.claim(run)? else { continue };
             // Another may have just trained it.
             if State::of_claimed(run) != State::Done {
                 self.train(run, failed, claim, &cores);
             }
         }
         Ok(())
+    }
+
+    /// Claims a run; none if it is another's.
+    fn claim(&self, run: &Planned) -> Result<Option<Claim>, Failure> {
+        loop {
+            match Claim::take(&run.job.folder)? {
+                None if self.how.sent && !self.pool.is_stopping() => std::thread::sleep(TICK),
+                taken => return Ok(taken),
+            }
+        }
     }
 
     fn train(&self, run: &'a Planned, failed: u32, claim: Claim, cores: &[usize]) {
@@ -95,7 +120,7 @@ impl<'a> Sweep<'a> {
         lock(&self.current).insert(run.name(), (claim, bar.clone()));
         let task = Task {
             name: run.name(),
-            words: run.words.iter().map(Into::into).collect(),
+            words: self.program.iter().cloned().chain(run.words.iter().map(Into::into)).collect(),
             seed: run.job.seed,
             folder: run.job.folder.clone(),
             cores: cores.to_vec(),
@@ -107,7 +132,7 @@ impl<'a> Sweep<'a> {
         match ended {
             Ended::Done(last) => self.tell(&format!("{}: {last}", run.name()), false),
             Ended::Failed(_) if self.pool.is_stopping() => {}
-            Ended::Failed(_) if failed < self.retries => {
+            Ended::Failed(_) if failed < self.how.retries => {
                 self.tell(&format!("{}: failed, and is tried again", run.name()), true);
                 return lock(&self.todo).push_back((run, failed + 1));
             }
@@ -134,33 +159,30 @@ impl<'a> Sweep<'a> {
     }
 
     fn tell(&self, line: &str, wrong: bool) {
-        if wrong || !self.quiet {
+        if wrong || !self.how.quiet {
             self.pool.tell(line);
         }
     }
+}
 
-    /// Says what is left.
-    fn conclude(&self, all: &[Planned]) -> Result<(), Failure> {
-        let states = states(all);
-        let done = states.iter().filter(|(_, state)| *state == State::Done).count();
-        if !self.quiet {
-            match done == all.len() {
-                true => say!("{done} runs, all done"),
-                false => say!("{}", table(&states)),
-            }
+/// Says what is left.
+///
+/// # Errors
+/// [`Failure::Sweep`] if that is something.
+pub fn conclude(all: &[Planned], quiet: bool) -> Result<(), Failure> {
+    let states = states(all, &HashSet::new());
+    let done = states.iter().filter(|(_, state)| *state == State::Done).count();
+    if !quiet {
+        match done == all.len() {
+            true => say!("{done} runs, all done"),
+            false => say!("{}", table(&states)),
         }
-        bridge::check_signals()?;
-        let failed = states
-            .iter()
-            .filter(|(_, state)| matches!(state, State::Failed(_) | State::Other(_)))
-            .count();
-        let left = states
-            .iter()
-            .filter(|(_, state)| matches!(state, State::Interrupted | State::Missing))
-            .count();
-        match failed + left {
-            0 => Ok(()),
-            failed => Err(Failure::Sweep { failed, runs: all.len() }),
-        }
+    }
+    bridge::check_signals()?;
+    // What is running is another's business.
+    let is_well = |state: &State| matches!(state, State::Done | State::Running);
+    match states.iter().filter(|(_, state)| !is_well(state)).count() {
+        0 => Ok(()),
+        failed => Err(Failure::Sweep { failed, runs: all.len() }),
     }
 }

@@ -2,95 +2,111 @@
 
 mod claim;
 mod local;
+mod pace;
 mod plan;
+mod ray;
+mod slurm;
 mod state;
+mod tasks;
 
-use crate::cli::SweepArgs;
+use crate::cli::{Place, SweepArgs};
 use crate::config::grid::GridFile;
 use crate::cores;
 use crate::failure::Failure;
+use local::How;
 use plan::Planned;
 use state::{State, states};
-use std::collections::HashMap;
 use std::time::Duration;
+use tasks::Grid;
 
 /// Plans the grid, and trains what is missing.
 pub fn run(arguments: &SweepArgs) -> Result<(), Failure> {
-    let file = GridFile::read(&arguments.file)?;
-    let all = plan::plan(&file, &arguments.out)?;
+    let SweepArgs { file, out, retries, quiet, .. } = arguments;
+    let (retries, quiet) = (*retries, *quiet);
+    if let Some(parent) = arguments.parent {
+        bridge::end_with(parent);
+    }
+    let file = GridFile::read(file)?;
+    let all = plan::plan(&file, out)?;
+    if let Some(number) = arguments.only {
+        let run = all.get(number..=number).ok_or_else(|| {
+            Failure::Usage(format!("--only {number}: the plan has {} runs", all.len()))
+        })?;
+        refuse_others(run)?;
+        return local::run(run, How { jobs: 1, retries, quiet, sent: true });
+    }
+    let queued = slurm::queued(&file, out)?;
     if arguments.status {
-        say!("{}", state::table(&states(&all)));
+        say!("{}", state::table(&states(&all, &queued)));
         return Ok(());
     }
-    let others: Vec<String> = states(&all)
-        .iter()
-        .filter_map(|(run, state)| match state {
-            State::Other(reason) => Some(format!("{}: {reason}", run.name())),
-            _ => None,
-        })
-        .collect();
-    if !others.is_empty() {
-        return Err(Failure::OtherRuns(others));
-    }
+    refuse_others(&all)?;
     let jobs = arguments.jobs.map_or_else(|| cores::available().len().max(1), |jobs| jobs as usize);
-    match arguments.dry_run {
-        true => {
-            say_plan(&all, jobs);
-            Ok(())
-        }
-        false => {
-            plan::try_environments(&file, &all)?;
-            local::run(&all, jobs, arguments.retries, arguments.quiet)
-        }
+    if arguments.dry_run {
+        return say_plan(&states(&all, &queued), jobs);
+    }
+    if arguments.on != Place::Slurm && !arguments.slurm.is_empty() {
+        return Err(Failure::Usage("`--slurm` goes with `--on slurm`".to_owned()));
+    }
+    if arguments.on != Place::Ray && arguments.address.is_some() {
+        return Err(Failure::Usage("`--address` goes with `--on ray`".to_owned()));
+    }
+    plan::try_environments(&file, &all)?;
+    let grid = Grid { file: &file, all: &all, out, jobs: arguments.jobs, retries, quiet };
+    match arguments.on {
+        Place::Local => local::run(&all, How { jobs, retries, quiet, sent: false }),
+        Place::Slurm => slurm::submit(&grid, &arguments.slurm),
+        Place::Ray => ray::run(&grid, arguments.address.as_deref()),
     }
 }
 
+/// An error if folders of runs hold something else.
+fn refuse_others(all: &[Planned]) -> Result<(), Failure> {
+    let other = |run: &Planned| match State::of(run) {
+        State::Other(reason) => Some(format!("{}: {reason}", run.name())),
+        _ => None,
+    };
+    let others: Vec<String> = all.iter().filter_map(other).collect();
+    if others.is_empty() { Ok(()) } else { Err(Failure::OtherRuns(others)) }
+}
+
 /// Prints each run's state, folder, command and time, and the time of all.
-fn say_plan(all: &[Planned], jobs: usize) {
-    let rates = rates(all);
+fn say_plan(all: &[(&Planned, State)], jobs: usize) -> Result<(), Failure> {
+    let paces = pace::of(all)?;
     let mut left = Duration::ZERO;
     let (mut todo, mut unknown) = (0, 0);
-    for (run, state) in states(all) {
+    for (run, state) in all {
         say!("{}: {}", run.name(), state.name());
-        if state == State::Done {
+        if *state == State::Done {
             continue;
         }
         todo += 1;
-        let takes = rates.get(&run.column());
-        let takes =
-            takes.map(|rate| Duration::from_secs_f64(rate * run.job.config.run.n_timesteps as f64));
-        match takes {
-            Some(takes) => left += takes,
-            None => unknown += 1,
-        }
-        let takes = takes.map_or_else(
-            || "nobody knows how long".to_owned(),
-            |takes| format!("about {}", in_words(takes)),
-        );
+        let pace = paces.get(&run.column()).copied().flatten();
+        let takes = pace.map(|pace| pace.takes(run.job.config.run.n_timesteps));
+        let takes = match takes {
+            Some(takes) => {
+                left += takes;
+                format!("about {}", in_words(takes))
+            }
+            None => {
+                unknown += 1;
+                "it does not train: `stac-bench sweep` says why".to_owned()
+            }
+        };
         let words = shlex::try_join(run.words.iter().map(String::as_str))
             .unwrap_or_else(|_| run.words.join(" "));
         say!("  {} ({takes})\n  stac-bench {words}", run.job.shown.display());
     }
-    let total = in_words(left.div_f64(jobs as f64));
-    let known = match unknown {
-        0 => format!("about {total} with {jobs} at a time"),
-        _ if unknown == todo => "how long they take shows once one of each has begun".to_owned(),
-        _ => format!("about {total} with {jobs} at a time, and {unknown} of which none has begun"),
+    let total = match (todo, unknown) {
+        (0, _) => "nothing".to_owned(),
+        (_, 0) => format!("about {} with {jobs} at a time", in_words(left.div_f64(jobs as f64))),
+        _ => format!(
+            "about {} with {jobs} at a time, and {unknown} that do not train",
+            in_words(left.div_f64(jobs as f64))
+        ),
     };
-    say!("{} runs, {todo} to do: {}", all.len(), if todo == 0 { "nothing" } else { &known });
-}
-
-/// Seconds per step of each label on each environment, of runs that are there.
-fn rates(all: &[Planned]) -> HashMap<(&str, &str), f64> {
-    let mut sums: HashMap<(&str, &str), (f64, f64)> = HashMap::new();
-    for run in all {
-        let record = super::manifest::read(&run.job.folder).filter(|record| record.steps > 0);
-        if let Some(record) = record {
-            let sum = sums.entry(run.column()).or_default();
-            *sum = (sum.0 + record.seconds, sum.1 + record.steps as f64);
-        }
-    }
-    sums.into_iter().map(|(key, (seconds, steps))| (key, seconds / steps)).collect()
+    say!("{} runs, {todo} to do: {total}", all.len());
+    Ok(())
 }
 
 /// A duration as people say it.

@@ -2,9 +2,11 @@
 
 use crate::cli::{Cli, TrainArgs};
 use crate::commands::job::Job;
+use crate::commands::rl_zoo3;
 use crate::config::grid::{Column, GridFile, folder_of};
 use crate::config::{ConfigError, yaml};
 use crate::failure::Failure;
+use crate::harness::Harness;
 use agents::Env as _;
 use bridge::{EnvOptions, GymEnv};
 use clap::Parser as _;
@@ -33,9 +35,10 @@ impl Planned {
 }
 
 /// Options that a sweep gives itself.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "--env",
     "--algo",
+    "--harness",
     "--seed",
     "--seeds",
     "--jobs",
@@ -87,8 +90,12 @@ pub fn try_environments(file: &GridFile, all: &[Planned]) -> Result<(), Failure>
             imports: run.job.env_import.clone(),
             video: None,
         };
-        let tried = GymEnv::make(&options)
-            .and_then(|env| config.prepared.build(env.spaces(), run.job.seed).map(drop));
+        let tried = match run.job.harness {
+            Some(Harness::RlZoo3) => rl_zoo3::check(&run.job),
+            None => GymEnv::make(&options)
+                .and_then(|env| config.prepared.build(env.spaces(), run.job.seed).map(drop))
+                .map_err(Failure::from),
+        };
         tried.map_err(|error| {
             let mistake = Mistake { key: None, reason: error.to_string() };
             located(file, &run.label, &config.env, mistake)
@@ -114,6 +121,9 @@ fn words(
         "--steps".into(),
         file.grid.steps.to_string(),
     ]);
+    if column.harness.is_some() {
+        words.extend(["--harness".into(), "rl_zoo3".into()]);
+    }
     words.extend(column.preset.iter().flat_map(|preset| ["--preset".into(), preset.clone()]));
     let set = |(key, value): (&String, _)| {
         ["--set".into(), format!("{key}={}", yaml::in_one_line(value))]

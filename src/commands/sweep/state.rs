@@ -5,7 +5,9 @@ use super::plan::Planned;
 use crate::commands::job::Job;
 use crate::commands::manifest;
 use crate::run_dir;
+use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 /// How far a run is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,14 +20,19 @@ pub enum State {
     Interrupted,
     /// It ended with an error, of which this is the first line.
     Failed(String),
+    /// A job of the scheduler is to train it.
+    Queued,
     /// Not started.
     Missing,
-    /// The folder holds another run: with other settings, or damaged.
+    /// The folder holds no whole run, and why.
+    Damaged(String),
+    /// The folder holds another run, and what differs.
     Other(String),
 }
 
 /// Their names, in the order of the table.
-const NAMES: [&str; 6] = ["done", "running", "interrupted", "failed", "missing", "other"];
+const NAMES: [&str; 8] =
+    ["done", "running", "queued", "interrupted", "failed", "missing", "damaged", "other"];
 
 impl State {
     /// How far `run` is.
@@ -42,7 +49,7 @@ impl State {
         let Some(record) = manifest::read(folder) else {
             return match run_dir::is_taken(folder) {
                 false => Self::Missing,
-                true => Self::Other("it is no run: `manifest.json` is not in it".to_owned()),
+                true => Self::Damaged("it is no run: `manifest.json` is not in it".to_owned()),
             };
         };
         match Job::recorded(folder) {
@@ -52,7 +59,7 @@ impl State {
                 }
             }
             Ok(None) => return Self::Interrupted,
-            Err(failure) => return Self::Other(failure.to_string()),
+            Err(failure) => return Self::Damaged(failure.to_string()),
         }
         match record.status.as_str() {
             "done" if record.steps >= run.job.config.run.n_timesteps => Self::Done,
@@ -65,23 +72,43 @@ impl State {
         }
     }
 
+    /// Whether there may be something to train: a process that is at a run may leave it.
+    pub fn is_open(&self) -> bool {
+        self.is_left() || *self == Self::Running
+    }
+
+    /// Whether there is something to train, and nobody who does.
+    pub fn is_left(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::Failed(_) | Self::Missing)
+    }
+
     /// What the table calls it.
     pub fn name(&self) -> &'static str {
-        let [done, running, interrupted, failed, missing, other] = NAMES;
+        let [done, running, queued, interrupted, failed, missing, damaged, other] = NAMES;
         match self {
             Self::Done => done,
             Self::Running => running,
+            Self::Queued => queued,
             Self::Interrupted => interrupted,
             Self::Failed(_) => failed,
             Self::Missing => missing,
+            Self::Damaged(_) => damaged,
             Self::Other(_) => other,
         }
     }
 }
 
-/// How far each run is.
-pub fn states(all: &[Planned]) -> Vec<(&Planned, State)> {
-    all.iter().map(|run| (run, State::of(run))).collect()
+/// How far each run is; the folders `queued` are those that jobs of a scheduler are to train.
+pub fn states<'a>(all: &'a [Planned], queued: &HashSet<PathBuf>) -> Vec<(&'a Planned, State)> {
+    let state = |run: &Planned| match State::of(run) {
+        State::Missing | State::Interrupted | State::Failed(_)
+            if queued.contains(&run.job.folder) =>
+        {
+            State::Queued
+        }
+        state => state,
+    };
+    all.iter().map(|run| (run, state(run))).collect()
 }
 
 /// A row for each label and environment: how many seeds are in which state. Below it, what failed and why.
@@ -117,7 +144,7 @@ pub fn table(all: &[(&Planned, State)]) -> String {
         }
     }
     for (run, state) in all {
-        if let State::Failed(reason) | State::Other(reason) = state {
+        if let State::Failed(reason) | State::Damaged(reason) | State::Other(reason) = state {
             let _ = write!(text, "\n{}: {}: {reason}", run.name(), state.name());
         }
     }

@@ -1,0 +1,44 @@
+//! `stac-bench report`: Python reads the runs, and does the numbers and the pictures.
+
+use crate::cli::ReportArgs;
+use crate::failure::Failure;
+use std::ffi::OsString;
+use std::process::Command;
+
+/// The Python module that does it.
+const MODULE: &str = "stac_bench.report";
+
+/// Writes the report of the runs in some folders.
+///
+/// # Errors
+/// [`Failure::Report`] with the module's exit status: it has said why.
+pub fn run(arguments: &ReportArgs) -> Result<(), Failure> {
+    bridge::initialize()?;
+    let python = bridge::python()?;
+    let unable = |error: std::io::Error| Failure::file("run", &python)(error);
+    let status = Command::new(&python)
+        .args(["-m", MODULE])
+        .args(words(arguments))
+        .status()
+        .map_err(unable)?;
+    bridge::check_signals()?;
+    match status.code() {
+        Some(0) => Ok(()),
+        code => Err(Failure::Report(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))),
+    }
+}
+
+fn words(arguments: &ReportArgs) -> Vec<OsString> {
+    let ReportArgs { folders, out, baseline, every_seed, unfinished, quiet } = arguments;
+    let mut words = Vec::new();
+    words.extend(out.iter().flat_map(|out| ["--out".into(), out.clone().into_os_string()]));
+    words.extend(baseline.iter().flat_map(|name| ["--baseline".into(), name.into()]));
+    for (given, option) in
+        [(every_seed, "--every-seed"), (unfinished, "--unfinished"), (quiet, "--quiet")]
+    {
+        words.extend(given.then(|| option.into()));
+    }
+    words.push("--".into());
+    words.extend(folders.iter().map(|folder| folder.clone().into_os_string()));
+    words
+}

@@ -1,0 +1,196 @@
+//! A sweep as job arrays of SLURM: each task trains one run, and goes back to the queue when its time is up.
+//!
+//! What a task does must not change while it waits, so the grid is copied to `<out>/<name>/slurm/<number>/`, beside what
+//! its tasks print. Nothing is asked of SLURM's accounting, which many clusters lack: a run is done when its manifest says so.
+
+use super::plan;
+use super::state::State;
+use super::tasks::{self, Grid, Tasks};
+use crate::config::grid::GridFile;
+use crate::failure::Failure;
+use crate::files;
+use crate::run_dir::write_whole;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The folder of submissions, below that of the grid.
+const PLACE: &str = "slurm";
+/// The file of a submission that says which arrays it was.
+const JOBS: &str = "jobs.json";
+/// What every task runs.
+const SCRIPT: &str = include_str!("slurm.sh");
+/// The most tasks of an array, as SLURM comes (`MaxArraySize`).
+const LARGEST: usize = 1_000;
+/// How long before its time limit a task is told; the user may say `signal=B:USR1@SECONDS`.
+const WARNING: &str = "B:USR1@120";
+/// The states of a task that has not ended.
+const WAITING: &str = "pending,configuring,running,suspended,completing";
+/// Options of `sbatch` that need no value.
+const BARE: [&str; 6] =
+    ["contiguous", "exclusive", "hold", "overcommit", "oversubscribe", "spread-job"];
+/// Options of `sbatch` that are the sweep's own.
+const OWN: [&str; 9] = [
+    "array",
+    "export",
+    "no-requeue",
+    "open-mode",
+    "parsable",
+    "requeue",
+    "test-only",
+    "wait",
+    "wrap",
+];
+
+/// An array that SLURM has taken.
+#[derive(Serialize, Deserialize)]
+struct Array {
+    /// Its job's number.
+    job: String,
+    /// The run of the plan that is task 0.
+    first: usize,
+}
+
+/// Submits what is neither done nor on its way; `options` are the user's, of `sbatch`.
+///
+/// # Errors
+/// [`Failure::Usage`] for an option that is not the user's, [`Failure::Scheduler`] if SLURM refuses.
+pub fn submit(grid: &Grid<'_>, options: &[String]) -> Result<(), Failure> {
+    let options = as_words(options)?;
+    let todo = grid.numbers(&queued(grid.file, grid.out)?, State::is_left);
+    if todo.is_empty() {
+        if !grid.quiet {
+            say!("{} runs: none that is not done, running or queued", grid.all.len());
+        }
+        return Ok(());
+    }
+    let tasks = Tasks::prepare(grid, PLACE)?;
+    let script = tasks.folder.join("run.sh");
+    write_whole(&script, SCRIPT.as_bytes())?;
+    let mut arrays: Vec<Array> = Vec::new();
+    for numbers in todo.chunk_by(|a, b| a / LARGEST == b / LARGEST) {
+        let first = numbers.first().map_or(0, |first| first / LARGEST * LARGEST);
+        let mut words = own_words(grid, &tasks.folder, first, numbers);
+        words.extend(options.iter().map(Into::into));
+        words.extend([script.clone().into(), first.to_string().into()]);
+        words.extend(tasks.command.iter().cloned());
+        let said = ask("sbatch", &words).inspect_err(|_| {
+            if arrays.is_empty() {
+                let _ = fs::remove_dir_all(&tasks.folder);
+            }
+        })?;
+        // "number;cluster"
+        let job = said.trim().split(';').next().unwrap_or_default().to_owned();
+        arrays.push(Array { job, first });
+        let json = serde_json::to_vec(&arrays).map_err(std::io::Error::from);
+        let path = tasks.folder.join(JOBS);
+        write_whole(&path, &json.map_err(Failure::file("write", &path))?)?;
+    }
+    if !grid.quiet {
+        let jobs: Vec<&str> = arrays.iter().map(|array| array.job.as_str()).collect();
+        say!("{} runs submitted: job array {}", todo.len(), jobs.join(", "));
+        say!("what they print: {}", tasks.folder.display());
+    }
+    Ok(())
+}
+
+/// The sweep's own options of `sbatch`, which those of the user follow.
+fn own_words(grid: &Grid<'_>, folder: &Path, first: usize, numbers: &[usize]) -> Vec<OsString> {
+    let numbers: Vec<String> = numbers.iter().map(|number| (number - first).to_string()).collect();
+    let at_a_time = grid.jobs.map_or_else(String::new, |jobs| format!("%{jobs}"));
+    let output = folder.to_string_lossy().replace('%', "%%");
+    [
+        "--parsable".to_owned(),
+        "--requeue".to_owned(),
+        "--open-mode=append".to_owned(),
+        "--export=ALL".to_owned(),
+        format!("--array={}{at_a_time}", numbers.join(",")),
+        format!("--job-name={}", grid.file.grid.name),
+        format!("--output={output}/%A_%a.log"),
+        format!("--signal={WARNING}"),
+        format!("--cpus-per-task={}", grid.threads()),
+    ]
+    .map(Into::into)
+    .into()
+}
+
+/// The folders of runs that jobs are to train, as far as SLURM tells.
+pub fn queued(file: &GridFile, out: &Path) -> Result<HashSet<PathBuf>, Failure> {
+    let mut queued = HashSet::new();
+    let submissions =
+        fs::read_dir(tasks::folder(file, out, PLACE)?).into_iter().flatten().flatten();
+    for folder in submissions.map(|entry| entry.path()) {
+        let arrays = files::read(&folder.join(JOBS), files::WRITTEN).ok();
+        let arrays: Vec<Array> =
+            arrays.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
+        let numbers: HashSet<usize> = arrays.iter().flat_map(Array::waiting).collect();
+        if numbers.is_empty() {
+            continue;
+        }
+        let all = plan::plan(&GridFile::read(&folder.join(tasks::GRID))?, out)?;
+        let waiting = all.into_iter().enumerate().filter(|(number, _)| numbers.contains(number));
+        queued.extend(waiting.map(|(_, run)| run.job.folder));
+    }
+    Ok(queued)
+}
+
+impl Array {
+    /// The runs whose tasks have not ended. SLURM knows nothing of jobs that ended long ago.
+    fn waiting(&self) -> Vec<usize> {
+        let states = format!("--states={WAITING}");
+        let words = ["--noheader", "--array", "--format=%K", &states, "--jobs", &self.job];
+        let said = ask("squeue", &words.map(Into::into)).unwrap_or_default();
+        let tasks = said.lines().filter_map(|line| line.trim().parse::<usize>().ok());
+        tasks.map(|task| self.first + task).collect()
+    }
+}
+
+/// The user's `key=value` as options of `sbatch`.
+fn as_words(given: &[String]) -> Result<Vec<String>, Failure> {
+    let wrong =
+        |option: &str, reason: &str| Err(Failure::Usage(format!("--slurm {option}: {reason}")));
+    given
+        .iter()
+        .map(|option| {
+            let key = option.split('=').next().unwrap_or_default();
+            let plain = |c: char| c.is_ascii_lowercase() || c == '-';
+            if key.is_empty() || key.starts_with('-') || !key.chars().all(plain) {
+                return wrong(
+                    option,
+                    "say KEY=VALUE, as `sbatch` has it: partition=long, time=04:00:00",
+                );
+            }
+            if !(option.contains('=') || BARE.contains(&key)) {
+                return wrong(option, "it needs a value: KEY=VALUE");
+            }
+            if OWN.contains(&key) {
+                return wrong(option, "that is the sweep's own business");
+            }
+            if key == "signal" && !option.starts_with("signal=B:USR1@") {
+                return wrong(option, "a run listens to USR1: say signal=B:USR1@SECONDS");
+            }
+            Ok(format!("--{option}"))
+        })
+        .collect()
+}
+
+/// What a command of SLURM prints.
+fn ask(command: &'static str, words: &[OsString]) -> Result<String, Failure> {
+    let failed = |reason| Failure::Scheduler { command, reason };
+    let done = Command::new(command).args(words).output().map_err(|error| match error.kind() {
+        ErrorKind::NotFound => failed(
+            "it is not on the PATH: `--on slurm` works where SLURM's commands are".to_owned(),
+        ),
+        _ => failed(error.to_string()),
+    })?;
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr);
+        let said = said.lines().map(|line| line.trim_start_matches("sbatch: error: ").trim());
+        return Err(failed(said.collect::<Vec<_>>().join("; ")));
+    }
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}
