@@ -43,15 +43,20 @@ __all__ = [
 def load(*folders: str | PathLike[str]) -> DataFrame:
     """All evaluations in `folders`: env, run, seed, harness, folder, step, return, returns.
 
-    `return` is the mean over the episodes of one evaluation, `returns` their list. What is wrong
-    with runs is in `read(folders).problems`. Raises NoRuns if there is nothing to read.
+    `return` is the mean over the episodes of one evaluation, `returns` their list. Runs that are
+    not finished are there too. What is wrong with runs is in `read(folders).problems`. Raises
+    NoRuns if there is nothing to read.
     """
-    return read([Path(folder) for folder in folders]).evaluations
+    return read([Path(folder) for folder in folders], unfinished=True).evaluations
 
 
-def compare(*folders: str | PathLike[str], baseline: str | None = None) -> DataFrame:
+def compare(
+    *folders: str | PathLike[str], baseline: str | None = None, unfinished: bool = False
+) -> DataFrame:
     """A row per environment and run name: scores, intervals, differences to `baseline`, risks.
 
-    The columns are those of `Summary.per_env`. Raises NoRuns and UnknownBaseline.
+    Without `baseline` it is the only run name of a plain algorithm, if there is just one. Runs that
+    are not finished are left out unless `unfinished`. The columns are those of `Summary.per_env`.
+    Raises NoRuns and UnknownBaseline.
     """
-    return summarise(read([Path(folder) for folder in folders]), baseline).per_env
+    return summarise(read([Path(folder) for folder in folders], unfinished), baseline).per_env

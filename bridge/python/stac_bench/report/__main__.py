@@ -12,7 +12,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m stac_bench.report", description=__doc__)
     parser.add_argument("folders", metavar="DIR", nargs="+", type=Path, help="holds run folders")
     parser.add_argument("--out", metavar="DIR", type=Path, help="default: report in the first DIR")
-    parser.add_argument("--baseline", metavar="NAME", help="the run that others are compared to")
+    parser.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="the run that others are compared to; default: the only one of AC, DDPG, TD3 or SAC",
+    )
+    parser.add_argument(
+        "--unfinished", action="store_true", help="compare runs that are not finished, too"
+    )
     parser.add_argument(
         "--every-seed", action="store_true", help="show every seed's curve from the start"
     )
@@ -24,7 +31,7 @@ def main(arguments: list[str]) -> int:
         return _error(f"a page needs {error.name}: pip install 'stac-bench[report]'", 1)
     out = options.out or options.folders[0] / "report"
     try:
-        runs = read(options.folders)
+        runs = read(options.folders, options.unfinished)
         summary = summarise(runs, options.baseline)
         path = write(runs, summary, out, options.every_seed)
     except NoRuns as error:

@@ -19,6 +19,8 @@ ZOO = "rl_zoo3"
 # What one of our runs has once it is done.
 WHOLE = ("manifest.json", "config.yml", "args.yml", "evaluations.npz", "progress.csv")
 MARKERS = {*WHOLE, "monitor.csv", ".lock"}
+# Statuses of runs that have not reached their end.
+UNFINISHED = ("running", "interrupted", "failed")
 MOST_BYTES = 1_000_000
 # How deep and how long settings may be: aliases in YAML can stand for more than memory holds.
 DEEPEST, MOST_SETTINGS = 20, 5_000
@@ -41,6 +43,7 @@ class Run:
     env: str = ""
     seed: int = -1
     status: str = "unknown"
+    error: str = ""
     steps: int = 0
     seconds: float = float("nan")
     commit: str = ""
@@ -87,7 +90,7 @@ def read(folder: Path, given: Path) -> Run:
     if not zoo:
         _manifest(run)
         missing = [name for name in WHOLE if not (folder / name).is_file()]
-        if missing and run.status == "done":
+        if missing and run.status not in UNFINISHED:
             run.problems.append(f"copied half? {_and(missing)} not there")
     else:
         if not args:
@@ -95,7 +98,11 @@ def read(folder: Path, given: Path) -> Run:
         # RL Zoo saves the last model at the end.
         if (folder / f"{env_folder.name}.zip").is_file():
             run.status = "done"
+        else:
+            run.problems.append("its last model is not there: who knows whether it has ended")
     _evaluations(run)
+    if run.status == "failed":
+        run.problems.append(f"failed at step {run.steps:,}: {run.error}")
     return run
 
 
@@ -143,8 +150,15 @@ def _evaluations(run: Run) -> None:
         run.problems.append("some returns are not finite: its evaluations are left out")
         run.evaluations = []
     last = run.evaluations[-1][0] if run.evaluations else 0
-    if not run.steps:
-        run.steps = max(last, sum(episodes.lengths))
+    # The manifest of a run that goes on lags behind its files.
+    if not run.steps or run.status in UNFINISHED:
+        run.steps = max(run.steps, last, sum(episodes.lengths))
+    elif last > run.steps:
+        run.problems.append(
+            f"evaluated at step {last:,}, but trained {run.steps:,} steps: its evaluations, of "
+            "another run, are left out"
+        )
+        run.evaluations = []
     if len(run.evaluations) > 1 and run.status == "done":
         every = run.evaluations[-1][0] - run.evaluations[-2][0]
         if run.steps - last >= max(every, 1) and run.harness == OURS:
@@ -206,13 +220,7 @@ def _manifest(run: Run) -> None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         run.problems.append(f"manifest.json cannot be read ({_short(error)})")
         return
-    said = {
-        "running": "still running, or killed",
-        "interrupted": "interrupted",
-        "failed": f"failed ({found.get('error')})",
-    }.get(run.status)
-    if said:
-        run.problems.append(f"{said} at step {run.steps:,}")
+    run.error = str(found.get("error") or "")
 
 
 def _text(run: Run, path: Path) -> str:

@@ -15,7 +15,7 @@ EVALUATIONS = ["env", "run", "seed", "harness", "folder", "step", "return", "ret
 FACTS = [
     *("status", "steps", "seconds", "commit", "engine", "cpu", "command", "versions", "settings"),
 ]
-RUNS = ["env", "run", "algo", "seed", "harness", "folder", *FACTS, *folders.GAME]
+RUNS = ["env", "run", "algo", "seed", "harness", "folder", "compared", *FACTS, *folders.GAME]
 
 
 class NoRuns(ValueError):
@@ -27,8 +27,9 @@ class Runs:
     """What was read.
 
     `evaluations` has a row per evaluation: env, run, seed, harness, folder, step, return (the mean
-    over its episodes), returns (a list). `runs` has a row per run (see `RUNS`); cosine, norm_ratio
-    and saturation are means over the second half of training, NaN where they were not logged.
+    over its episodes), returns (a list). `runs` has a row per run (see `RUNS`): `compared` tells
+    whether `evaluations` has it; cosine, norm_ratio and saturation are means over the second half
+    of training, NaN where they were not logged.
     `problems` has a line per thing that is wrong.
     """
 
@@ -37,10 +38,11 @@ class Runs:
     problems: list[str] = field(default_factory=list)
 
 
-def read(given: Sequence[Path]) -> Runs:
+def read(given: Sequence[Path], unfinished: bool = False) -> Runs:
     """Reads all runs in the folders `given`, at any depth.
 
-    A harmed run is a line in `problems`, and the rest goes on. Raises NoRuns if there is none.
+    A harmed run is a line in `problems`, and the rest goes on. Runs that have not reached their end
+    have no evaluations unless `unfinished`. Raises NoRuns if there is none.
     """
     found: dict[Path, Run] = {}
     problems: list[str] = []
@@ -53,13 +55,20 @@ def read(given: Sequence[Path]) -> Runs:
                 found[path.resolve()] = folders.read(path, one)
     runs = list(found.values())
     problems += [f"{run.folder}: {problem}" for run in runs for problem in run.problems]
-    if not any(run.evaluations for run in runs):
-        where = ", ".join(map(str, given)) or "no folder"
-        raise NoRuns("\n".join([f"no run with evaluations in {where}", *problems]))
     names = _names(runs, problems)
-    scored = [(name, run) for name, run in zip(names, runs, strict=True) if run.evaluations]
+    scored = [
+        (name, run)
+        for name, run in zip(names, runs, strict=True)
+        if run.evaluations and (unfinished or run.status not in folders.UNFINISHED)
+    ]
+    if not scored:
+        where = ", ".join(map(str, given)) or "no folder"
+        held = any(run.evaluations for run in runs)
+        what = "finished run" if held else "run"
+        hint = "; --unfinished takes those that are not finished" if held else ""
+        raise NoRuns("\n".join([f"no {what} with evaluations in {where}{hint}", *problems]))
     problems += [*_lengths(scored), *_seeds(scored)]
-    return Runs(_evaluations(scored), _facts(names, runs), problems)
+    return Runs(_evaluations(scored), _facts(names, runs, scored), problems)
 
 
 def _evaluations(scored: Iterable[tuple[str, Run]]) -> DataFrame:
@@ -74,10 +83,12 @@ def _evaluations(scored: Iterable[tuple[str, Run]]) -> DataFrame:
     return DataFrame(rows, columns=EVALUATIONS)
 
 
-def _facts(names: list[str], runs: list[Run]) -> DataFrame:
+def _facts(names: list[str], runs: list[Run], scored: list[tuple[str, Run]]) -> DataFrame:
+    compared = {run.folder for _, run in scored}
     rows = [
         [
             *(run.env, name, run.algo, run.seed, run.harness, str(run.folder)),
+            run.folder in compared,
             *(getattr(run, fact) for fact in FACTS),
             *(run.game.get(column, float("nan")) for column in folders.GAME),
         ]

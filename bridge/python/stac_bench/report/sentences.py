@@ -5,6 +5,39 @@ from typing import Any
 from pandas import DataFrame, isna
 
 from stac_bench.report.aligned import Aligned
+from stac_bench.report.folder import UNFINISHED
+
+# A difference worth finding, as a share of the baseline's mean return.
+SHARE = 0.1
+# A kill leaves no word behind.
+_STATUS = {status: status for status in UNFINISHED} | {"running": "running, or killed,"}
+
+
+def choice(names: list[str], plain: list[str]) -> list[str]:
+    """What the runs `names` are compared to where no baseline was named; `plain` could be one."""
+    if len(names) == 1:
+        return [f"There is one kind of run, {names[0]}: nothing is compared."]
+    if len(plain) == 1:
+        return [
+            f"Others are compared to {plain[0]}, the only one with a plain algorithm; --baseline "
+            "NAME takes another."
+        ]
+    why = f"{', '.join(plain)} could each be the baseline" if plain else "no algorithm is plain"
+    return [f"Nothing is compared, as {why}: --baseline NAME takes one of {', '.join(names)}."]
+
+
+def unfinished(runs: DataFrame) -> list[str]:
+    """Which runs have not reached their end, and whether they count."""
+    lines = []
+    for compared, rows in runs[runs["status"].isin(UNFINISHED)].groupby("compared"):
+        which = ", ".join(
+            f"{row.run} on {row.env} with seed {row.seed} ({_STATUS[str(row.status)]} at step "
+            f"{row.steps:,})"
+            for row in rows.itertuples()
+        )
+        end = "but compared" if compared else "left out (--unfinished takes what was evaluated)"
+        lines.append(f"Not finished, {end}: {which}.")
+    return lines
 
 
 def about(per_env: DataFrame, every: list[Aligned], baseline: str | None) -> list[str]:
@@ -12,7 +45,7 @@ def about(per_env: DataFrame, every: list[Aligned], baseline: str | None) -> lis
     lines = [line for one in every for line in _steps(one)]
     rows: list[dict[Any, Any]] = per_env.to_dict("records")
     if baseline is None:
-        return [*lines, "No baseline was named: nothing is compared."]
+        return lines
     tests = sum(not isna(row["p"]) for row in rows)
     for one in every:
         if baseline not in one.curves:
@@ -59,6 +92,10 @@ def _compared(row: dict[Any, Any], baseline: str, tests: int) -> str:
         f"the smallest difference that {pairs} such seeds would show with 80 % power is "
         f"{number(row['mde'])}"
     )
+    if row["seeds_needed"] > pairs:
+        power += (
+            f"; {row['seeds_needed']:,.0f} would show one of {SHARE:.0%} of {baseline}'s mean"
+        ).replace("%", " %")
     if low <= 0 <= high:
         verdict = f"any difference within that interval fits these runs, none too; {power}"
     elif row["p"] > 0.05:

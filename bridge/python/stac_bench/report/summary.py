@@ -13,10 +13,13 @@ from stac_bench.report import paired, reliability, sentences, statistics
 from stac_bench.report.aligned import Aligned, align
 from stac_bench.report.folder import GAME
 from stac_bench.report.runs import Runs
+from stac_bench.report.sentences import SHARE
 
 Array = NDArray[np.float64]
 
 NORMALISATIONS = ("baseline", "none")
+# Algorithms without a leader: what others are compared to unless told.
+PLAIN = {"ac", "ddpg", "td3", "sac"}
 TAUS = np.linspace(0.0, 1.5, 61)
 # Curves are many: fewer resamples for each step of each.
 CURVE_REPETITIONS = 1_000
@@ -24,7 +27,7 @@ CURVE_REPETITIONS = 1_000
 PER_ENV = [
     *("env", "run", "seeds", "step", "mean", "median", "iqm", "iqm_low", "iqm_high", "area"),
     *("difference", "difference_low", "difference_high", "pairs", "p"),
-    *("improvement", "improvement_low", "improvement_high", "mde"),
+    *("improvement", "improvement_low", "improvement_high", "mde", "seeds_needed"),
     *("dispersion_time", "dispersion_runs", "short_term_risk", "long_term_risk", "risk_runs"),
     *(*GAME, "minutes"),
 ]
@@ -79,7 +82,8 @@ class Summary:
 def summarise(runs: Runs, baseline: str | None, normalisation: str = "baseline") -> Summary:
     """All statistics of `runs`; differences are to the runs named `baseline`, paired by seed.
 
-    Raises UnknownBaseline and UnknownNormalisation.
+    Without `baseline` it is the only name whose runs are plain, if there is just one. Raises
+    UnknownBaseline and UnknownNormalisation.
     """
     names = sorted(runs.evaluations["run"].unique())
     if baseline is not None and baseline not in names:
@@ -88,8 +92,13 @@ def summarise(runs: Runs, baseline: str | None, normalisation: str = "baseline")
     if normalisation not in NORMALISATIONS:
         known = ", ".join(NORMALISATIONS)
         raise UnknownNormalisation(f"{normalisation}: it must be one of {known}")
+    facts = runs.runs[runs.runs["compared"]]
+    plain = [run for run in names if set(facts.loc[facts["run"] == run, "algo"]) <= PLAIN]
+    opening = sentences.choice(names, plain) if baseline is None or len(names) == 1 else []
+    if baseline is None and len(plain) == 1 < len(names):
+        [baseline] = plain
     all_aligned = [align(str(env), rows) for env, rows in runs.evaluations.groupby("env")]
-    per_env = _per_env(all_aligned, baseline, runs.runs)
+    per_env = _per_env(all_aligned, baseline, facts)
     scores, words, notes = _normalised(all_aligned, baseline, normalisation)
     return Summary(
         per_env,
@@ -100,7 +109,12 @@ def summarise(runs: Runs, baseline: str | None, normalisation: str = "baseline")
         words,
         METHOD,
         baseline,
-        [*sentences.about(per_env, all_aligned, baseline), *notes],
+        [
+            *opening,
+            *sentences.unfinished(runs.runs),
+            *sentences.about(per_env, all_aligned, baseline),
+            *notes,
+        ],
     )
 
 
@@ -157,7 +171,15 @@ def _compared(one: Aligned, run: str, baseline: str) -> dict[str, Any]:
         **{"difference": found.mean, "difference_low": found.low, "difference_high": found.high},
         **{"pairs": found.pairs, "p": found.p},
         "mde": paired.minimal_detectable_effect(differences),
+        "seeds_needed": _seeds_needed(differences, float(other.mean())),
     }
+
+
+def _seeds_needed(differences: Array, mean: float) -> int | None:
+    """How many such pairs would show `SHARE` of the baseline's `mean`; None if none can tell."""
+    deviation = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
+    effect = SHARE * abs(mean)
+    return paired.seeds_needed(deviation, effect) if deviation > 0 and effect > 0 else None
 
 
 def paired_differences(one: Aligned, run: str, baseline: str) -> Array:

@@ -24,6 +24,7 @@ _HEADS = {
     "p": "p",
     "improvement": "Chance of improvement",
     "mde": "Smallest difference found",
+    "seeds_needed": "Seeds for 10 %",
     "dispersion_time": "Dispersion over time",
     "dispersion_runs": "Dispersion over runs",
     "short_term_risk": "Risk, short term",
@@ -36,8 +37,13 @@ _RELIABILITY = [
     *("dispersion_time", "dispersion_runs"),
     *("short_term_risk", "long_term_risk", "risk_runs"),
 ]
+_DIFFERENCE = ["pairs", "difference", "p", "improvement", "mde", "seeds_needed"]
+_AGAINST = (
+    "In brackets: 95 % intervals. The smallest difference found, and how many seeds would show one "
+    "of 10 % of the baseline's mean, are for 80 % power."
+)
 #: Columns of whole numbers.
-_COUNTS = {"seed", "seeds", "pairs", "step", "steps"}
+_COUNTS = {"seed", "seeds", "pairs", "step", "steps", "seeds_needed"}
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,8 @@ def tables(summary: Summary) -> list[Table]:
             *(per_env, ["env", "run"], ["seeds", "step", "mean", "median", "iqm", "area"]),
         ),
         _table(
-            *("difference", f"Against {summary.baseline}", "In brackets: 95 % intervals."),
-            *(against, ["env", "run"], ["pairs", "difference", "p", "improvement", "mde"]),
+            *("difference", f"Against {summary.baseline}", _AGAINST),
+            *(against, ["env", "run"], _DIFFERENCE),
         ),
         _table(
             *("reliability", "Reliability", ""),
@@ -97,8 +103,9 @@ def tables(summary: Summary) -> list[Table]:
 
 def run_table(runs: Runs) -> Table:
     """A row for each run."""
-    names = ["env", "run", "algo", "harness", "folder", "status", "commit", "engine"]
-    return _table("runs", "Runs", "", runs.runs, names, ["seed", "steps", "seconds"])
+    names = ["env", "run", "algo", "harness", "folder", "status", "compared", "commit", "engine"]
+    rows = runs.runs.assign(compared=runs.runs["compared"].map({True: "yes", False: "no"}))
+    return _table("runs", "Runs", "", rows, names, ["seed", "steps", "seconds"])
 
 
 def provenance(runs: Runs) -> dict[str, list[str]]:
