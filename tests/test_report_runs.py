@@ -74,7 +74,7 @@ def test_missing_seeds_and_unequal_lengths_are_told_and_never_cut_silently(tmp_p
     for seed in range(2):
         ours(tmp_path, seed, algo="sac", steps=(100, 200), add=10 * seed)
     found = report.read([tmp_path])
-    assert "sac has no seed 2" in "\n".join(found.problems)
+    assert "sac is without seed 2" in "\n".join(found.problems)
     summary = report.summarise(found, "ddpg", "baseline")
     assert any("unequal length" in line and "up to step 200" in line for line in summary.sentences)
     row = summary.per_env.set_index("run").loc["sac"]

@@ -164,7 +164,7 @@ def test_the_seeds_that_would_show_a_tenth_of_the_baselines_mean_are_named(tmp_p
     t = sets.mean(axis=1) / sets.std(axis=1, ddof=1) * np.sqrt(pairs)
     assert np.mean(np.abs(t) > 1.963) == pytest.approx(0.8, abs=0.02)
     assert paired.power_of(effect, 300, pairs - 1) < 0.8 <= paired.power_of(effect, 300, pairs)
-    assert f"{pairs} would show one of 10 % of ddpg's mean" in "\n".join(found.sentences)
+    assert f"{pairs} seeds would show one of 10 % of ddpg's mean" in "\n".join(found.sentences)
 
 
 def test_seeds_that_are_enough_for_a_tenth_are_not_asked_for(tmp_path):

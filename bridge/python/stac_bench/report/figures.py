@@ -38,6 +38,8 @@ def _theme(text: str, muted: str, grid: str, colours: list[str]) -> dict[str, An
             **{"ticks": False, "labelPadding": 6, "titlePadding": 8, "labelLimit": 130},
         },
         "axisQuantitative": {"tickCount": 5},
+        # A label that stood out would push its panel's head up.
+        "axisYQuantitative": {"labelFlush": True},
         "axisBand": {"labelColor": text, "domain": False, "grid": False},
         "header": {"labelColor": text, "labelFontSize": 13, "labelFontWeight": 600},
         "legend": {
@@ -69,12 +71,23 @@ class Figure:
 def figures(summary: Summary) -> list[Figure]:
     """All figures that the summary has numbers for."""
     drawn = []
-    for name, (draw, title, caption) in _FIGURES.items():
-        spec = {**draw(summary).to_dict(), "description": f"{title}. {caption}"}
+    for name, (draw, title, caption, interval) in _FIGURES.items():
+        spec = draw(summary).to_dict()
         spec.pop("config", None)  # Altair's own theme
-        if any(spec["datasets"].values()):
+        rows = [row for rows in spec["datasets"].values() for row in rows]
+        if interval:
+            caption += f" {interval if any(map(_is_bounded, rows)) else _UNBOUNDED}"
+        spec["description"] = f"{title}. {caption}"
+        if rows:
             drawn.append(Figure(name, title, caption, spec))
     return drawn
+
+
+_UNBOUNDED = "One seed says nothing about chance: there is no interval."
+
+
+def _is_bounded(row: dict[str, Any]) -> bool:
+    return any(value is not None for name, value in row.items() if name.endswith("low"))
 
 
 def run_names(summary: Summary) -> list[str]:
@@ -122,7 +135,7 @@ def _over_all(summary: Summary) -> _Chart:
 
 def _profiles(summary: Summary) -> _Chart:
     base = _base(summary, summary.profiles).encode(
-        x=alt.X("tau:Q", title="Normalised return τ", scale=_LOOSE),
+        x=alt.X("tau:Q", title="Normalised return τ", scale=_EXACT),
         tooltip=_tooltip("run", "tau", "fraction", "low", "high"),
     )
     share: dict[str, Any] = {"axis": alt.Axis(format="%"), "scale": alt.Scale(domain=[0, 1])}
@@ -138,7 +151,9 @@ def _game(summary: Summary) -> _Chart:
         "norm_ratio": "Ratio of their norms",
         "saturation": "Saturated actions",
     }
-    there = [name for name in titles if name in summary.per_env]
+    # Without a leader there is no game, and saturation stands in the table.
+    has_leader = len(_known(summary.per_env, "cosine"))
+    there = [name for name in titles if has_leader and name in summary.per_env]
     rows = _known(summary.per_env.melt(["env", "run"], there, "measure", "value"), "value")
     points = _base(summary).mark_point(filled=True, size=80, opacity=1)
     points = points.encode(
@@ -157,39 +172,45 @@ def _time(summary: Summary) -> _Chart:
     return alt.layer(bars.encode(**_rows_by_env(summary))).properties(width=520, height=_THIN_ROWS)
 
 
-#: How each figure is drawn, its title, and how to read it.
-_FIGURES: dict[str, tuple[Callable[[Summary], _Chart], str, str]] = {
+#: How each figure is drawn, its title, how to read it, and how its intervals if it can have any.
+_FIGURES: dict[str, tuple[Callable[[Summary], _Chart], str, str, str]] = {
     "curves": (
         *(_curves, "Learning curves"),
-        "Interquartile mean of the evaluation returns over seeds; the band is its 95 % interval.",
+        "Interquartile mean of the evaluation returns over seeds.",
+        "The band is its 95 % interval.",
     ),
     "seeds": (
         *(_seeds, "Learning curves of every seed"),
         "Evaluation returns; each line is one seed.",
+        "",
     ),
     "difference": (
         *(_difference, "Difference to the baseline"),
-        "Difference of the final returns with its 95 % interval. "
-        "An interval that holds zero leaves open which run is better.",
+        "Difference of the final returns.",
+        "Lines are 95 % intervals: one that holds zero leaves open which run is better.",
     ),
     "over_all": (
         *(_over_all, "All environments together"),
-        "Normalised returns with 95 % intervals. More is better, but for the optimality gap.",
+        "Normalised returns. More is better, but for the optimality gap.",
+        "Lines are 95 % intervals.",
     ),
     "profiles": (
         *(_profiles, "Performance profiles"),
-        "The share of runs whose normalised return is above τ: a higher line is better. "
+        "The share of runs whose normalised return is above τ: a higher line is better.",
         "The band is a 95 % interval.",
     ),
     "game": (
         *(_game, "Measures of the game"),
-        "How the leader's total derivative differs from its plain gradient; means over seeds.",
+        "How the leader's total derivative differs from its plain gradient, and the share of "
+        "actions at their limits; means over seeds.",
+        "",
     ),
-    "time": (_time, "Time", "Wall-clock time of a run; mean over seeds."),
+    "time": (_time, "Time", "Wall-clock time of a run; mean over seeds.", ""),
 }
 NAMES = list(_FIGURES)
 
 _LOOSE = alt.Scale(zero=False)
+_EXACT = alt.Scale(nice=False)
 _PADDED = alt.Scale(zero=False, padding=8)
 _STEPS = alt.X("step:Q", title="Environment steps", axis=alt.Axis(format="~s", tickCount=4))
 _THIN_ROWS = alt.Step(14, **{"for": "offset"})

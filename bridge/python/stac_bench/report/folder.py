@@ -50,7 +50,7 @@ class Run:
     engine: str = ""
     cpu: str = ""
     command: str = ""
-    versions: str = "{}"
+    versions: str = ""
     settings: str = "{}"
     game: dict[str, float] = field(default_factory=dict)
     evaluations: scores.Evaluations = field(default_factory=list)
@@ -216,7 +216,8 @@ def _manifest(run: Run) -> None:
         run.seconds = float(found["seconds"])
         run.commit, run.engine = str(found.get("commit", "")), str(found.get("engine", ""))
         run.cpu = str(found.get("machine", {}).get("cpu") or "")
-        run.versions = json.dumps(found.get("versions", {}), sort_keys=True)
+        versions = sorted(found.get("versions", {}).items())
+        run.versions = ", ".join(f"{name} {version}" for name, version in versions)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         run.problems.append(f"manifest.json cannot be read ({_short(error)})")
         return

@@ -162,5 +162,5 @@ def _seeds(scored: list[tuple[str, Run]]) -> list[str]:
         for name, own in of.items():
             missing = ", ".join(map(str, sorted(every - own)))
             if missing:
-                lines.append(f"{env}: {name} has no seed {missing}, which others have")
+                lines.append(f"{env}: {name} is without seed {missing}, which others have")
     return lines

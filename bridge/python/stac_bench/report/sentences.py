@@ -81,7 +81,7 @@ def _compared(row: dict[Any, Any], baseline: str, tests: int) -> str:
     side = "below" if difference < 0 else "above"
     ends = f"{row['env']}: {run} ends {number(abs(difference))} {side} {baseline}"
     if pairs == 1:
-        return f"{ends} (one seed: no interval; one seed says nothing about chance)."
+        return f"{ends} (one seed: no interval, since one says nothing about chance)."
     low, high = row["difference_low"], row["difference_high"]
     if isna(low):
         return f"{ends} ({pairs} seeds, all by the same amount: no interval)."
@@ -94,7 +94,7 @@ def _compared(row: dict[Any, Any], baseline: str, tests: int) -> str:
     )
     if row["seeds_needed"] > pairs:
         power += (
-            f"; {row['seeds_needed']:,.0f} would show one of {SHARE:.0%} of {baseline}'s mean"
+            f"; {row['seeds_needed']:,.0f} seeds would show one of {SHARE:.0%} of {baseline}'s mean"
         ).replace("%", " %")
     if low <= 0 <= high:
         verdict = f"any difference within that interval fits these runs, none too; {power}"

@@ -64,8 +64,9 @@ class Summary:
 
     Scores are at the last step that all runs on that environment have reached. `low` and `high`
     bound 95 % intervals, NaN with one seed. `over_all` and `profiles` are of normalised scores, and
-    empty with one environment. `seeds` has the returns as evaluated: env, run, seed, step, return.
-    `normalisation` says in words how scores were normalised, `method` how intervals were made.
+    empty with one environment or one run name. `seeds` has the returns as evaluated: env, run,
+    seed, step, return. `normalisation` says in words how scores were normalised, `method` how
+    intervals were made.
     """
 
     per_env: DataFrame
@@ -195,6 +196,8 @@ def _normalised(
     """Final scores per run name, one array per environment; how; and what was left out."""
     if len(every) < 2:
         return {}, "none: there is one environment", []
+    if len({run for one in every for run in one.curves}) < 2:
+        return {}, "none: there is one kind of run, whose best mean is its own", []
     notes: list[str] = []
     scores: list[dict[str, Array]] = []
     for one in every:

@@ -38,9 +38,13 @@ _RELIABILITY = [
     *("short_term_risk", "long_term_risk", "risk_runs"),
 ]
 _DIFFERENCE = ["pairs", "difference", "p", "improvement", "mde", "seeds_needed"]
-_AGAINST = (
-    "In brackets: 95 % intervals. The smallest difference found, and how many seeds would show one "
-    "of 10 % of the baseline's mean, are for 80 % power."
+_FOUND = (
+    "The last columns: the smallest difference that so many seeds show with 80 % power, and how "
+    "many seeds would show one of 10 % of the baseline's mean."
+)
+_RISKS = (
+    "In units of the return. Dispersion: less is steadier. Risks: the worst changes from one "
+    "evaluation to the next, the deepest falls below the best so far, and the worst seeds' ends."
 )
 #: Columns of whole numbers.
 _COUNTS = {"seed", "seeds", "pairs", "step", "steps", "seeds_needed"}
@@ -77,21 +81,26 @@ def tables(summary: Summary) -> list[Table]:
     """All tables, also those that the summary has no numbers for."""
     per_env = summary.per_env
     against = per_env.dropna(subset=["difference"]) if "difference" in per_env else per_env[:0]
+    found = _FOUND if against["mde"].notna().any() else ""
     return [
         _table(
             *("over_all", "All environments together", summary.normalisation),
             *(summary.over_all, ["run"], ["iqm", "mean", "median", "optimality_gap"]),
         ),
         _table(
-            *("returns", "Returns", "In brackets: 95 % intervals."),
+            *("returns", "Returns", ""),
             *(per_env, ["env", "run"], ["seeds", "step", "mean", "median", "iqm", "area"]),
         ),
         _table(
-            *("difference", f"Against {summary.baseline}", _AGAINST),
+            *(
+                "difference",
+                f"Against {summary.baseline}",
+                found,
+            ),
             *(against, ["env", "run"], _DIFFERENCE),
         ),
         _table(
-            *("reliability", "Reliability", ""),
+            *("reliability", "Reliability", _RISKS),
             *(per_env, ["env", "run"], _RELIABILITY),
         ),
         _table(
@@ -132,15 +141,16 @@ def _table(
     words = [column for column in words if column in data]
     # A column without a number says nothing.
     numbers = [column for column in numbers if column in data and data[column].notna().any()]
-    return Table(
-        *(name, title, note, [_head(column) for column in (*words, *numbers)]),
-        [False] * len(words) + [True] * len(numbers),
-        [
-            [Cell(_text(row[column])) for column in words]
-            + [_number_cell(row, column) for column in numbers]
-            for row in data.to_dict("records")
-        ],
-    )
+    rows = [
+        [Cell(_text(row[column])) for column in words]
+        + [_number_cell(row, column) for column in numbers]
+        for row in data.to_dict("records")
+    ]
+    if any(cell.interval for row in rows for cell in row):
+        note = f"In brackets: 95 % intervals. {note}".strip()
+    heads = [_head(column) for column in (*words, *numbers)]
+    numeric = [False] * len(words) + [True] * len(numbers)
+    return Table(name, title, note, heads, numeric, rows)
 
 
 def _head(column: str) -> str:
@@ -148,8 +158,6 @@ def _head(column: str) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {version}" for name, version in value.items())
     return "" if value is None or value != value else str(value)
 
 
