@@ -17,7 +17,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from stac_bench.report.__main__ import main as report
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-LAPTOP, PHONE = 1280, 390
+LAPTOP = 1280
 
 
 @contextmanager
@@ -29,10 +29,11 @@ def opened(page, theme, width, height=800, scale=1):
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(shutil.which("chromedriver"))
     with webdriver.Chrome(options, service) as browser:
-        scheme = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+        asked = {"prefers-color-scheme": theme, "prefers-reduced-motion": "reduce"}
+        media = {"features": [{"name": name, "value": value} for name, value in asked.items()]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
         size = {"width": width, "height": height, "deviceScaleFactor": scale}
-        size["mobile"] = width == PHONE
+        size["mobile"] = width < 600
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         browser.get(Path(page).as_uri())
         drawn = "return document.body.dataset.drawn"

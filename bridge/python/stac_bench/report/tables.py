@@ -24,7 +24,7 @@ _HEADS = {
     "p": "p",
     "improvement": "Chance of improvement",
     "mde": "Smallest difference found",
-    "seeds_needed": "Seeds for 10 %",
+    "seeds_needed": "Seeds for a tenth",
     "dispersion_time": "Dispersion over time",
     "dispersion_runs": "Dispersion over runs",
     "short_term_risk": "Risk, short term",
