@@ -7,12 +7,13 @@ import shutil
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 from algorithms import OFF_POLICY_NAMES, ZOO_NAMES
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
-from stac_bench import STDDPG
+from stac_bench import STDDPG, report
 
 ENV = "InvertedPendulum-v4"
 SETTINGS = {"learning_starts": 100, "random_steps": 100, "batch_size": 16}
@@ -132,6 +133,40 @@ def test_enjoy_and_continue(zoo, logs):
     printed = zoo(logs, "train", *run, "-i", agent, "--eval-freq", -1, "-params", "random_steps:0")
     assert "Loading replay buffer" in printed
     assert (logs / "continued" / "stddpg-al" / f"{ENV}_1" / f"{ENV}.zip").exists()
+
+
+def test_the_report_reads_rl_zoos_runs(logs):
+    found = report.read([logs / "logs"])
+    assert found.problems == []
+    rows = found.runs[["run", "seed", "status", "harness"]].to_numpy().tolist()
+    assert sorted(rows) == [
+        [algo, seed, "done", "rl_zoo3"] for algo in ("ddpg", "stddpg-al") for seed in (3, 4)
+    ]
+    for algo in ("ddpg", "stddpg-al"):
+        # RL Zoo numbers its folders by itself: seed 3 came first.
+        for number, seed in ((1, 3), (2, 4)):
+            with np.load(logs / "logs" / algo / f"{ENV}_{number}" / "evaluations.npz") as arrays:
+                expected = arrays["timesteps"].tolist(), arrays["results"].tolist()
+            rows = found.evaluations
+            of = rows[(rows["run"] == algo) & (rows["seed"] == seed)]
+            assert (of["step"].tolist(), of["returns"].tolist()) == expected
+    summary = report.summarise(found, None)
+    assert summary.baseline == "ddpg"
+    assert summary.per_env.set_index("run")["pairs"].dropna().to_dict() == {"stddpg-al": 2}
+
+
+def test_training_episodes_stand_in_where_rl_zoo_did_not_evaluate(logs, tmp_path):
+    run = tmp_path / "ddpg" / f"{ENV}_1"
+    shutil.copytree(logs / "logs" / "ddpg" / run.name, run)
+    (run / "evaluations.npz").unlink()
+    (run / f"{ENV}.zip").unlink()
+    found = report.read([tmp_path])
+    said = "\n".join(found.problems)
+    assert "episodes of training (monitor.csv) stand in" in said
+    assert "its last model is not there" in said
+    table = pd.read_csv(run / "0.monitor.csv", skiprows=1)
+    assert found.evaluations["return"].tolist() == table["r"].tolist()
+    assert found.evaluations["step"].tolist() == table["l"].cumsum().tolist()
 
 
 def test_plots_and_tables(zoo, logs):
