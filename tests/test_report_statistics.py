@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import interval_coverage
@@ -104,6 +105,20 @@ def test_power_is_what_simulation_gives():
     random = np.random.default_rng(0)
     p = stats.ttest_1samp(random.normal(1.0, 1.0, (20_000, 6)), 0, axis=1).pvalue
     assert paired.power_of(1.0, 1.0, 6) == pytest.approx(np.mean(p < 0.05), abs=0.012)
+
+
+def test_the_table_of_seeds_in_the_docs_is_what_simulation_gives():
+    docs = (Path(__file__).parents[1] / "docs" / "experiments.md").read_text()
+    seeds, effects = (
+        [float(cell) for cell in re.search(rf"\| {head} \| (.+) \|", docs)[1].split(" | ")]
+        for head in ("seeds", "smallest difference")
+    )
+    random = np.random.default_rng(1)
+    assert len(seeds) == len(effects) == 10
+    for n, effect in zip(seeds, effects, strict=True):
+        p = stats.ttest_1samp(random.normal(effect, 1, (10_000, int(n))), 0, axis=1).pvalue
+        # The deviation of a share of 10,000 is 0.004; two digits of the effect move it by 0.01.
+        assert np.mean(p < 0.05) == pytest.approx(0.8, abs=0.02), n
 
 
 def test_holm_corrects_in_order():
