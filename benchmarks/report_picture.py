@@ -61,7 +61,8 @@ def main():
     options = parser.parse_args()
     named = ["--baseline", options.baseline] if options.baseline else []
     with tempfile.TemporaryDirectory() as folder:
-        report([*options.folders, "--out", folder, "--quiet", *named])
+        if status := report([*options.folders, "--out", folder, "--quiet", *named]):
+            raise SystemExit(status)
         for theme in ("light", "dark"):
             file = options.out / f"report-{theme}.png"
             picture(Path(folder) / "report.html", file, theme, options.width, options.height)

@@ -86,6 +86,14 @@ def test_unfinished_runs_do_not_count_in_means_of_time(tmp_path):
     assert set(summary(tmp_path).per_env["minutes"]) == {1.0}
 
 
+def test_a_baseline_of_unfinished_runs_alone_is_not_called_unknown(tmp_path):
+    grid(tmp_path, lead="stddpg-al")
+    ours(tmp_path / "base", status="interrupted")
+    with pytest.raises(report.UnknownBaseline, match="no run of 'base' counts; there are lead"):
+        summary(tmp_path, "base")
+    assert summary(tmp_path, "base", unfinished=True).baseline == "base"
+
+
 def test_with_nothing_but_unfinished_runs_it_is_said_how_to_take_them(tmp_path):
     ours(tmp_path, status="running")
     with pytest.raises(report.NoRuns, match=r"no finished run .* --unfinished"):

@@ -89,7 +89,9 @@ def summarise(runs: Runs, baseline: str | None, normalisation: str = "baseline")
     names = sorted(runs.evaluations["run"].unique())
     if baseline is not None and baseline not in names:
         nearest = get_close_matches(baseline, names, n=len(names), cutoff=0.0)
-        raise UnknownBaseline(f"no run is named {baseline!r}; there are {', '.join(nearest)}")
+        known = baseline in set(runs.runs["run"])
+        why = f"no run of {baseline!r} counts" if known else f"no run is named {baseline!r}"
+        raise UnknownBaseline(f"{why}; there are {', '.join(nearest)}")
     if normalisation not in NORMALISATIONS:
         known = ", ".join(NORMALISATIONS)
         raise UnknownNormalisation(f"{normalisation}: it must be one of {known}")
