@@ -89,8 +89,8 @@ def summarise(runs: Runs, baseline: str | None, normalisation: str = "baseline")
     names = sorted(runs.evaluations["run"].unique())
     if baseline is not None and baseline not in names:
         nearest = get_close_matches(baseline, names, n=len(names), cutoff=0.0)
-        known = baseline in set(runs.runs["run"])
-        why = f"no run of {baseline!r} counts" if known else f"no run is named {baseline!r}"
+        there = baseline in set(runs.runs["run"])
+        why = f"no run of {baseline!r} counts" if there else f"no run is named {baseline!r}"
         raise UnknownBaseline(f"{why}; there are {', '.join(nearest)}")
     if normalisation not in NORMALISATIONS:
         known = ", ".join(NORMALISATIONS)
