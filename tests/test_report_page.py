@@ -1,4 +1,4 @@
-"""`python -m stac_bench.report`: a page that stands alone, and files for a paper."""
+"""`stac-bench report`: a page that stands alone, and files for a paper."""
 
 import os
 import re
@@ -31,13 +31,21 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(python, folder):
+def made(stac_bench, folder):
     """Its report's folder."""
-    words = [python, "-m", "stac_bench.report", folder, "--baseline", "base"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = stac_bench(folder, "report", folder, "--baseline", "base")
     assert done.returncode == 0, done.stderr
     assert "Point-v0" in done.stdout
     return folder / "report"
+
+
+def test_the_command_line_ends_as_the_report_does(stac_bench, folder, tmp_path):
+    done = stac_bench(tmp_path, "report", folder, "--baseline", "bass", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "no run is named 'bass'" in done.stderr and "base" in done.stderr
+    done = stac_bench(tmp_path, "report", tmp_path)
+    assert done.returncode == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_page_asks_the_network_for_nothing(made):

@@ -7,23 +7,17 @@ import pytest
 from conftest import need
 from killing import generations, wait_until
 from resuming import manifest
-from test_sweep import RUNS, all_equal, event_files, folders, grid
-
-# So slow that two are met on their way, whichever begins first.
-SLOW = {"env_kwargs": {"pause": 0.02}}
-
-
-def slow():
-    return {label: run | {"set": run.get("set", {}) | SLOW} for label, run in RUNS.items()}
+from test_sweep import all_equal, event_files, folders, grid, slow
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two nodes of one core each."""
+    """A node without cores, which lives on, and one with one, on which runs are trained."""
     need("Ray", [] if importlib.util.find_spec("ray") else ["ray"])
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    cluster.add_node(num_cpus=1)
     try:
         yield cluster
     finally:
@@ -40,24 +34,23 @@ def whole(stac_bench, tmp_path_factory):
 
 
 def test_runs_of_a_node_that_is_lost_go_on_elsewhere(start, stac_bench, cluster, whole, tmp_path):
-    node = cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
     file = grid(tmp_path, runs=slow())
     words = ["sweep", file, "--on", "ray", "--address", cluster.address]
     process = start(tmp_path, *words)
     runs = folders(tmp_path)
-    both = [run / "checkpoints" for run in runs[:2]]
-    wait_until(process, lambda: all(map(generations, both)), "a checkpoint of both")
+    wait_until(process, lambda: any(generations(run / "checkpoints") for run in runs), "a run")
+    [node] = cluster.worker_nodes
     cluster.remove_node(node, allow_graceful=False)
+    cluster.add_node(num_cpus=1)
     assert process.end(200) == 0, process.stderr()
+    assert sum(len(manifest(run)["resumes"]) for run in runs) == 1
     all_equal(whole, tmp_path)
-    assert sum(bool(manifest(run)["resumes"]) for run in runs) == 1
     done = stac_bench(tmp_path, *words)
     assert (done.returncode, done.stdout) == (0, "4 runs, all done\n")
     assert not list((tmp_path / "runs").rglob("*.claim*"))
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
 def test_a_signal_stops_all_with_checkpoints(start, stac_bench, cluster, whole, tmp_path, kind):
     file = grid(tmp_path, runs=slow())
     words = ["sweep", file, "--on", "ray", "--address", cluster.address]
@@ -65,7 +58,7 @@ def test_a_signal_stops_all_with_checkpoints(start, stac_bench, cluster, whole, 
     first = folders(tmp_path)[0]
     wait_until(process, lambda: generations(first / "checkpoints"), "a checkpoint")
     process.popen.send_signal(kind)
-    assert process.end(60) == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[kind]
+    assert process.end(60) == {signal.SIGKILL: -9, signal.SIGINT: 130}[kind]
     wait_until(None, lambda: manifest(first)["status"] == "interrupted", "its end")
     assert stac_bench(tmp_path, *words).returncode == 0
     all_equal(whole, tmp_path)

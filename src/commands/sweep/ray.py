@@ -1,7 +1,8 @@
-"""Trains runs of a grid as tasks of a Ray cluster. A task whose node is lost runs again on another, from its checkpoint.
+"""Trains runs of a grid as tasks of a Ray cluster.
 
-Standard input has, as JSON: `address` of the cluster, or null; `cwd` and `variables` of a run; `threads` of a run; how many
-`jobs` at a time, or null; and the `runs`, each with its `name` and its `command`.
+A task whose node is lost runs again on another, and its run goes on from its checkpoint. Standard
+input has, as JSON: `address` of the cluster, or null; `cwd` and `variables` of a run; `threads` of
+a run; how many `jobs` at a time, or null; and the `runs`, each with its `name` and its `command`.
 """
 
 import json

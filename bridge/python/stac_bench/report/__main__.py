@@ -4,12 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from stac_bench.report import NoRuns, UnknownBaseline, read, summarise
+#: Where this file lies in a checkout, there is its Makefile.
+CHECKOUT = Path(__file__).resolve().parents[4] / "Makefile"
 
 
 def main(arguments: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m stac_bench.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="stac-bench report", description=__doc__)
     parser.add_argument("folders", metavar="DIR", nargs="+", type=Path, help="holds run folders")
     parser.add_argument("--out", metavar="DIR", type=Path, help="default: report in the first DIR")
     parser.add_argument(
@@ -26,9 +27,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = parser.parse_args(arguments)
     try:
+        from stac_bench.report import NoRuns, UnknownBaseline, read, summarise
         from stac_bench.report.files import write
     except ModuleNotFoundError as error:
-        return _error(f"a page needs {error.name}: pip install 'stac-bench[report]'", 1)
+        how = "make report" if CHECKOUT.is_file() else "pip install 'stac-bench[report]'"
+        return _error(f"a report needs {error.name}: {how}", 1)
     out = options.out or options.folders[0] / "report"
     try:
         runs = read(options.folders, options.unfinished)

@@ -89,8 +89,10 @@ def read(folder: Path, given: Path) -> Run:
     run.command = _text(run, folder / "command.txt").strip()
     if not zoo:
         _manifest(run)
+        if run.engine == "rl_zoo3":
+            run.harness = ZOO
         missing = [name for name in WHOLE if not (folder / name).is_file()]
-        if missing and run.status not in UNFINISHED:
+        if missing and run.harness == OURS and run.status not in UNFINISHED:
             run.problems.append(f"copied half? {_and(missing)} not there")
     else:
         if not args:

@@ -11,7 +11,7 @@ from pandas import DataFrame
 
 from stac_bench.report import paired, reliability, sentences, statistics
 from stac_bench.report.aligned import Aligned, align
-from stac_bench.report.folder import GAME
+from stac_bench.report.folder import GAME, OURS
 from stac_bench.report.runs import Runs
 from stac_bench.report.sentences import SHARE
 
@@ -96,7 +96,8 @@ def summarise(runs: Runs, baseline: str | None, normalisation: str = "baseline")
         known = ", ".join(NORMALISATIONS)
         raise UnknownNormalisation(f"{normalisation}: it must be one of {known}")
     facts = runs.runs[runs.runs["compared"]]
-    plain = [run for run in names if set(facts.loc[facts["run"] == run, "algo"]) <= PLAIN]
+    others = facts.loc[~(facts["algo"].isin(PLAIN) & (facts["harness"] == OURS)), "run"]
+    plain = [run for run in names if run not in set(others)]
     opening = sentences.choice(names, plain) if baseline is None or len(names) == 1 else []
     if baseline is None and len(plain) == 1 < len(names):
         [baseline] = plain
