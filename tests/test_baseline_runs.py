@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from baselines import ENVS, EQUAL, KINDS, job, settings
+from conftest import ROOT
 from stac_bench.report.folder import read
 from stac_bench.zoo.equal import OURS, TABLE
 from stac_bench.zoo.training import RESULTS, UNFINISHED, evaluated
@@ -95,25 +97,25 @@ def test_evaluations_and_logs_come_when_ours_do(algo, ran, stac_bench, tmp_path)
     assert ours["results"].shape == theirs["results"].shape
 
 
-@EACH
-def test_the_report_reads_the_folder(algo, ran, python, tmp_path):
+def test_the_report_reads_the_folders(ran, python, tmp_path):
     """With what the command line writes beside it."""
-    folder, _ = ran(algo)
-    copied = tmp_path / "sb3" / algo / folder.name
-    copied.parent.mkdir(parents=True)
-    subprocess.run(["cp", "-r", folder, copied], check=True)
-    manifest = {"status": "done", "steps": 330, "seconds": 1.0, "error": None}
-    (copied / "manifest.json").write_text(json.dumps(manifest))
-    (copied / "config.yml").write_text(yaml.safe_dump(settings(algo)))
-    (copied / "args.yml").write_text(f"algo: {algo}\nenv: {ENVS[algo]}\nseed: 3\n")
-    found = read(copied, tmp_path)
-    assert found.problems == []
-    assert (found.algo, found.env, found.seed, found.status) == (algo, ENVS[algo], 3, "done")
-    assert [step for step, _ in found.evaluations] == [100, 200, 300, 330]
+    for algo in TABLE:
+        folder, _ = ran(algo)
+        copied = tmp_path / "sb3" / algo / folder.name
+        shutil.copytree(folder, copied)
+        manifest = {"status": "done", "steps": 330, "seconds": 1.0, "error": None}
+        (copied / "manifest.json").write_text(json.dumps(manifest))
+        (copied / "config.yml").write_text(yaml.safe_dump(settings(algo)))
+        (copied / "args.yml").write_text(f"algo: {algo}\nenv: {ENVS[algo]}\nseed: 3\n")
+        found = read(copied, tmp_path)
+        assert found.problems == []
+        assert (found.algo, found.env, found.seed, found.status) == (algo, ENVS[algo], 3, "done")
+        assert [step for step, _ in found.evaluations] == [100, 200, 300, 330]
     done = subprocess.run(
         [python, "-m", "stac_bench.report", tmp_path], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report" / "report.html").is_file()
 
 
 def test_evaluations_are_cut_where_ours_are():
@@ -131,6 +133,22 @@ def test_keywords_of_the_environment_reach_both(baseline, tmp_path):
     assert np.all(evaluations(tmp_path)["ep_lengths"] == 20)
     rows = (tmp_path / "0.monitor.csv").read_text().splitlines()[2:]
     assert {row.split(",")[1] for row in rows} == {"30"}
+
+
+@pytest.mark.parametrize(
+    "env, imports", [("Point-v0", ["environments"]), ("environments:Point-v0", [])]
+)
+def test_environments_of_ones_own_are_imported(baseline, tmp_path, env, imports):
+    path = f"{ROOT / 'tests'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    one = {**job("sac", tmp_path, **SHORT), "env": env, "env_import": imports}
+    done = baseline(one, PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    assert evaluations(tmp_path)["timesteps"].tolist() == [100, 200, 300, 330]
+    one["settings"]["env_kwargs"] = {"fault": "exception", "after": 150}
+    done = baseline(one, PYTHONPATH=path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "RuntimeError: the motor is on fire"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_is_one_line_and_leaves_nothing(baseline, tmp_path):
