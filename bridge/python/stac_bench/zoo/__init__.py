@@ -8,8 +8,9 @@ samplers are registered too.
 
 import sys
 
-# `python -m stac_bench.zoo.baseline` trains Stable-Baselines3's own, and says what is missing.
-if "stac_bench.zoo.baseline" not in sys.orig_argv[:4]:
+# `python -m stac_bench.zoo.baseline` has Stable-Baselines3's own, and says what is missing.
+_BASELINE = ("-m", "stac_bench.zoo.baseline")
+if _BASELINE not in zip(sys.orig_argv, sys.orig_argv[1:], strict=False):
     from stac_bench import _native as _native  # first of all: it says which PyTorch is needed
     from stac_bench.zoo.registry import ALGORITHMS, hyperparameters, register
 
