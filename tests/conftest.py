@@ -1,5 +1,6 @@
 """What the whole-program tests share: the program as a user runs it, and a folder for its runs."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -98,6 +99,23 @@ def start(binary, environment):
         return Process([binary, *arguments], cwd=folder, env=variables, **options)
 
     return begin
+
+
+@pytest.fixture(scope="session")
+def baseline(python):
+    """Runs `python -m stac_bench.zoo.baseline` on a job; returns the finished process."""
+
+    def run(given, *options, **variables):
+        return subprocess.run(
+            [python, "-m", "stac_bench.zoo.baseline", *options],
+            input=given if isinstance(given, str) else json.dumps(given),
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session")

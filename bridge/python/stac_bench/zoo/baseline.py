@@ -1,0 +1,132 @@
+"""`python -m stac_bench.zoo.baseline`: trains a baseline of Stable-Baselines3 with our settings.
+
+Standard input holds one JSON object: `algo` (ddpg, td3, sac or a2c), `env`, `seed`, `folder`,
+`threads`, `env_import` (modules that register environments) and `settings`, the `config.yml` of a
+run of ours. What it leaves in `folder` lies as in the folder of such a run; RL Zoo's own notes are
+in `rl_zoo3/` there. Lines `steps return` on standard output tell how far it is, and the last one
+how it scored. With STAC_BENCH_VERBOSE, what RL Zoo prints goes to standard error, and so do
+tracebacks.
+
+The exit status is 0 if all is done, 1 if training failed, 2 if something asked for cannot be, 130
+or 143 after a signal.
+"""
+
+import argparse
+import ctypes
+import importlib.util
+import json
+import os
+import signal
+import sys
+import traceback
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TextIO
+
+from stac_bench.zoo.equal import TABLE, Equal, Refused, equal
+
+VERBOSE = "STAC_BENCH_VERBOSE"
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """What standard input says."""
+
+    algo: str
+    env: str
+    seed: int
+    folder: Path
+    threads: int
+    env_import: list[str]
+    settings: dict[str, Any]
+
+    @classmethod
+    def read(cls, text: str) -> "Job":
+        """Raises `Refused` for what is not as it must be."""
+        try:
+            said = json.loads(text)
+            job = cls(**{**said, "folder": Path(said["folder"])})
+        except (ValueError, TypeError, KeyError) as error:
+            names = ", ".join(field.name for field in fields(cls))
+            raise Refused(
+                f"standard input must be a JSON object of {names}: {_line(error)}"
+            ) from None
+        if job.algo not in TABLE:
+            raise Refused(f"no baseline {job.algo}: there are {', '.join(TABLE)}")
+        if not 0 <= job.seed < 2**32:
+            raise Refused(f"`seed` is {job.seed}; Stable-Baselines3 takes 0 to {2**32 - 1}")
+        return job
+
+    def equal(self) -> Equal:
+        """What RL Zoo is given. Raises `Refused`."""
+        return equal(self.algo, self.settings)
+
+
+def main() -> int:
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m stac_bench.zoo.baseline")
+    parser.add_argument("--check", action="store_true", help="check the settings, train nothing")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent does")
+    arguments = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    if arguments.parent is not None:
+        _end_with(arguments.parent)
+    try:
+        job = Job.read(sys.stdin.read())
+        job.equal()
+        if not all(map(importlib.util.find_spec, ("rl_zoo3", "stable_baselines3"))):
+            raise Refused("RL Zoo is not installed: pip install 'stac-bench[zoo]'")
+    except Refused as error:
+        print(error, file=sys.stderr)
+        return 2
+    if arguments.check:
+        return 0
+    verbose = bool(os.environ.get(VERBOSE))
+    try:
+        with _standard_output(verbose) as out:
+            from stac_bench.zoo.training import train
+
+            print(train(job, out), file=out, flush=True)
+    except Exception as error:
+        if verbose:
+            traceback.print_exc()
+        print(_line(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _standard_output(verbose: bool) -> TextIO:
+    """Standard output, for us alone: what others print goes to standard error, or nowhere."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    elsewhere = os.dup(2) if verbose else os.open(os.devnull, os.O_WRONLY)
+    os.dup2(elsewhere, 1)
+    os.close(elsewhere)
+    return out
+
+
+def _stop(number: int, _frame: object) -> None:
+    """Ends this process in good order; further signals would come across that."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def _end_with(parent: int) -> None:
+    """This process ends when its parent does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise SystemExit(128 + signal.SIGTERM)
+
+
+def _line(error: BaseException) -> str:
+    """An error in one line."""
+    said = " ".join(str(error).split())
+    name = type(error).__name__
+    return f"{name}: {said}" if said else name
+
+
+if __name__ == "__main__":
+    sys.exit(main())
