@@ -4,7 +4,7 @@ import json
 
 import stable_baselines3 as sb3
 from stac_bench import _native
-from stac_bench.zoo.equal import OURS
+from stac_bench.baselines.equal import OURS
 
 KINDS = {"ddpg": sb3.DDPG, "td3": sb3.TD3, "sac": sb3.SAC, "a2c": sb3.A2C}
 ENVS = {"ddpg": "Pendulum-v1", "td3": "InvertedPendulum-v4", "sac": "Pendulum-v1"}

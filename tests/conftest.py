@@ -103,11 +103,11 @@ def start(binary, environment):
 
 @pytest.fixture(scope="session")
 def baseline(python):
-    """Runs `python -m stac_bench.zoo.baseline` on a job; returns the finished process."""
+    """Runs `python -m stac_bench.baselines` on a job; returns the finished process."""
 
     def run(given, *options, **variables):
         return subprocess.run(
-            [python, "-m", "stac_bench.zoo.baseline", *options],
+            [python, "-m", "stac_bench.baselines", *options],
             input=given if isinstance(given, str) else json.dumps(given),
             env={**os.environ, **variables},
             capture_output=True,

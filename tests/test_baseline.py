@@ -18,9 +18,9 @@ from rl_zoo3.exp_manager import ExperimentManager
 from stable_baselines3.common.callbacks import EvalCallback, LogEveryNTimesteps
 from stable_baselines3.common.logger import configure
 from stac_bench import _native
-from stac_bench.zoo.baseline import Job
-from stac_bench.zoo.equal import OURS, TABLE, Refused, document, equal, flat
-from stac_bench.zoo.training import arguments
+from stac_bench.baselines.equal import OURS, TABLE, Refused, document, equal, flat
+from stac_bench.baselines.job import Job
+from stac_bench.baselines.training import arguments
 
 EACH = pytest.mark.parametrize("algo", TABLE)
 
@@ -56,9 +56,9 @@ def test_the_settings_are_those_that_a_run_leaves(train, tmp_path):
 
 
 def test_the_document_is_the_table():
-    """Written anew from `python -m stac_bench.zoo.equal`."""
+    """Written anew from `python -m stac_bench.baselines.equal`."""
     text = (ROOT / "docs" / "baselines.md").read_text()
-    begin, end = "<!-- python -m stac_bench.zoo.equal -->\n", "<!-- -->\n"
+    begin, end = "<!-- python -m stac_bench.baselines.equal -->\n", "<!-- -->\n"
     assert text.split(begin)[1].split(end)[0] == document()
 
 
@@ -261,7 +261,7 @@ def test_a_check_is_silent_or_says_what_is_wrong_in_a_line(baseline, tmp_path):
 
 def test_without_rl_zoo_it_says_how_to_install_it(python, tmp_path):
     done = subprocess.run(
-        [python, "-S", "-m", "stac_bench.zoo.baseline", "--check"],  # without installed packages
+        [python, "-S", "-m", "stac_bench.baselines", "--check"],  # without installed packages
         input=json.dumps(job("sac", tmp_path)),
         env={**os.environ, "PYTHONPATH": str(ROOT / "bridge" / "python")},
         capture_output=True,

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from baselines import ENVS, EQUAL, KINDS, job, settings
 from conftest import ROOT
+from stac_bench.baselines.equal import OURS, TABLE
+from stac_bench.baselines.training import RESULTS, UNFINISHED, evaluated
 from stac_bench.report.folder import read
-from stac_bench.zoo.equal import OURS, TABLE
-from stac_bench.zoo.training import RESULTS, UNFINISHED, evaluated
 
 EACH = pytest.mark.parametrize("algo", TABLE)
 SHORT = {"n_timesteps": 330, "eval_freq": 100, "eval_episodes": 2, "log_freq": 50}
@@ -176,7 +176,7 @@ def started(python, tmp_path):
     (folder / "manifest.json").write_text("{}")
     given = tmp_path / "job.json"
     given.write_text(json.dumps(job("ddpg", folder, n_timesteps=10**7, eval_freq=500)))
-    command = [python, "-m", "stac_bench.zoo.baseline"]
+    command = [python, "-m", "stac_bench.baselines"]
     with given.open() as source:
         process = subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, text=True)
     assert re.fullmatch(r"\d+ \S+\n", process.stdout.readline())
@@ -205,7 +205,7 @@ def test_it_ends_with_its_parent(python, tmp_path):
     given.write_text(json.dumps(job("ddpg", tmp_path / "run", n_timesteps=10**7)))
     code = (
         "import os, subprocess, sys\n"
-        "command = [sys.executable, '-m', 'stac_bench.zoo.baseline']\n"
+        "command = [sys.executable, '-m', 'stac_bench.baselines']\n"
         "command += ['--parent', str(os.getpid())]\n"
         "with open(sys.argv[1]) as job, subprocess.Popen(command, stdin=job) as child:\n"
         "    print(child.pid, flush=True)\n"

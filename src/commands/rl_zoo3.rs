@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 /// The Python module that does it.
-const MODULE: &str = "stac_bench.zoo.baseline";
+const MODULE: &str = "stac_bench.baselines";
 
 /// Trains one run and leaves a run folder behind.
 ///

@@ -6,14 +6,9 @@ Stackelberg algorithms have the names of `stac-bench algos`. Their hyperparamete
 samplers are registered too.
 """
 
-import sys
+from stac_bench import _native as _native  # first of all: it says which PyTorch is needed
+from stac_bench.zoo.registry import ALGORITHMS, hyperparameters, register
 
-# `python -m stac_bench.zoo.baseline` has Stable-Baselines3's own, and says what is missing.
-_BASELINE = ("-m", "stac_bench.zoo.baseline")
-if _BASELINE not in zip(sys.orig_argv, sys.orig_argv[1:], strict=False):
-    from stac_bench import _native as _native  # first of all: it says which PyTorch is needed
-    from stac_bench.zoo.registry import ALGORITHMS, hyperparameters, register
+register()
 
-    register()
-
-    __all__ = ["ALGORITHMS", "hyperparameters", "register"]
+__all__ = ["ALGORITHMS", "hyperparameters", "register"]

@@ -21,7 +21,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import should_collect_more_steps
 
 if TYPE_CHECKING:
-    from stac_bench.zoo.baseline import Job
+    from stac_bench.baselines.job import Job
 
 #: What a run leaves, and where it is until all of it is there.
 RESULTS = (

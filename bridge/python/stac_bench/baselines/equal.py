@@ -2,7 +2,7 @@
 
 `TABLE` has a rule for every setting of ours, by algorithm: the name there and how its value gets
 there, the one value that Stable-Baselines3 stands for, or why it changes no result. `FIXED` has
-what is set there whatever ours say. `python -m stac_bench.zoo.equal` prints both, for
+what is set there whatever ours say. `python -m stac_bench.baselines.equal` prints both, for
 docs/baselines.md.
 """
 

@@ -1,4 +1,4 @@
-"""`python -m stac_bench.zoo.baseline`: trains a baseline of Stable-Baselines3 with our settings.
+"""`python -m stac_bench.baselines`: trains a baseline of Stable-Baselines3 with our settings.
 
 Standard input holds one JSON object: `algo` (ddpg, td3, sac or a2c), `env`, `seed`, `folder`,
 `threads`, `env_import` (modules that register environments) and `settings`, the `config.yml` of a
@@ -14,58 +14,22 @@ or 143 after a signal.
 import argparse
 import ctypes
 import importlib.util
-import json
 import os
 import signal
 import sys
 import traceback
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from stac_bench.zoo.equal import TABLE, Equal, Refused, equal
+from stac_bench.baselines.equal import Refused
+from stac_bench.baselines.job import Job, line
 
 VERBOSE = "STAC_BENCH_VERBOSE"
 _PR_SET_PDEATHSIG = 1
 
 
-@dataclass(frozen=True)
-class Job:
-    """What standard input says."""
-
-    algo: str
-    env: str
-    seed: int
-    folder: Path
-    threads: int
-    env_import: list[str]
-    settings: dict[str, Any]
-
-    @classmethod
-    def read(cls, text: str) -> "Job":
-        """Raises `Refused` for what is not as it must be."""
-        try:
-            said = json.loads(text)
-            job = cls(**{**said, "folder": Path(said["folder"])})
-        except (ValueError, TypeError, KeyError) as error:
-            names = ", ".join(field.name for field in fields(cls))
-            raise Refused(
-                f"standard input must be a JSON object of {names}: {_line(error)}"
-            ) from None
-        if job.algo not in TABLE:
-            raise Refused(f"no baseline {job.algo}: there are {', '.join(TABLE)}")
-        if not 0 <= job.seed < 2**32:
-            raise Refused(f"`seed` is {job.seed}; Stable-Baselines3 takes 0 to {2**32 - 1}")
-        return job
-
-    def equal(self) -> Equal:
-        """What RL Zoo is given. Raises `Refused`."""
-        return equal(self.algo, self.settings)
-
-
 def main() -> int:
     """Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m stac_bench.zoo.baseline")
+    parser = argparse.ArgumentParser(prog="python -m stac_bench.baselines")
     parser.add_argument("--check", action="store_true", help="check the settings, train nothing")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this parent does")
     arguments = parser.parse_args()
@@ -86,13 +50,13 @@ def main() -> int:
     verbose = bool(os.environ.get(VERBOSE))
     try:
         with _standard_output(verbose) as out:
-            from stac_bench.zoo.training import train
+            from stac_bench.baselines.training import train
 
             print(train(job, out), file=out, flush=True)
     except Exception as error:
         if verbose:
             traceback.print_exc()
-        print(_line(error), file=sys.stderr)
+        print(line(error), file=sys.stderr)
         return 1
     return 0
 
@@ -119,13 +83,6 @@ def _end_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         raise SystemExit(128 + signal.SIGTERM)
-
-
-def _line(error: BaseException) -> str:
-    """An error in one line."""
-    said = " ".join(str(error).split())
-    name = type(error).__name__
-    return f"{name}: {said}" if said else name
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Baselines of Stable-Baselines3, trained by RL Zoo with our settings."""
