@@ -31,7 +31,7 @@ test: .venv/setup-test ## set up, then check everything: format, lints, Rust tes
 	cargo test --release --package stac-agents --no-default-features --locked
 	$(MAKE) wheel
 	.venv/bin/python -m pip install --quiet --no-deps --force-reinstall --no-index --find-links dist stac-bench
-	.venv/bin/python -m pytest tests
+	.venv/bin/python -m pytest tests --numprocesses 2 --dist loadfile
 
 wheel: setup ## build the Python package into dist/
 	.venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .

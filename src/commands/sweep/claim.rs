@@ -67,6 +67,13 @@ impl Claim {
         numbers(folder).last().is_some_and(|&number| is_fresh(&path(folder, number)))
     }
 
+    /// Removes what an owner that was killed at the end of the run in `folder` has left of its claim.
+    pub fn clear(folder: &Path) {
+        if !numbers(folder).is_empty() {
+            drop(Self::take(folder));
+        }
+    }
+
     /// Says that its owner lives.
     pub fn beat(&self) {
         let _ = self.file.set_times(FileTimes::new().set_modified(now(&self.folder)));
@@ -206,6 +213,19 @@ mod tests {
         claim_of(&Owner { pid: gone.id() as i32, ..Owner::this() }, &run, 0);
         assert!(!Claim::is_held(&run));
         assert!(Claim::take(&run).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_nobody_holds_is_cleared_and_what_somebody_holds_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        claim_of(&elsewhere(), &run, 50);
+        Claim::clear(&run);
+        assert_eq!(numbers(&run), [1]);
+        fs::remove_file(path(&run, 1)).unwrap();
+        claim_of(&elsewhere(), &run, 70);
+        Claim::clear(&run);
+        assert!(numbers(&run).is_empty());
     }
 
     #[test]

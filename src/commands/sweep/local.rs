@@ -35,8 +35,9 @@ pub struct How {
 /// # Errors
 /// [`Failure::Sweep`] if something failed for good, and that of a signal.
 pub fn run(all: &[Planned], how: How) -> Result<(), Failure> {
-    let todo: VecDeque<_> =
-        all.iter().filter(|run| State::of(run).is_open()).map(|run| (run, 0)).collect();
+    let (todo, rest): (Vec<_>, Vec<_>) = all.iter().partition(|run| State::of(run).is_open());
+    rest.iter().for_each(|run| Claim::clear(&run.job.folder));
+    let todo: VecDeque<_> = todo.into_iter().map(|run| (run, 0)).collect();
     if todo.is_empty() {
         return conclude(all, how.quiet);
     }
