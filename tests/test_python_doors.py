@@ -1,9 +1,12 @@
 """The Python classes do what Stable-Baselines3's do, or say that they do not."""
 
+import io
+import json
 import signal
 import subprocess
 import threading
 import time
+import zipfile
 
 import gymnasium as gym
 import numpy as np
@@ -271,6 +274,26 @@ def test_parameters_that_are_no_numbers_are_refused_wherever_they_come_from(tmp_
                 one.save(tmp_path / "model")
                 one = kind.load(tmp_path / "model", env="Pendulum-v1")
             uses(one)
+
+
+@pytest.mark.parametrize("kind", [DDPG, SAC, AC])
+def test_a_file_that_asks_for_larger_networks_than_it_holds_is_refused_before_they_are_made(
+    tmp_path, kind
+):
+    kind("MlpPolicy", "Pendulum-v1", **small()).save(tmp_path / "good.zip")
+    with zipfile.ZipFile(tmp_path / "good.zip") as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    data = json.loads(members["data"])
+    # Its weights alone take 2 GB.
+    data["policy_kwargs"] = {"net_arch": [16_384, 16_384, 16_384]}
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as file:
+        for name, content in {**members, "data": json.dumps(data)}.items():
+            file.writestr(name, content)
+    for path in (tmp_path / "bad.zip", io.BytesIO((tmp_path / "bad.zip").read_bytes())):
+        with pytest.raises(ValueError, match=r"16384.* but the file holds"):
+            kind.load(path)
+    again = io.BytesIO((tmp_path / "good.zip").read_bytes())
+    assert kind.load(again, gym.make("Pendulum-v1")).policy is not None
 
 
 def test_columns_of_unequal_length_are_refused():

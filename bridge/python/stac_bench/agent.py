@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch as th
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from typing_extensions import Self
 
@@ -17,6 +18,7 @@ from stac_bench.exchange import PolicyExchange, synced_property
 from stac_bench.keywords import AgentSettings, Role, SolverSettings
 from stac_bench.observations import ObservationCodec
 from stac_bench.policies import (
+    check_file,
     check_methods,
     check_networks,
     check_policy,
@@ -179,6 +181,24 @@ class RustAgent(AgentSettings, PolicyExchange, Checkpoints):
         # What does not apply is left out if it is a default, and otherwise refused by Rust.
         foreign = _native.foreign(self._algorithm(), as_json(own))
         return {k: v for k, v in own.items() if k not in foreign or v != defaults[k]}
+
+    @classmethod
+    def load(
+        cls,
+        path: Any,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        *args: Any,
+        **keywords: Any,
+    ) -> Self:
+        """As in Stable-Baselines3, but networks larger than the file are refused, not made."""
+        start = path.tell() if hasattr(path, "seek") else None
+        data, parameters, _ = load_from_zip_file(path, True, custom_objects, "cpu")
+        check_file((data or {}).get("policy_kwargs"), parameters.get("policy"))
+        if start is not None:
+            path.seek(start)
+        return super().load(path, env, device, custom_objects, *args, **keywords)
 
     def _setup_model(self) -> None:
         check_policy(self.policy_class, self.policy_kwargs)

@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import torch as th
@@ -103,12 +104,26 @@ def check_layers(policy: th.nn.Module) -> None:
 
 def check_room(net_arch: Any) -> None:
     """Raises `ValueError` for hidden layers that the machine has no memory for."""
-    shapes = net_arch.values() if isinstance(net_arch, dict) else [net_arch]
-    for shape in shapes:
+    for shape, weights in _sizes(net_arch):
+        # Parameters, gradients and both moments, of PyTorch's copy alone.
+        _native.require_room("the networks", 4 * 4 * weights, "net_arch", repr(shape))
+
+
+def check_file(policy_kwargs: Any, state: Any) -> None:
+    """Raises `ValueError` if a file asks for networks larger than the parameters that it holds."""
+    if not (isinstance(policy_kwargs, dict) and isinstance(state, dict)):
+        return
+    held = sum(tensor.numel() for tensor in state.values() if isinstance(tensor, th.Tensor))
+    for shape, weights in _sizes(policy_kwargs.get("net_arch")):
+        if weights > held:
+            raise ValueError(f"net_arch is {shape}, but the file holds {held:,} parameters in all")
+
+
+def _sizes(net_arch: Any) -> Iterator[tuple[Any, int]]:
+    """Hidden layers, and the weights between them."""
+    for shape in net_arch.values() if isinstance(net_arch, dict) else [net_arch]:
         if isinstance(shape, list | tuple) and all(isinstance(width, int) for width in shape):
-            weights = sum(a * b for a, b in itertools.pairwise(shape))
-            # Parameters, gradients and both moments, of PyTorch's copy alone.
-            _native.require_room("the networks", 4 * 4 * weights, "net_arch", repr(shape))
+            yield shape, sum(a * b for a, b in itertools.pairwise(shape))
 
 
 class Rows(th.nn.Module):
