@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -104,7 +105,7 @@ def test_a_sweep_that_is_stopped_goes_on_where_it_was(start, stac_bench, whole, 
     process.popen.send_signal(kind)
     assert process.end(60) == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[kind]
     # Killed, it could not wait for its runs: they end by themselves.
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 60
     while any(manifest(run)["status"] == "running" for run in runs if run.exists()):
         assert time.monotonic() < ends
         time.sleep(0.1)
@@ -280,3 +281,11 @@ def test_a_damaged_folder_is_told_and_the_rest_goes_on(stac_bench, tmp_path):
     assert last[0].startswith("ddpg Point-v0 seed 0: damaged: ") and "manifest.json" in last[0]
     assert last[1].startswith("with lam 2 Point-v0 seed 0: damaged: ") and "config.yml" in last[1]
     assert all(path.read_bytes() == bytes for path, bytes in damaged.items())
+
+
+def test_the_python_package_sweeps_too(python, environment, tmp_path):
+    file = grid(tmp_path, seeds=1)
+    words = [python, "-m", "stac_bench", "sweep", file, "--jobs", "2"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "2 runs, all done" in done.stdout
