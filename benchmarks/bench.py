@@ -35,7 +35,7 @@ from cases import (
     measure,
     peak_memory,
 )
-from experiments import write_section
+from sections import write_section
 from speed_report import draw, render
 
 PACKAGES = ["stable-baselines3", "sbx-rl", "torch", "jax", "gymnasium", "mujoco", "numpy"]

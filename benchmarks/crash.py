@@ -23,7 +23,7 @@ import crash_damage
 import crash_flat
 import crash_kills
 from crash_cases import Ledger, all_cases
-from experiments import write_section
+from sections import write_section
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = HERE.parent / "target" / "release" / "stac-bench"

@@ -23,8 +23,8 @@ from crash_cases import Ledger
 from doors_environments import Environments
 from doors_files import LOADS, Doors, finite
 from doors_try import Try, attempt, bait
-from experiments import write_section
 from pytablewriter import MarkdownTableWriter
+from sections import write_section
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

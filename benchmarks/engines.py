@@ -1,4 +1,4 @@
-"""Trains the grid of engines.yml on this machine, on SLURM and on Ray, and compares the results.
+"""Trains grids/engines.yml on this machine, on SLURM and on Ray, and compares the results.
 
     .venv/bin/python benchmarks/engines.py runs/engines
 
@@ -64,7 +64,7 @@ ENGINES = {"local": local, "slurm": on_slurm, "ray": on_ray}
 def train(name, out):
     """Trains the grid on an engine, twice; the seconds of both, and what the second one said."""
     with ENGINES[name]() as (words, variables, wait):
-        command = [PROGRAM, "sweep", HERE / "engines.yml", "--out", out / name, *words]
+        command = [PROGRAM, "sweep", HERE / "grids" / "engines.yml", "--out", out / name, *words]
         seconds = []
         for _ in range(2):
             began = time.perf_counter()

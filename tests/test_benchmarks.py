@@ -5,7 +5,9 @@ from itertools import pairwise
 
 import pytest
 import torch
+import yaml
 from cases import OURS, Case, cases, read_progress, window
+from conftest import ROOT
 from flops import Net, Shapes, Update, operations
 from speed_report import Bar, bars, draw, render
 from torch.utils.flop_counter import FlopCounterMode
@@ -355,3 +357,10 @@ def test_a_row_that_is_being_written_is_not_read(tmp_path):
     assert rows == [(1450, 1.0), (1500, 1.5), (1550, 2.0)]
     assert window(rows, 1500) == {"steps": 50, "seconds": 0.5}
     assert window(rows, 9000) == {"steps": 0, "seconds": 0}
+
+
+@pytest.mark.parametrize("grid", sorted((ROOT / "benchmarks" / "grids").glob("*.yml")))
+def test_each_grid_has_a_plan_and_its_files_name(stac_bench, tmp_path, grid):
+    done = stac_bench(tmp_path, "sweep", grid, "--status")
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(grid.read_text())["name"] == grid.stem

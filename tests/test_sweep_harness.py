@@ -95,6 +95,17 @@ def test_a_killed_run_begins_again(start, stac_bench, whole, tmp_path):
     assert not [line for line in differences(one, other) if "evaluations" in line]
 
 
+def test_a_file_in_the_working_folder_stands_in_for_no_module(stac_bench, tmp_path):
+    for name in ("json", "numpy", "gymnasium"):
+        (tmp_path / f"{name}.py").write_text("open('bait', 'w')")
+    done = stac_bench(tmp_path, "report", tmp_path)
+    assert done.returncode == 1 and "no run" in done.stderr, done.stderr
+    words = ["--env", ENV, "--algo", "ddpg", "--harness", "rl_zoo3", "--steps", 300, *OPTIONS]
+    done = stac_bench(tmp_path, *words, "--set", "update_order=simultaneous")
+    assert done.returncode == 2 and "sequentially" in done.stderr, done.stderr
+    assert not (tmp_path / "bait").exists()
+
+
 REFUSED = {
     "another order": (
         {"set": SET | {"update_order": "simultaneous"}},

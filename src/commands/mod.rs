@@ -7,6 +7,7 @@ mod pool;
 mod report;
 mod resume;
 mod rl_zoo3;
+mod script;
 mod seeds;
 mod settings;
 mod sweep;

@@ -1,9 +1,9 @@
 //! `stac-bench report`: Python reads the runs, and does the numbers and the pictures.
 
+use super::script;
 use crate::cli::ReportArgs;
 use crate::failure::Failure;
 use std::ffi::OsString;
-use std::process::Command;
 
 /// The Python module that does it.
 const MODULE: &str = "stac_bench.report";
@@ -16,7 +16,7 @@ pub fn run(arguments: &ReportArgs) -> Result<(), Failure> {
     bridge::initialize()?;
     let python = bridge::python()?;
     let unable = |error: std::io::Error| Failure::file("run", &python)(error);
-    let status = Command::new(&python)
+    let status = script::command(&python)
         .args(["-m", MODULE])
         .args(words(arguments))
         .status()

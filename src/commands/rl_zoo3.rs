@@ -2,17 +2,15 @@
 
 use super::job::Job;
 use super::manifest::Manifest;
+use super::script::Script;
 use super::train::Start;
 use crate::display::Display;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::run_dir::{self, RunDir};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use signal_hook::consts::SIGINT;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::time::Instant;
 
 /// The Python module that does it.
@@ -42,10 +40,7 @@ pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
 
 /// An error if Stable-Baselines3 cannot be made equal to the settings of `job`, or is not there.
 pub fn check(job: &Job) -> Result<(), Failure> {
-    bridge::initialize()?;
-    let mut harness = Running::start(job, &["--check"])?;
-    harness.child.stdout.take();
-    harness.end()
+    begin(job, &["--check"])?.end(|reason| Failure::Usage(format!("RL Zoo: {reason}")))
 }
 
 fn go(job: &Job, manifest: &mut Manifest<'_>) -> Result<(), Failure> {
@@ -53,10 +48,9 @@ fn go(job: &Job, manifest: &mut Manifest<'_>) -> Result<(), Failure> {
     job.record_command()?;
     let began = Instant::now();
     let mut display = Display::new(job.config.run.n_timesteps, job.quiet, job.report);
-    let mut harness = Running::start(job, &[])?;
+    let mut harness = begin(job, &[])?;
     let (mut steps, mut last) = (0, String::new());
-    let out = harness.child.stdout.take();
-    for line in out.into_iter().flat_map(|out| BufReader::new(out).split(b'\n')) {
+    for line in harness.out().into_iter().flat_map(|out| BufReader::new(out).split(b'\n')) {
         let Ok(line) = line else { break };
         let line = String::from_utf8_lossy(&line).into_owned();
         match line.split_once(' ').map(|(steps, last)| (steps.parse(), last.parse())) {
@@ -68,7 +62,7 @@ fn go(job: &Job, manifest: &mut Manifest<'_>) -> Result<(), Failure> {
         }
     }
     display.finish();
-    let ended = harness.end();
+    let ended = harness.end(Failure::Harness);
     let whole = if ended.is_ok() { job.config.run.n_timesteps } else { steps };
     manifest.reached(whole, began.elapsed().as_secs_f64(), 0.0);
     ended?;
@@ -81,52 +75,11 @@ fn go(job: &Job, manifest: &mut Manifest<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The process of the harness.
-struct Running {
-    child: Child,
-    messages: File,
-}
-
-impl Running {
-    fn start(job: &Job, options: &[&str]) -> Result<Self, Failure> {
-        let failed = |error: std::io::Error| Failure::Harness(error.to_string());
-        let messages = tempfile::tempfile().map_err(failed)?;
-        let mut child = Command::new(bridge::python()?)
-            .args(["-m", MODULE, "--parent", &std::process::id().to_string()])
-            .args(options)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(messages.try_clone().map_err(failed)?)
-            .spawn()
-            .map_err(failed)?;
-        let pid = Pid::from_raw(child.id() as i32);
-        bridge::relay_signals(move |signal| {
-            let signal = if signal == SIGINT { Signal::INT } else { Signal::TERM };
-            let _ = pid.map(|pid| kill_process(pid, signal));
-        })?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // It may have ended at once; its message says why.
-            let _ = stdin.write_all(what(job)?.to_string().as_bytes());
-        }
-        Ok(Self { child, messages })
-    }
-
-    /// Waits for its end.
-    fn end(mut self) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Failure::Harness(error.to_string());
-        let status = self.child.wait().map_err(failed)?;
-        bridge::check_signals()?;
-        if status.success() {
-            return Ok(());
-        }
-        let mut text = String::new();
-        self.messages
-            .rewind()
-            .and_then(|()| self.messages.read_to_string(&mut text))
-            .map_err(failed)?;
-        let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
-        Err(Failure::Harness(last.map_or_else(|| status.to_string(), str::to_owned)))
-    }
+/// RL Zoo at work on `job`.
+fn begin(job: &Job, options: &[&str]) -> Result<Script, Failure> {
+    let parent = std::process::id().to_string();
+    let words = [&["-m", MODULE, "--parent", &parent], options].concat();
+    Script::start(&words, &what(job)?, Stdio::piped())
 }
 
 /// What the module is told.

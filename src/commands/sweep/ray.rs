@@ -3,16 +3,13 @@
 use super::local::conclude;
 use super::state::State;
 use super::tasks::{Grid, Tasks};
+use crate::commands::script::Script;
 use crate::failure::Failure;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use signal_hook::consts::SIGINT;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// What starts the tasks.
 const SCRIPT: &str = include_str!("ray.py");
@@ -47,34 +44,8 @@ pub fn run(grid: &Grid<'_>, address: Option<&str>) -> Result<(), Failure> {
         "runs": runs.collect::<Vec<_>>(),
     });
     let out = if grid.quiet { Stdio::null() } else { Stdio::inherit() };
-    let mut messages = tempfile::tempfile().map_err(unable)?;
-    bridge::initialize()?;
-    let mut driver = Command::new(bridge::python()?)
-        .args(["-c", SCRIPT])
-        .stdin(Stdio::piped())
-        .stdout(out)
-        .stderr(messages.try_clone().map_err(unable)?)
-        .process_group(0)
-        .spawn()
-        .map_err(unable)?;
-    let pid = Pid::from_raw(driver.id() as i32);
-    bridge::relay_signals(move |signal| {
-        let signal = if signal == SIGINT { Signal::INT } else { Signal::TERM };
-        let _ = pid.map(|pid| kill_process(pid, signal));
-    })?;
-    if let Some(mut stdin) = driver.stdin.take() {
-        // It may have ended at once; its message says why.
-        let _ = stdin.write_all(plan.to_string().as_bytes());
-    }
-    let status = driver.wait().map_err(unable)?;
-    bridge::check_signals()?;
+    let ended = Script::start(&["-c", SCRIPT], &plan, out)?.end(failed);
     let _ = fs::remove_dir_all(&tasks.folder);
-    if !status.success() {
-        let mut text = String::new();
-        use std::io::{Read as _, Seek as _};
-        let _ = messages.rewind().and_then(|()| messages.read_to_string(&mut text));
-        let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
-        return Err(failed(last.map_or_else(|| status.to_string(), str::to_owned)));
-    }
+    ended?;
     conclude(grid.all, grid.quiet)
 }

@@ -37,6 +37,8 @@ def main() -> int:
         signal.signal(number, _stop)
     if arguments.parent is not None:
         _end_with(arguments.parent)
+    # Where environments of one's own may be. Last, so that a file there stands in for nothing else.
+    sys.path.append("")
     try:
         job = Job.read(sys.stdin.read())
         job.equal()
