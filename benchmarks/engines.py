@@ -97,8 +97,10 @@ def main():
     for name in options.on:
         (first, again), said = train(name, options.out)
         print(f"{name}: {first:.0f} s; again {again:.0f} s: {said}")
+        wrong += "all done" not in said and "none that is not done" not in said
     first, *others = (options.out / name / "engines" for name in options.on)
     runs = sorted(path.parent.relative_to(first) for path in first.rglob("manifest.json"))
+    wrong += len(runs) != 18
     for other in others:
         for run in runs:
             found = same(first / run, other / run)

@@ -94,6 +94,9 @@ pub enum Failure {
         /// How many there are.
         runs: usize,
     },
+    /// A scheduler's task was told to end before its run had come any further.
+    #[error("{} wrote no checkpoint in the time that it had: give it more (`--slurm time=…`), or let it write them more often (`--checkpoint-freq`); runs of RL Zoo write none", .0.display())]
+    NoProgress(PathBuf),
     /// A command of the scheduler failed.
     #[error("`{command}` failed: {reason}")]
     Scheduler {
@@ -157,6 +160,7 @@ impl Failure {
             Self::File { .. }
             | Self::Moved { .. }
             | Self::Harness(_)
+            | Self::NoProgress(_)
             | Self::Agents(_)
             | Self::Seeds { .. }
             | Self::Sweep { .. } => 1,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import report_picture
+from conftest import need
 from run_folders import ours
 from stac_bench import report
 from stac_bench.report import files
@@ -163,10 +164,13 @@ def test_without_a_leader_there_is_no_figure_of_the_game(tmp_path):
     assert summary.per_env["saturation"].tolist() == [0.5]
 
 
-needs_a_browser = pytest.mark.skipif(not shutil.which("chromedriver"), reason="no Chromium here")
+@pytest.fixture
+def browser():
+    """Chromium is here."""
+    need("the browser", [] if shutil.which("chromedriver") else ["chromedriver"])
 
 
-@needs_a_browser
+@pytest.mark.usefixtures("browser")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, report_picture.LAPTOP])
 def test_a_browser_draws_every_figure_and_nothing_is_wider_than_the_screen(made, theme, width):
@@ -186,7 +190,7 @@ def test_a_browser_draws_every_figure_and_nothing_is_wider_than_the_screen(made,
         assert (int(shade) < 128) == (theme == "dark")
 
 
-@needs_a_browser
+@pytest.mark.usefixtures("browser")
 def test_a_click_on_a_head_sorts_its_table(tmp_path):
     # Seeds 3, 1 and 2; the means of the last are 302.5, 1,301 and 251.5 - as text 1,301 came first.
     for label, seeds, add in (("two", 3, 0), ("ten", 1, 1000), ("One", 2, -50)):

@@ -289,3 +289,44 @@ def test_the_python_package_sweeps_too(python, environment, tmp_path):
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "2 runs, all done" in done.stdout
+
+
+def test_a_task_that_a_scheduler_ends_says_whether_its_run_came_any_further(start, tmp_path):
+    # Else the scheduler would try it again for ever.
+    first = folders(tmp_path)[0]
+    for more, status in [(["--checkpoint-freq", "0"], 1), ([], 143)]:
+        file = grid(tmp_path, runs=slow(), options=[*OPTIONS, *more], seeds=1)
+        process = start(tmp_path, "sweep", file, "--only", "0")
+        log = first / "progress.csv"
+        seen = log.exists if more else lambda: generations(first / "checkpoints")
+        wait_until(process, seen, "its first steps")
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.end(60) == status, process.stderr()
+        assert ("--slurm time=" in process.stderr()) == (status == 1)
+        shutil.rmtree(tmp_path / "runs")
+
+
+def test_a_submission_that_cannot_be_read_is_named_and_nothing_is_submitted(stac_bench, tmp_path):
+    file = grid(tmp_path)
+    jobs = tmp_path / "runs" / "small" / "slurm" / "1" / "jobs.json"
+    jobs.parent.mkdir(parents=True)
+    jobs.write_text("{[")
+    done = stac_bench(tmp_path, "sweep", file, "--on", "slurm")
+    assert done.returncode == 2
+    assert str(jobs) in done.stderr and "remove it" in done.stderr
+    done = stac_bench(tmp_path, "sweep", file, "--status")
+    assert done.returncode == 0
+    assert str(jobs) in done.stderr and "missing" in done.stdout
+
+
+def test_a_plan_counts_what_is_left_alone(stac_bench, tmp_path):
+    file = grid(tmp_path, seeds=1)
+    assert stac_bench(tmp_path, "sweep", file).returncode == 0
+    first, second = folders(tmp_path, seeds=[0])
+    record = manifest(first)
+    record["seconds"] = -5
+    (first / "manifest.json").write_text(json.dumps(record))
+    (second / "manifest.json").unlink()
+    done = stac_bench(tmp_path, "sweep", grid(tmp_path), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "4 runs, 2 to do: about" in done.stdout

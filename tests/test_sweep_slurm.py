@@ -91,6 +91,8 @@ def test_a_run_that_fails_leaves_the_others_alone_and_is_submitted_again(
 REFUSED = {
     "partition=nowhere": ["sbatch", "partition"],
     "array=0-3": ["--slurm array=0-3", "own"],
+    "arr=0-3": ["--slurm arr=0-3", "own"],
+    "sig=TERM@60": ["B:USR1@"],
     "partition": ["--slurm partition", "KEY=VALUE"],
     "--mem=4G": ["--slurm", "KEY=VALUE"],
     "signal=TERM@60": ["B:USR1@"],

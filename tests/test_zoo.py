@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from algorithms import OFF_POLICY_NAMES, ZOO_NAMES
+from conftest import need
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
@@ -200,7 +201,7 @@ def tensorboard(python, logs):
 def browser(tmp_path):
     """A headless Chromium."""
     if (driver := shutil.which("chromedriver")) is None:
-        pytest.skip("no browser: apt install chromium chromium-driver")
+        need("the browser", ["chromedriver"])
     options = webdriver.ChromeOptions()
     for flag in [
         "headless",

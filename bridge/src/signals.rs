@@ -49,7 +49,11 @@ pub fn handle_interrupts() -> Result<()> {
 }
 
 /// As [`handle_interrupts`], for a process that has nothing to do but tell others: each signal is given to `relay`.
+///
+/// # Errors
+/// [`Error::Interrupted`] or [`Error::Terminated`] if a signal has come already.
 pub fn relay_signals(relay: impl Fn(i32) + Send + 'static) -> Result<()> {
+    check_signals()?;
     *RELAY.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(relay));
     handle_interrupts()
 }

@@ -13,14 +13,10 @@ const MODULE: &str = "stac_bench.report";
 /// # Errors
 /// [`Failure::Report`] with the module's exit status: it has said why.
 pub fn run(arguments: &ReportArgs) -> Result<(), Failure> {
-    bridge::initialize()?;
-    let python = bridge::python()?;
-    let unable = |error: std::io::Error| Failure::file("run", &python)(error);
-    let status = script::command(&python)
-        .args(["-m", MODULE])
-        .args(words(arguments))
-        .status()
-        .map_err(unable)?;
+    let mut child = script::spawn(&script::module(MODULE), |command| {
+        command.args(words(arguments));
+    })?;
+    let status = child.wait().map_err(|_| Failure::Report(1))?;
     bridge::check_signals()?;
     match status.code() {
         Some(0) => Ok(()),

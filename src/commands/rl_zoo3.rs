@@ -2,7 +2,7 @@
 
 use super::job::Job;
 use super::manifest::Manifest;
-use super::script::Script;
+use super::script::{self, Script};
 use super::train::Start;
 use crate::display::Display;
 use crate::failure::Failure;
@@ -78,8 +78,8 @@ fn go(job: &Job, manifest: &mut Manifest<'_>) -> Result<(), Failure> {
 /// RL Zoo at work on `job`.
 fn begin(job: &Job, options: &[&str]) -> Result<Script, Failure> {
     let parent = std::process::id().to_string();
-    let words = [&["-m", MODULE, "--parent", &parent], options].concat();
-    Script::start(&words, &what(job)?, Stdio::piped())
+    let words = [&["--parent", &parent], options].concat();
+    Script::start(&script::module(MODULE), &words, &what(job)?, Stdio::piped())
 }
 
 /// What the module is told.

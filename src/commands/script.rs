@@ -7,14 +7,30 @@ use signal_hook::consts::SIGINT;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// Python, which looks for modules in its own places alone: a file in the working folder stands in for nothing.
-pub fn command(python: &Path) -> Command {
-    let mut command = Command::new(python);
-    command.env("PYTHONSAFEPATH", "1");
-    command
+/// What a program begins with: a file in the working folder stands in for no module.
+const ALONE: &str = "import sys; sys.path[:] = filter(None, sys.path)\n";
+
+/// The program that is a module of Python's.
+pub fn module(name: &str) -> String {
+    format!("import runpy; runpy.run_module('{name}', run_name='__main__', alter_sys=True)")
+}
+
+/// Python with a program, which signals to this process are passed on to.
+pub fn spawn(program: &str, prepare: impl FnOnce(&mut Command)) -> Result<Child, Failure> {
+    bridge::initialize()?;
+    let python = bridge::python()?;
+    let mut command = Command::new(&python);
+    command.arg("-c").arg(format!("{ALONE}{program}")).process_group(0);
+    prepare(&mut command);
+    let child = command.spawn().map_err(Failure::file("run", &python))?;
+    let pid = Pid::from_raw(child.id() as i32);
+    bridge::relay_signals(move |signal| {
+        let signal = if signal == SIGINT { Signal::INT } else { Signal::TERM };
+        let _ = pid.map(|pid| kill_process(pid, signal));
+    })?;
+    Ok(child)
 }
 
 /// One that is running. Signals that would end this process are passed on to it.
@@ -24,24 +40,18 @@ pub struct Script {
 }
 
 impl Script {
-    /// Starts Python with these words; the program reads `input`.
-    pub fn start(words: &[&str], input: &Value, out: Stdio) -> Result<Self, Failure> {
-        bridge::initialize()?;
-        let python = bridge::python()?;
-        let unable = |error: std::io::Error| Failure::file("run", &python)(error);
+    /// Starts a program with these words; it reads `input`.
+    pub fn start(
+        program: &str,
+        words: &[&str],
+        input: &Value,
+        out: Stdio,
+    ) -> Result<Self, Failure> {
+        let unable = |error| Failure::file("use", &std::env::temp_dir())(error);
         let messages = tempfile::tempfile().map_err(unable)?;
-        let mut child = command(&python)
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(out)
-            .stderr(messages.try_clone().map_err(unable)?)
-            .process_group(0)
-            .spawn()
-            .map_err(unable)?;
-        let pid = Pid::from_raw(child.id() as i32);
-        bridge::relay_signals(move |signal| {
-            let signal = if signal == SIGINT { Signal::INT } else { Signal::TERM };
-            let _ = pid.map(|pid| kill_process(pid, signal));
+        let errors = messages.try_clone().map_err(unable)?;
+        let mut child = spawn(program, |command| {
+            command.args(words).stdin(Stdio::piped()).stdout(out).stderr(errors);
         })?;
         if let Some(mut stdin) = child.stdin.take() {
             // It may have ended at once; its message says why.

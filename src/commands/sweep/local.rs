@@ -3,6 +3,7 @@
 use super::claim::{BEAT, Claim};
 use super::plan::Planned;
 use super::state::{State, states, table};
+use crate::checkpoint;
 use crate::commands::pool::{Ended, Pool, Task, lock};
 use crate::cores;
 use crate::display;
@@ -10,6 +11,7 @@ use crate::failure::Failure;
 use indicatif::ProgressBar;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -34,13 +36,16 @@ pub struct How {
 ///
 /// # Errors
 /// [`Failure::Sweep`] if something failed for good, and that of a signal.
-pub fn run(all: &[Planned], how: How) -> Result<(), Failure> {
-    let (todo, rest): (Vec<_>, Vec<_>) = all.iter().partition(|run| State::of(run).is_open());
-    rest.iter().for_each(|run| Claim::clear(&run.job.folder));
-    let todo: VecDeque<_> = todo.into_iter().map(|run| (run, 0)).collect();
+pub fn run(all: &[Planned], queued: &HashSet<PathBuf>, how: How) -> Result<(), Failure> {
+    let (todo, rest): (Vec<_>, Vec<_>) =
+        states(all, queued).into_iter().partition(|(_, state)| state.is_open());
+    rest.iter().for_each(|(run, _)| Claim::clear(&run.job.folder));
+    let todo: VecDeque<_> = todo.into_iter().map(|(run, _)| (run, 0)).collect();
     if todo.is_empty() {
-        return conclude(all, how.quiet);
+        return conclude(all, queued, how.quiet);
     }
+    let newest = |run: &Planned| checkpoint::generations(&run.job.folder).ok()?.pop();
+    let before: Vec<_> = all.iter().map(newest).collect();
     let threads = all.iter().map(|run| usize::from(run.job.threads)).max().unwrap_or(1);
     let jobs = how.jobs.min(todo.len());
     let shared = match how.sent {
@@ -65,13 +70,20 @@ pub fn run(all: &[Planned], how: How) -> Result<(), Failure> {
         let workers: Vec<_> =
             shared.into_iter().map(|cores| scope.spawn(|| sweep.work(cores))).collect();
         scope.spawn(|| sweep.look_after(&over));
-        let failed =
-            workers.into_iter().filter_map(|worker| worker.join().ok()).find_map(Result::err);
+        let ended: Vec<_> = workers.into_iter().filter_map(|worker| worker.join().ok()).collect();
+        let failed = ended.into_iter().find_map(Result::err);
         over.store(true, SeqCst);
         failed.map_or(Ok(()), Err)
     })?;
     sweep.whole.finish_and_clear();
-    conclude(all, sweep.how.quiet)
+    match conclude(all, queued, sweep.how.quiet) {
+        // A scheduler would try it again for ever.
+        Err(failure) if failure.is_interruption() && sweep.how.sent => {
+            let stuck = all.iter().zip(&before).find(|(run, before)| newest(run) == **before);
+            Err(stuck.map_or(failure, |(run, _)| Failure::NoProgress(run.job.folder.clone())))
+        }
+        ended => ended,
+    }
 }
 
 /// A sweep on its way.
@@ -170,8 +182,8 @@ impl<'a> Sweep<'a> {
 ///
 /// # Errors
 /// [`Failure::Sweep`] if that is something.
-pub fn conclude(all: &[Planned], quiet: bool) -> Result<(), Failure> {
-    let states = states(all, &HashSet::new());
+pub fn conclude(all: &[Planned], queued: &HashSet<PathBuf>, quiet: bool) -> Result<(), Failure> {
+    let states = states(all, queued);
     let done = states.iter().filter(|(_, state)| *state == State::Done).count();
     if !quiet {
         match done == all.len() {
@@ -180,8 +192,8 @@ pub fn conclude(all: &[Planned], quiet: bool) -> Result<(), Failure> {
         }
     }
     bridge::check_signals()?;
-    // What is running is another's business.
-    let is_well = |state: &State| matches!(state, State::Done | State::Running);
+    // What is running or queued is another's business.
+    let is_well = |state: &State| matches!(state, State::Done | State::Running | State::Queued);
     match states.iter().filter(|(_, state)| !is_well(state)).count() {
         0 => Ok(()),
         failed => Err(Failure::Sweep { failed, runs: all.len() }),

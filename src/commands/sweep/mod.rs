@@ -10,12 +10,14 @@ mod state;
 mod tasks;
 
 use crate::cli::{Place, SweepArgs};
+use crate::commands::manifest;
 use crate::config::grid::GridFile;
 use crate::cores;
 use crate::failure::Failure;
 use local::How;
 use plan::Planned;
 use state::{State, states};
+use std::collections::HashSet;
 use std::time::Duration;
 use tasks::Grid;
 
@@ -27,15 +29,19 @@ pub fn run(arguments: &SweepArgs) -> Result<(), Failure> {
         bridge::end_with(parent);
     }
     let file = GridFile::read(file)?;
-    let all = plan::plan(&file, out)?;
     if let Some(number) = arguments.only {
-        let run = all.get(number..=number).ok_or_else(|| {
-            Failure::Usage(format!("--only {number}: the plan has {} runs", all.len()))
-        })?;
-        refuse_others(run)?;
-        return local::run(run, How { jobs: 1, retries, quiet, sent: true });
+        let run = [plan::one(&file, out, number)?];
+        refuse_others(&run)?;
+        return local::run(&run, &HashSet::new(), How { jobs: 1, retries, quiet, sent: true });
     }
-    let queued = slurm::queued(&file, out)?;
+    let all = plan::plan(&file, out)?;
+    let queued = match slurm::queued(&file, out) {
+        Err(failure) if arguments.on != Place::Slurm => {
+            tracing::warn!("{failure}; whether its jobs wait is not known");
+            HashSet::new()
+        }
+        queued => queued?,
+    };
     if arguments.status {
         say!("{}", state::table(&states(&all, &queued)));
         return Ok(());
@@ -52,9 +58,10 @@ pub fn run(arguments: &SweepArgs) -> Result<(), Failure> {
         return Err(Failure::Usage("`--address` goes with `--on ray`".to_owned()));
     }
     plan::try_environments(&file, &all)?;
-    let grid = Grid { file: &file, all: &all, out, jobs: arguments.jobs, retries, quiet };
+    let (file, all, queued) = (&file, &all, &queued);
+    let grid = Grid { file, all, queued, out, jobs: arguments.jobs, retries, quiet };
     match arguments.on {
-        Place::Local => local::run(&all, How { jobs, retries, quiet, sent: false }),
+        Place::Local => local::run(all, queued, How { jobs, retries, quiet, sent: false }),
         Place::Slurm => slurm::submit(&grid, &arguments.slurm),
         Place::Ray => ray::run(&grid, arguments.address.as_deref()),
     }
@@ -77,15 +84,17 @@ fn say_plan(all: &[(&Planned, State)], jobs: usize) -> Result<(), Failure> {
     let (mut todo, mut unknown) = (0, 0);
     for (run, state) in all {
         say!("{}: {}", run.name(), state.name());
-        if *state == State::Done {
+        if !state.is_left() {
             continue;
         }
         todo += 1;
         let pace = paces.get(&run.column()).copied().flatten();
-        let takes = pace.map(|pace| pace.takes(run.job.config.run.n_timesteps));
+        let begun = manifest::read(&run.job.folder).map_or(0, |record| record.steps);
+        let steps = run.job.config.run.n_timesteps.saturating_sub(begun);
+        let takes = pace.map(|pace| pace.takes(steps));
         let takes = match takes {
             Some(takes) => {
-                left += takes;
+                left = left.saturating_add(takes);
                 format!("about {}", in_words(takes))
             }
             None => {

@@ -4,6 +4,8 @@ use super::plan::Planned;
 use super::state::State;
 use crate::commands::manifest;
 use crate::failure::Failure;
+use crossbeam::channel::RecvTimeoutError;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
@@ -33,7 +35,8 @@ impl Pace {
     /// How long a run of `steps` steps takes.
     pub fn takes(&self, steps: u64) -> Duration {
         let learning = steps.saturating_sub(self.steps_before);
-        Duration::from_secs_f64(self.before + learning as f64 * self.per_step)
+        let seconds = self.before + learning as f64 * self.per_step;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
     /// As these `(seconds, steps)` tell, the last of which is at least [`WATCHED`] after learning began, if any is.
@@ -53,7 +56,7 @@ impl Pace {
 pub fn of<'a>(all: &[(&'a Planned, State)]) -> Result<HashMap<Column<'a>, Option<Pace>>, Failure> {
     let mut paces = recorded(all);
     for (run, state) in all {
-        if *state == State::Done || paces.contains_key(&run.column()) {
+        if !state.is_left() || paces.contains_key(&run.column()) {
             continue;
         }
         let (label, env) = run.column();
@@ -67,7 +70,8 @@ pub fn of<'a>(all: &[(&'a Planned, State)]) -> Result<HashMap<Column<'a>, Option
 fn recorded<'a>(all: &[(&'a Planned, State)]) -> HashMap<Column<'a>, Option<Pace>> {
     let mut sums: HashMap<Column<'a>, (f64, f64)> = HashMap::new();
     for (run, _) in all {
-        let record = manifest::read(&run.job.folder).filter(|record| record.steps > 0);
+        let record = manifest::read(&run.job.folder);
+        let record = record.filter(|record| record.steps > 0 && record.seconds > 0.0);
         if let Some(record) = record {
             let sum = sums.entry(run.column()).or_default();
             *sum = (sum.0 + record.seconds, sum.1 + record.steps as f64);
@@ -83,6 +87,8 @@ fn recorded<'a>(all: &[(&'a Planned, State)]) -> HashMap<Column<'a>, Option<Pace
 
 /// That of a run, which is begun in another folder and broken off.
 fn watched(run: &Planned) -> Result<Option<Pace>, Failure> {
+    bridge::initialize()?;
+    bridge::handle_interrupts()?;
     let unable = |error| Failure::file("use", &std::env::temp_dir())(error);
     let folder = tempfile::tempdir().map_err(unable)?;
     let program = bridge::program()?;
@@ -102,6 +108,14 @@ fn watched(run: &Planned) -> Result<Option<Pace>, Failure> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(unable)?;
+    // An environment may be silent for ever.
+    let (ended, waits) = crossbeam::channel::bounded::<()>(1);
+    let pid = Pid::from_raw(child.id() as i32);
+    let watch = std::thread::spawn(move || {
+        if waits.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+        }
+    });
     let settings = &run.job.config.prepared.settings;
     let learning_starts = settings.get("learning_starts").and_then(Value::as_u64).unwrap_or(0);
     let start = Instant::now();
@@ -114,12 +128,15 @@ fn watched(run: &Planned) -> Result<Option<Pace>, Failure> {
         let Some(at) = at else { continue };
         lines.push((start.elapsed().as_secs_f64(), at));
         learns = learns.or((at > learning_starts).then(Instant::now));
-        if learns.is_some_and(|learns| learns.elapsed() > WATCHED) || start.elapsed() > PATIENCE {
+        if learns.is_some_and(|learns| learns.elapsed() > WATCHED) {
             break;
         }
     }
+    drop(ended);
+    let _ = watch.join();
     let _ = child.kill();
     let ended = child.wait().map_err(unable)?;
+    bridge::check_signals()?;
     if ended.success() {
         lines.push((start.elapsed().as_secs_f64(), steps));
     }
@@ -142,6 +159,14 @@ mod tests {
         let lines = [(1.0, 500), (2.0, 1_000), (3.0, 1_100), (5.0, 1_300)];
         let pace = Pace::seen(&lines, 999).unwrap();
         assert_eq!(pace.takes(11_000), Duration::from_secs(102));
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_the_longest_there_is() {
+        for per_step in [-1.0, 1e300, f64::NAN] {
+            let pace = Pace { before: 0.0, steps_before: 0, per_step };
+            assert_eq!(pace.takes(10), Duration::MAX);
+        }
     }
 
     #[test]

@@ -7,10 +7,11 @@ use crate::config::grid::{Column, GridFile, folder_of};
 use crate::config::{ConfigError, yaml};
 use crate::failure::Failure;
 use crate::harness::Harness;
+use crate::run_dir::{absolute, run_path};
 use agents::Env as _;
 use bridge::{EnvOptions, GymEnv};
 use clap::Parser as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One run of a grid.
 pub struct Planned {
@@ -63,17 +64,53 @@ pub fn plan(file: &GridFile, out: &Path) -> Result<Vec<Planned>, Failure> {
             return Err(file.invalid(&["options"], &reason).into());
         }
     }
-    let mut all = Vec::new();
-    for &seed in &file.seeds {
-        for env in &file.grid.envs {
-            for (label, column) in &file.columns {
-                let words = words(file, label, column, env, seed, out);
-                let job = job(&words, seed).map_err(|reason| located(file, label, env, reason))?;
-                all.push(Planned { label: label.clone(), job, words });
-            }
-        }
+    if let Some(seed) = file.seeds.iter().find(|seed| **seed > u32::MAX.into())
+        && file.columns.iter().any(|(_, column)| column.harness.is_some())
+    {
+        let reason = format!("Stable-Baselines3 takes no seed above {}, so not {seed}", u32::MAX);
+        return Err(file.invalid(&["seeds"], &reason).into());
     }
-    Ok(all)
+    runs(file).map(|run| planned(file, run, out)).collect()
+}
+
+/// The run of this number alone.
+///
+/// # Errors
+/// As [`plan`], and if there are not so many.
+pub fn one(file: &GridFile, out: &Path, number: usize) -> Result<Planned, Failure> {
+    let none = || Failure::Usage(format!("--only {number}: the plan ends before"));
+    planned(file, runs(file).nth(number).ok_or_else(none)?, out)
+}
+
+/// The folder of the run of this number.
+pub fn folder(file: &GridFile, out: &Path, number: usize) -> Option<PathBuf> {
+    let (seed, env, label, column) = runs(file).nth(number)?;
+    let out = out_of(file, label, out);
+    absolute(&run_path(&out, &column.algo, env, seed)).ok()
+}
+
+/// Seed, environment, label and column of each run.
+fn runs(file: &GridFile) -> impl Iterator<Item = (u64, &String, &String, &Column)> {
+    file.seeds.iter().flat_map(move |&seed| {
+        file.grid.envs.iter().flat_map(move |env| {
+            file.columns.iter().map(move |(label, column)| (seed, env, label, column))
+        })
+    })
+}
+
+fn planned(
+    file: &GridFile,
+    (seed, env, label, column): (u64, &String, &String, &Column),
+    out: &Path,
+) -> Result<Planned, Failure> {
+    let words = words(file, label, column, env, seed, out);
+    let job = job(&words, seed).map_err(|reason| located(file, label, env, reason))?;
+    Ok(Planned { label: label.clone(), job, words })
+}
+
+/// The folder of a label's runs.
+fn out_of(file: &GridFile, label: &str, out: &Path) -> PathBuf {
+    out.join(&file.grid.name).join(folder_of(label))
 }
 
 /// Makes each environment once, and the agent that is to act in it.
@@ -96,6 +133,7 @@ pub fn try_environments(file: &GridFile, all: &[Planned]) -> Result<(), Failure>
                 .and_then(|env| config.prepared.build(env.spaces(), run.job.seed).map(drop))
                 .map_err(Failure::from),
         };
+        bridge::check_signals()?;
         tried.map_err(|error| {
             let mistake = Mistake { key: None, reason: error.to_string() };
             located(file, &run.label, &config.env, mistake)
@@ -112,7 +150,7 @@ fn words(
     seed: u64,
     out: &Path,
 ) -> Vec<String> {
-    let out = out.join(&file.grid.name).join(folder_of(label));
+    let out = out_of(file, label, out);
     let mut words: Vec<String> =
         vec!["--env".into(), env.into(), "--algo".into(), column.algo.clone()];
     words.extend([

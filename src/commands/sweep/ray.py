@@ -57,6 +57,9 @@ def main():
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         sys.exit(f"no cluster at {address or 'this machine'}: {lines[0]}")
+    most = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+    if most < plan["threads"]:
+        sys.exit(f"a run has {plan['threads']} threads, and no node has more than {most:g} cores")
     task = ray.remote(num_cpus=plan["threads"], max_retries=-1)(train)
     runs = list(reversed(plan["runs"]))
     jobs = plan["jobs"] or len(runs)

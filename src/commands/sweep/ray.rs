@@ -6,7 +6,6 @@ use super::tasks::{Grid, Tasks};
 use crate::commands::script::Script;
 use crate::failure::Failure;
 use serde_json::json;
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::process::Stdio;
@@ -23,9 +22,9 @@ const VARIABLES: [&str; 2] = ["PYTHONPATH", "STAC_BENCH_SITE_PACKAGES"];
 pub fn run(grid: &Grid<'_>, address: Option<&str>) -> Result<(), Failure> {
     let failed = |reason: String| Failure::Scheduler { command: "ray", reason };
     let unable = |error: std::io::Error| failed(error.to_string());
-    let todo = grid.numbers(&HashSet::new(), State::is_open);
+    let todo = grid.numbers(State::is_open);
     if todo.is_empty() {
-        return conclude(grid.all, grid.quiet);
+        return conclude(grid.all, grid.queued, grid.quiet);
     }
     let tasks = Tasks::prepare(grid, "ray")?;
     let text = |word: &OsString| word.to_string_lossy().into_owned();
@@ -44,8 +43,8 @@ pub fn run(grid: &Grid<'_>, address: Option<&str>) -> Result<(), Failure> {
         "runs": runs.collect::<Vec<_>>(),
     });
     let out = if grid.quiet { Stdio::null() } else { Stdio::inherit() };
-    let ended = Script::start(&["-c", SCRIPT], &plan, out)?.end(failed);
+    let ended = Script::start(SCRIPT, &[], &plan, out)?.end(failed);
     let _ = fs::remove_dir_all(&tasks.folder);
     ended?;
-    conclude(grid.all, grid.quiet)
+    conclude(grid.all, grid.queued, grid.quiet)
 }

@@ -49,7 +49,7 @@ const OWN: [&str; 9] = [
 /// An array that SLURM has taken.
 #[derive(Serialize, Deserialize)]
 struct Array {
-    /// Its job's number.
+    /// Its job's number, and its cluster's name where there are several.
     job: String,
     /// The run of the plan that is task 0.
     first: usize,
@@ -61,7 +61,7 @@ struct Array {
 /// [`Failure::Usage`] for an option that is not the user's, [`Failure::Scheduler`] if SLURM refuses.
 pub fn submit(grid: &Grid<'_>, options: &[String]) -> Result<(), Failure> {
     let options = as_words(options)?;
-    let todo = grid.numbers(&queued(grid.file, grid.out)?, State::is_left);
+    let todo = grid.numbers(State::is_left);
     if todo.is_empty() {
         if !grid.quiet {
             say!("{} runs: none that is not done, running or queued", grid.all.len());
@@ -78,24 +78,38 @@ pub fn submit(grid: &Grid<'_>, options: &[String]) -> Result<(), Failure> {
         words.extend(options.iter().map(Into::into));
         words.extend([script.clone().into(), first.to_string().into()]);
         words.extend(tasks.command.iter().cloned());
-        let said = ask("sbatch", &words).inspect_err(|_| {
-            if arrays.is_empty() {
+        let said = match ask("sbatch", &words) {
+            Ok(said) => said,
+            Err(failure) if arrays.is_empty() => {
                 let _ = fs::remove_dir_all(&tasks.folder);
+                return Err(failure);
             }
-        })?;
-        // "number;cluster"
-        let job = said.trim().split(';').next().unwrap_or_default().to_owned();
-        arrays.push(Array { job, first });
+            Err(failure) => {
+                let reason =
+                    format!("{failure}; {}, and the same command submits the rest", jobs(&arrays));
+                return Err(Failure::Scheduler { command: "sbatch", reason });
+            }
+        };
+        arrays.push(Array { job: said.trim().to_owned(), first });
         let json = serde_json::to_vec(&arrays).map_err(std::io::Error::from);
         let path = tasks.folder.join(JOBS);
-        write_whole(&path, &json.map_err(Failure::file("write", &path))?)?;
+        let written = json.map_err(Failure::file("write", &path));
+        written.and_then(|json| write_whole(&path, &json)).map_err(|failure| {
+            let reason = format!("{failure}; {}: nothing will remember that", jobs(&arrays));
+            Failure::Scheduler { command: "sbatch", reason }
+        })?;
     }
     if !grid.quiet {
-        let jobs: Vec<&str> = arrays.iter().map(|array| array.job.as_str()).collect();
-        say!("{} runs submitted: job array {}", todo.len(), jobs.join(", "));
+        say!("{} runs submitted: {}", todo.len(), jobs(&arrays));
         say!("what they print: {}", tasks.folder.display());
     }
     Ok(())
+}
+
+/// Which arrays SLURM has taken, in words.
+fn jobs(arrays: &[Array]) -> String {
+    let jobs: Vec<&str> = arrays.iter().map(|array| array.job.as_str()).collect();
+    format!("job array {}", jobs.join(", "))
 }
 
 /// The sweep's own options of `sbatch`, which those of the user follow.
@@ -118,34 +132,57 @@ fn own_words(grid: &Grid<'_>, folder: &Path, first: usize, numbers: &[usize]) ->
     .into()
 }
 
-/// The folders of runs that jobs are to train, as far as SLURM tells.
+/// The folders of runs that jobs are to train.
+///
+/// # Errors
+/// [`Failure::Scheduler`] if SLURM does not tell, or nobody knows which jobs there were.
 pub fn queued(file: &GridFile, out: &Path) -> Result<HashSet<PathBuf>, Failure> {
     let mut queued = HashSet::new();
     let submissions =
         fs::read_dir(tasks::folder(file, out, PLACE)?).into_iter().flatten().flatten();
     for folder in submissions.map(|entry| entry.path()) {
-        let arrays = files::read(&folder.join(JOBS), files::WRITTEN).ok();
-        let arrays: Vec<Array> =
-            arrays.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-        let numbers: HashSet<usize> = arrays.iter().flat_map(Array::waiting).collect();
-        if numbers.is_empty() {
+        let path = folder.join(JOBS);
+        if !path.is_file() {
             continue;
         }
-        let all = plan::plan(&GridFile::read(&folder.join(tasks::GRID))?, out)?;
-        let waiting = all.into_iter().enumerate().filter(|(number, _)| numbers.contains(number));
-        queued.extend(waiting.map(|(_, run)| run.job.folder));
+        let arrays = files::read(&path, files::WRITTEN).map_err(Failure::file("read", &path))?;
+        let arrays: Vec<Array> = serde_json::from_slice(&arrays).map_err(|error| {
+            let reason = format!(
+                "{} does not say which jobs there were ({error}): once they have ended, remove it",
+                path.display()
+            );
+            Failure::Scheduler { command: "squeue", reason }
+        })?;
+        let mut numbers = Vec::new();
+        for array in &arrays {
+            numbers.extend(array.waiting()?);
+        }
+        if !numbers.is_empty() {
+            let grid = GridFile::read(&folder.join(tasks::GRID))?;
+            queued.extend(numbers.iter().filter_map(|&number| plan::folder(&grid, out, number)));
+        }
     }
     Ok(queued)
 }
 
 impl Array {
     /// The runs whose tasks have not ended. SLURM knows nothing of jobs that ended long ago.
-    fn waiting(&self) -> Vec<usize> {
+    fn waiting(&self) -> Result<Vec<usize>, Failure> {
+        // "number", or "number;cluster".
+        let mut parts = self.job.split(';');
+        let (job, cluster) = (parts.next().unwrap_or_default(), parts.next());
         let states = format!("--states={WAITING}");
-        let words = ["--noheader", "--array", "--format=%K", &states, "--jobs", &self.job];
-        let said = ask("squeue", &words.map(Into::into)).unwrap_or_default();
+        let words = ["--noheader", "--array", "--format=%K", &states, "--jobs", job];
+        let mut words: Vec<OsString> = words.map(Into::into).into();
+        words.extend(cluster.map(|cluster| format!("--clusters={cluster}").into()));
+        let said = match ask("squeue", &words) {
+            Err(Failure::Scheduler { reason, .. }) if reason.contains("Invalid job id") => {
+                return Ok(Vec::new());
+            }
+            said => said?,
+        };
         let tasks = said.lines().filter_map(|line| line.trim().parse::<usize>().ok());
-        tasks.map(|task| self.first + task).collect()
+        Ok(tasks.map(|task| self.first + task).collect())
     }
 }
 
@@ -167,10 +204,11 @@ fn as_words(given: &[String]) -> Result<Vec<String>, Failure> {
             if !(option.contains('=') || BARE.contains(&key)) {
                 return wrong(option, "it needs a value: KEY=VALUE");
             }
-            if OWN.contains(&key) {
+            // `sbatch` takes abbreviations.
+            if OWN.iter().any(|own| own.starts_with(key)) {
                 return wrong(option, "that is the sweep's own business");
             }
-            if key == "signal" && !option.starts_with("signal=B:USR1@") {
+            if "signal".starts_with(key) && !option.starts_with("signal=B:USR1@") {
                 return wrong(option, "a run listens to USR1: say signal=B:USR1@SECONDS");
             }
             Ok(format!("--{option}"))

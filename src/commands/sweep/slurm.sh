@@ -6,7 +6,8 @@ first=$1
 shift
 again=
 trap 'again=yes; kill -TERM "$run"' USR1
-trap 'kill -TERM "$run"' INT TERM
+# These reach the run from SLURM itself, and a second one would end it without a checkpoint.
+trap : INT TERM
 "$@" $((first + SLURM_ARRAY_TASK_ID)) &
 run=$!
 # A signal ends `wait`, but not the run.

@@ -20,6 +20,8 @@ pub struct Grid<'a> {
     pub file: &'a GridFile,
     /// Every run of it.
     pub all: &'a [Planned],
+    /// The folders of those that jobs of a scheduler are to train.
+    pub queued: &'a HashSet<PathBuf>,
     /// Where runs go.
     pub out: &'a Path,
     /// How many at a time; none for as many as there is room for.
@@ -31,9 +33,9 @@ pub struct Grid<'a> {
 }
 
 impl Grid<'_> {
-    /// The numbers of the runs whose state `is_wanted`; those in the folders `queued` are so.
-    pub fn numbers(&self, queued: &HashSet<PathBuf>, is_wanted: fn(&State) -> bool) -> Vec<usize> {
-        let states = states(self.all, queued);
+    /// The numbers of the runs whose state `is_wanted`.
+    pub fn numbers(&self, is_wanted: fn(&State) -> bool) -> Vec<usize> {
+        let states = states(self.all, self.queued);
         let wanted = states.iter().enumerate().filter(|(_, (_, state))| is_wanted(state));
         wanted.map(|(number, _)| number).collect()
     }

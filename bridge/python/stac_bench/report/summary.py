@@ -96,8 +96,11 @@ def summarise(runs: Runs, baseline: str | None, normalisation: str = "baseline")
         known = ", ".join(NORMALISATIONS)
         raise UnknownNormalisation(f"{normalisation}: it must be one of {known}")
     facts = runs.runs[runs.runs["compared"]]
-    others = facts.loc[~(facts["algo"].isin(PLAIN) & (facts["harness"] == OURS)), "run"]
+    others = facts.loc[~facts["algo"].isin(PLAIN), "run"]
     plain = [run for run in names if run not in set(others)]
+    # Ours come first, where there are any.
+    ours = set(facts.loc[facts["harness"] == OURS, "run"])
+    plain = [run for run in plain if run in ours] or plain
     opening = sentences.choice(names, plain) if baseline is None or len(names) == 1 else []
     if baseline is None and len(plain) == 1 < len(names):
         [baseline] = plain
