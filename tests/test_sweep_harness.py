@@ -101,7 +101,8 @@ def test_a_file_in_the_working_folder_stands_in_for_no_module(stac_bench, tmp_pa
     done = stac_bench(tmp_path, "report", tmp_path)
     assert done.returncode == 1 and "no run" in done.stderr, done.stderr
     words = ["--env", ENV, "--algo", "ddpg", "--harness", "rl_zoo3", "--steps", 300, *OPTIONS]
-    sets = ["--set=update_order=simultaneous", "--set=critic_learning_rate=null"]
+    sets = [f"--set={key}={json.dumps(value)}" for key, value in SET.items()]
+    sets += ["--set=update_order=simultaneous"]
     done = stac_bench(tmp_path, *words, *sets)
     assert done.returncode == 2 and "sequentially" in done.stderr, done.stderr
     assert not (tmp_path / "bait").exists()
