@@ -5,15 +5,21 @@ use crate::cli::ReportArgs;
 use crate::failure::Failure;
 use std::ffi::OsString;
 
-/// The Python module that does it.
-const MODULE: &str = "stac_bench.report";
+/// Has Python do it. Without the packages for that, the module itself says what is missing.
+const PROGRAM: &str = "
+import runpy
+try:
+    runpy.run_module('stac_bench.report', run_name='__main__', alter_sys=True)
+except ModuleNotFoundError as error:
+    sys.exit(f'error: {error}')
+";
 
 /// Writes the report of the runs in some folders.
 ///
 /// # Errors
 /// [`Failure::Report`] with the module's exit status: it has said why.
 pub fn run(arguments: &ReportArgs) -> Result<(), Failure> {
-    let mut child = script::spawn(&script::module(MODULE), |command| {
+    let mut child = script::spawn(PROGRAM, |command| {
         command.args(words(arguments));
     })?;
     let status = child.wait().map_err(|_| Failure::Report(1))?;

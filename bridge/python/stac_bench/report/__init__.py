@@ -12,6 +12,15 @@ module.
 from os import PathLike
 from pathlib import Path
 
+
+def needs(error: ModuleNotFoundError) -> str:
+    """What is not there, and how it comes."""
+    # Where this file lies in a checkout, there is its Makefile.
+    checkout = (Path(__file__).resolve().parents[4] / "Makefile").is_file()
+    how = "make report" if checkout else "pip install 'stac-bench[report]'"
+    return f"a report needs {error.name}: {how}"
+
+
 try:
     from pandas import DataFrame
 
@@ -23,9 +32,7 @@ try:
         summarise,
     )
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        f"stac_bench.report needs {error.name}: pip install 'stac-bench[report]'", name=error.name
-    ) from error
+    raise ModuleNotFoundError(needs(error), name=error.name) from error
 
 __all__ = [
     "NoRuns",

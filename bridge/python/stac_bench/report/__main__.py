@@ -4,8 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-#: Where this file lies in a checkout, there is its Makefile.
-CHECKOUT = Path(__file__).resolve().parents[4] / "Makefile"
+from stac_bench.report import NoRuns, UnknownBaseline, needs, read, summarise
 
 
 def main(arguments: list[str]) -> int:
@@ -27,11 +26,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options = parser.parse_args(arguments)
     try:
-        from stac_bench.report import NoRuns, UnknownBaseline, read, summarise
         from stac_bench.report.files import write
     except ModuleNotFoundError as error:
-        how = "make report" if CHECKOUT.is_file() else "pip install 'stac-bench[report]'"
-        return _error(f"a report needs {error.name}: {how}", 1)
+        return _error(needs(error), 1)
     out = options.out or options.folders[0] / "report"
     try:
         runs = read(options.folders, options.unfinished)
