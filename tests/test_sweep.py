@@ -1,5 +1,6 @@
 """`stac-bench sweep`: a grid is trained once, whoever stops it and how often it is started."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from random import Random
 
 import pytest
 from conftest import ROOT
@@ -330,3 +332,23 @@ def test_a_plan_counts_what_is_left_alone(stac_bench, tmp_path):
     done = stac_bench(tmp_path, "sweep", grid(tmp_path), "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "4 runs, 2 to do: about" in done.stdout
+
+
+def test_kills_at_random_lose_nothing_and_run_nothing_twice(start, stac_bench, whole, tmp_path):
+    random = Random(0)
+    file = grid(tmp_path, runs=slow())
+    process = start(tmp_path, "sweep", file, "--jobs", "2", "--retries", "9")
+    for _ in range(6):
+        time.sleep(random.uniform(0.5, 2.0))
+        workers = [int(pid) for pid in os.listdir("/proc") if pid.isdigit()]
+        workers = [pid for pid in workers if parent(pid) == process.popen.pid]
+        for pid in random.choice([[process.popen.pid], workers[:1], workers]):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not process.running:
+            process = start(tmp_path, "sweep", file, "--jobs", "2", "--retries", "9")
+    process.end(60)
+    done = stac_bench(tmp_path, "sweep", file, "--jobs", 2)
+    assert (done.returncode, done.stdout) == (0, "4 runs, all done\n")
+    all_equal(whole, tmp_path)
+    assert not list((tmp_path / "runs").rglob("*.claim*"))
