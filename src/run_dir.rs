@@ -37,6 +37,17 @@ pub struct RunDir {
     _lock: File,
 }
 
+/// In which folder a run begins.
+pub enum Start {
+    /// A new one.
+    New {
+        /// Whether a run that is there is replaced.
+        overwrite: bool,
+    },
+    /// That of the same run, which goes on from its newest checkpoint, or begins again if it has none.
+    Again(RunDir),
+}
+
 impl RunDir {
     /// Makes `path` an empty folder of a new run.
     ///

@@ -38,6 +38,8 @@ pub struct Algorithm {
 pub struct Base {
     /// A file in `configs/`, and its text: where settings differ from what is declared.
     pub config: (&'static str, &'static str),
+    /// Stable-Baselines3's algorithm with these settings.
+    pub stable_baselines3: &'static str,
     /// What they declare, one schema a record.
     pub records: fn() -> Vec<Value>,
     prepare: fn(&Algorithm, &Settings) -> Result<Prepared>,
@@ -69,12 +71,13 @@ impl Prepared {
 
 const AC: Base = Base {
     config: ("ac.yml", include_str!("../../configs/ac.yml")),
+    stable_baselines3: "a2c",
     records: records::<OnPolicyConfig, (AcConfig, SdeConfig)>,
     prepare: on_policy,
 };
-const DDPG: Base = off_policy::<Ddpg>("ddpg.yml", include_str!("../../configs/ddpg.yml"));
-const TD3: Base = off_policy::<Td3>("td3.yml", include_str!("../../configs/td3.yml"));
-const SAC: Base = off_policy::<Sac>("sac.yml", include_str!("../../configs/sac.yml"));
+const DDPG: Base = off_policy::<Ddpg>("ddpg.yml", include_str!("../../configs/ddpg.yml"), "ddpg");
+const TD3: Base = off_policy::<Td3>("td3.yml", include_str!("../../configs/td3.yml"), "td3");
+const SAC: Base = off_policy::<Sac>("sac.yml", include_str!("../../configs/sac.yml"), "sac");
 
 /// Every algorithm, in the order of `stac-bench algos`.
 pub const ALGORITHMS: &[Algorithm] = &[
@@ -231,9 +234,13 @@ fn records<C: Record, O: Records>() -> Vec<Value> {
     schemas
 }
 
-const fn off_policy<A: OffPolicy>(file: &'static str, text: &'static str) -> Base {
+const fn off_policy<A: OffPolicy>(
+    file: &'static str,
+    text: &'static str,
+    stable_baselines3: &'static str,
+) -> Base {
     let records = records::<OffPolicyConfig, A::Config>;
-    Base { config: (file, text), records, prepare: prepare_off_policy::<A> }
+    Base { config: (file, text), stable_baselines3, records, prepare: prepare_off_policy::<A> }
 }
 
 fn prepare_off_policy<A: OffPolicy>(algorithm: &Algorithm, given: &Settings) -> Result<Prepared> {

@@ -17,10 +17,10 @@ mod train;
 use crate::cli::{Cli, Command, TrainArgs};
 use crate::cores;
 use crate::failure::Failure;
+use crate::run_dir::Start;
 use agents::registry::ALGORITHMS;
 use clap::CommandFactory as _;
 use job::Job;
-use train::Start;
 
 /// Runs the command of `cli`.
 pub fn run(cli: &Cli) -> Result<(), Failure> {

@@ -2,11 +2,11 @@
 
 use super::job::Job;
 use super::manifest::{self, Record};
-use super::train::{Start, train};
+use super::train::train;
 use crate::checkpoint;
 use crate::cli::ResumeArgs;
 use crate::failure::Failure;
-use crate::run_dir::{self, RunDir};
+use crate::run_dir::{self, RunDir, Start};
 use std::path::Path;
 
 /// Goes on with the run in a folder.

@@ -3,11 +3,10 @@
 use super::job::Job;
 use super::manifest::Manifest;
 use super::script::{self, Script};
-use super::train::Start;
 use crate::display::Display;
 use crate::failure::Failure;
 use crate::host::Host;
-use crate::run_dir::{self, RunDir};
+use crate::run_dir::{self, RunDir, Start};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::harness::Harness;
 use crate::host::Host;
 use crate::observer::{RunObserver, Saved};
-use crate::run_dir::{self, RunDir};
+use crate::run_dir::{self, RunDir, Start};
 use crate::score::Score;
 use agents::memory::{MemoryMut, Replay};
 use agents::room;
@@ -17,17 +17,6 @@ use agents::train::{LoopState, Point};
 use agents::{Env as _, Learn, Restored, Resumable};
 use bridge::{EnvOptions, ForkedVecEnv, GymEnv};
 use serde_json::Value;
-
-/// In which folder a run begins.
-pub enum Start {
-    /// A new one.
-    New {
-        /// Whether a run that is there is replaced.
-        overwrite: bool,
-    },
-    /// That of the same run, which goes on from its newest checkpoint, or begins again if it has none.
-    Again(RunDir),
-}
 
 /// Trains one agent and leaves its run directory behind.
 pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
