@@ -36,6 +36,12 @@ pub fn bar(steps: u64, prefix: String) -> ProgressBar {
     ProgressBar::new(steps).with_prefix(prefix).with_style(style.with_key("speed", speed))
 }
 
+/// Steps and return, from a line of a process whose display is [`Display::Report`].
+pub fn reported(line: &str) -> Option<(u64, f64)> {
+    let (steps, last_return) = line.split_once(' ')?;
+    Some((steps.parse().ok()?, last_return.parse().ok()?))
+}
+
 /// How the return of an episode is shown.
 pub fn message(last_return: f64) -> String {
     format!("return {last_return:.1}")
@@ -103,12 +109,12 @@ pub fn say_where_to_look(out: &Path) {
 
 /// The name of TensorBoard if it is on the PATH, else its path in the environment that set-up made.
 fn tensorboard() -> PathBuf {
-    let name = PathBuf::from("tensorboard");
+    let name = "tensorboard";
     let path = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&path).any(|folder| folder.join(&name).is_file()) {
-        return name;
-    }
-    let environment =
-        bridge::site_packages().and_then(|folder| Some(folder.ancestors().nth(3)?.join("bin")));
-    environment.map(|bin| bin.join(&name)).filter(|path| path.is_file()).unwrap_or(name)
+    let mut folders = std::env::split_paths(&path);
+    let installed = match folders.any(|folder| folder.join(name).is_file()) {
+        true => None,
+        false => bridge::installed(name),
+    };
+    installed.unwrap_or_else(|| name.into())
 }

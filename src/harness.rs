@@ -15,6 +15,15 @@ pub enum Harness {
     RlZoo3,
 }
 
+impl Harness {
+    /// As the command line and files say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RlZoo3 => "rl_zoo3",
+        }
+    }
+}
+
 /// The algorithm of ours whose settings `algo` is trained with: itself, unless it is that of a harness.
 ///
 /// # Errors

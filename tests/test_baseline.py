@@ -12,13 +12,13 @@ import stac_bench
 import torch as th
 import yaml
 from algorithms import RUN
-from baselines import ENVS, KINDS, OFF_POLICY, job, settings
+from baselines import ENVS, KINDS, OFF_POLICY, OURS, job, settings
 from conftest import ROOT
 from rl_zoo3.exp_manager import ExperimentManager
 from stable_baselines3.common.callbacks import EvalCallback, LogEveryNTimesteps
 from stable_baselines3.common.logger import configure
 from stac_bench import _native
-from stac_bench.baselines.equal import OURS, TABLE, Refused, document, equal, flat
+from stac_bench.baselines.equal import TABLE, Refused, document, equal, flat
 from stac_bench.baselines.job import Job
 from stac_bench.baselines.training import arguments
 

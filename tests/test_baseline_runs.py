@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from baselines import ENVS, EQUAL, KINDS, job, settings
+from baselines import ENVS, EQUAL, KINDS, OURS, job, settings
 from conftest import ROOT
-from stac_bench.baselines.equal import OURS, TABLE
+from stac_bench.baselines.equal import TABLE
 from stac_bench.baselines.training import RESULTS, UNFINISHED, evaluated
 from stac_bench.report.folder import read
 

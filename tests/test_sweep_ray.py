@@ -19,10 +19,14 @@ def slow():
     }
 
 
+def need_ray():
+    need("Ray", [] if importlib.util.find_spec("ray") else ["ray"])
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """A node without cores, which lives on, and one with one, on which runs are trained."""
-    need("Ray", [] if importlib.util.find_spec("ray") else ["ray"])
+    need_ray()
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
@@ -75,7 +79,7 @@ def test_a_signal_stops_all_with_checkpoints(start, stac_bench, cluster, whole, 
 
 
 def test_without_an_address_it_makes_a_cluster_of_this_machine(stac_bench, whole, tmp_path):
-    need("Ray", [] if importlib.util.find_spec("ray") else ["ray"])
+    need_ray()
     done = stac_bench(tmp_path, "sweep", grid(tmp_path, runs=slow()), "--on", "ray")
     assert done.returncode == 0, done.stderr
     assert "ddpg Point-v0 seed 0: done" in done.stdout
@@ -94,7 +98,7 @@ def test_a_run_that_fails_is_told_and_the_rest_goes_on(stac_bench, cluster, tmp_
 
 
 def test_an_address_where_nobody_answers_is_told(stac_bench, tmp_path):
-    need("Ray", [] if importlib.util.find_spec("ray") else ["ray"])
+    need_ray()
     words = ["sweep", grid(tmp_path), "--on", "ray", "--address", "127.0.0.1:9"]
     done = stac_bench(tmp_path, *words)
     assert done.returncode == 2

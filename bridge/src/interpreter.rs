@@ -45,11 +45,14 @@ pub fn python() -> Result<PathBuf> {
     if HOSTED.load(Ordering::Relaxed) {
         return executable();
     }
+    Ok(installed("python").unwrap_or_else(|| "python3".into()))
+}
+
+/// A program of the environment that the project's Python packages are in, if it is there.
+pub fn installed(program: &str) -> Option<PathBuf> {
     // <environment>/lib/pythonX.Y/site-packages
-    let environment =
-        site_packages().and_then(|folder| Some(folder.ancestors().nth(3)?.to_owned()));
-    let python = environment.map(|folder| folder.join("bin").join("python"));
-    Ok(python.filter(|path| path.is_file()).unwrap_or_else(|| "python3".into()))
+    let path = site_packages()?.ancestors().nth(3)?.join("bin").join(program);
+    path.is_file().then_some(path)
 }
 
 /// The folder of the project's own Python packages, if there is one.

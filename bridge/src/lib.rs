@@ -23,6 +23,6 @@ pub use env::{EnvOptions, GymEnv, Video};
 pub use error::{DivergedError, exception};
 pub use forked_vec_env::ForkedVecEnv;
 pub use interpreter::{
-    executable, finalize, host, initialize, program, python, site_packages, versions,
+    executable, finalize, host, initialize, installed, program, python, site_packages, versions,
 };
 pub use signals::{check_signals, end_with, handle_interrupts, relay_signals};

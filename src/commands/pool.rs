@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A run that is trained in a process of its own.
@@ -70,10 +70,7 @@ impl Pool {
         bridge::relay_signals(move |signal| {
             let mut running = lock(&shared);
             running.stopping = true;
-            let signal = if signal == SIGINT { Signal::INT } else { Signal::TERM };
-            for &process in &running.processes {
-                let _ = kill_process(process, signal);
-            }
+            running.processes.iter().for_each(|&process| pass_on(signal, process));
         })?;
         let program = bridge::executable()?;
         Ok(Self { program, bars, said: Mutex::default(), running })
@@ -126,17 +123,13 @@ impl Pool {
             child
         };
         let mut last = String::new();
-        for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).split(b'\n'))
-        {
-            // Environments may print anything; what cannot be read is not worth a run.
-            let Ok(line) = line else { break };
-            let line = String::from_utf8_lossy(&line).into_owned();
-            match line.split_once(' ').map(|(a, b)| (a.parse(), b.parse())) {
-                Some((Ok(steps), Ok(last_return))) => {
+        for line in lines(child.stdout.take()) {
+            match display::reported(&line) {
+                Some((steps, last_return)) => {
                     bar.set_position(steps);
                     bar.set_message(display::message(last_return));
                 }
-                _ => last = line,
+                None => last = line,
             }
         }
         let status = child.wait()?;
@@ -168,6 +161,18 @@ impl Pool {
             false => drop(self.bars.println(line)),
         }
     }
+}
+
+/// What a process prints. Environments may print anything; what cannot be read is not worth a run.
+pub fn lines(out: Option<ChildStdout>) -> impl Iterator<Item = String> {
+    let lines = out.into_iter().flat_map(|out| BufReader::new(out).split(b'\n'));
+    lines.map_while(Result::ok).map(|line| String::from_utf8_lossy(&line).into_owned())
+}
+
+/// Gives a signal that came to this process to another one.
+pub fn pass_on(signal: i32, process: Pid) {
+    let signal = if signal == SIGINT { Signal::INT } else { Signal::TERM };
+    let _ = kill_process(process, signal);
 }
 
 /// Whether the run in `folder` is.

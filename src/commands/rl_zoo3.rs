@@ -2,13 +2,14 @@
 
 use super::job::Job;
 use super::manifest::Manifest;
+use super::pool::lines;
 use super::script::{self, Script};
-use crate::display::Display;
+use crate::display::{self, Display};
 use crate::failure::Failure;
+use crate::harness::Harness;
 use crate::host::Host;
 use crate::run_dir::{self, RunDir, Start};
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -32,7 +33,7 @@ pub fn train(job: &Job, start: Start) -> Result<(), Failure> {
     };
     dir.clear()?;
     let settings = &job.config.prepared.settings;
-    let mut manifest = Manifest::start(&dir, host, settings, "rl_zoo3", job.threads)?;
+    let mut manifest = Manifest::start(&dir, host, settings, Harness::RlZoo3.name(), job.threads)?;
     let result = go(job, &mut manifest);
     manifest.end(result)
 }
@@ -49,15 +50,13 @@ fn go(job: &Job, manifest: &mut Manifest<'_>) -> Result<(), Failure> {
     let mut display = Display::new(job.config.run.n_timesteps, job.quiet, job.report);
     let mut harness = begin(job, &[])?;
     let (mut steps, mut last) = (0, String::new());
-    for line in harness.out().into_iter().flat_map(|out| BufReader::new(out).split(b'\n')) {
-        let Ok(line) = line else { break };
-        let line = String::from_utf8_lossy(&line).into_owned();
-        match line.split_once(' ').map(|(steps, last)| (steps.parse(), last.parse())) {
-            Some((Ok(now), Ok(last_return))) => {
+    for line in lines(harness.out()) {
+        match display::reported(&line) {
+            Some((now, last_return)) => {
                 steps = now;
                 display.step(now, Some(last_return));
             }
-            _ => last = line,
+            None => last = line,
         }
     }
     display.finish();

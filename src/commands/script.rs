@@ -1,9 +1,9 @@
 //! Python programs that do a part of a command: they read JSON, and their last line on standard error says what is wrong.
 
+use super::pool::pass_on;
 use crate::failure::Failure;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 use serde_json::Value;
-use signal_hook::consts::SIGINT;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -27,8 +27,7 @@ pub fn spawn(program: &str, prepare: impl FnOnce(&mut Command)) -> Result<Child,
     let child = command.spawn().map_err(Failure::file("run", &python))?;
     let pid = Pid::from_raw(child.id() as i32);
     bridge::relay_signals(move |signal| {
-        let signal = if signal == SIGINT { Signal::INT } else { Signal::TERM };
-        let _ = pid.map(|pid| kill_process(pid, signal));
+        pid.into_iter().for_each(|pid| pass_on(signal, pid));
     })?;
     Ok(child)
 }

@@ -106,13 +106,11 @@ fn say_plan(all: &[(&Planned, State)], jobs: usize) -> Result<(), Failure> {
             .unwrap_or_else(|_| run.words.join(" "));
         say!("  {} ({takes})\n  stac-bench {words}", run.job.shown.display());
     }
+    let left = in_words(left / u32::try_from(jobs).unwrap_or(u32::MAX));
     let total = match (todo, unknown) {
         (0, _) => "nothing".to_owned(),
-        (_, 0) => format!("about {} with {jobs} at a time", in_words(left.div_f64(jobs as f64))),
-        _ => format!(
-            "about {} with {jobs} at a time, and {unknown} that do not train",
-            in_words(left.div_f64(jobs as f64))
-        ),
+        (_, 0) => format!("about {left} with {jobs} at a time"),
+        _ => format!("about {left} with {jobs} at a time, and {unknown} that do not train"),
     };
     say!("{} runs, {todo} to do: {total}", all.len());
     Ok(())

@@ -3,12 +3,13 @@
 use super::plan::Planned;
 use super::state::State;
 use crate::commands::manifest;
+use crate::commands::pool::lines;
+use crate::display;
 use crate::failure::Failure;
 use crossbeam::channel::RecvTimeoutError;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -119,14 +120,11 @@ fn watched(run: &Planned) -> Result<Option<Pace>, Failure> {
     let settings = &run.job.config.prepared.settings;
     let learning_starts = settings.get("learning_starts").and_then(Value::as_u64).unwrap_or(0);
     let start = Instant::now();
-    let mut lines: Vec<(f64, u64)> = Vec::new();
+    let mut seen: Vec<(f64, u64)> = Vec::new();
     let mut learns = None;
-    let out = child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).split(b'\n'));
-    for line in out.map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&line).into_owned();
-        let at = line.split_once(' ').and_then(|(steps, _)| steps.parse::<u64>().ok());
-        let Some(at) = at else { continue };
-        lines.push((start.elapsed().as_secs_f64(), at));
+    for line in lines(child.stdout.take()) {
+        let Some((at, _)) = display::reported(&line) else { continue };
+        seen.push((start.elapsed().as_secs_f64(), at));
         learns = learns.or((at > learning_starts).then(Instant::now));
         if learns.is_some_and(|learns| learns.elapsed() > WATCHED) {
             break;
@@ -138,9 +136,9 @@ fn watched(run: &Planned) -> Result<Option<Pace>, Failure> {
     let ended = child.wait().map_err(unable)?;
     bridge::check_signals()?;
     if ended.success() {
-        lines.push((start.elapsed().as_secs_f64(), steps));
+        seen.push((start.elapsed().as_secs_f64(), steps));
     }
-    Ok(Pace::seen(&lines, learning_starts).or_else(|| {
+    Ok(Pace::seen(&seen, learning_starts).or_else(|| {
         let whole =
             Pace { before: start.elapsed().as_secs_f64(), steps_before: steps, per_step: 0.0 };
         ended.success().then_some(whole)

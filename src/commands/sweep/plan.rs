@@ -159,9 +159,9 @@ fn words(
         "--steps".into(),
         file.grid.steps.to_string(),
     ]);
-    if column.harness.is_some() {
-        words.extend(["--harness".into(), "rl_zoo3".into()]);
-    }
+    words.extend(
+        column.harness.iter().flat_map(|harness| ["--harness".into(), harness.name().into()]),
+    );
     words.extend(column.preset.iter().flat_map(|preset| ["--preset".into(), preset.clone()]));
     let set = |(key, value): (&String, _)| {
         ["--set".into(), format!("{key}={}", yaml::in_one_line(value))]

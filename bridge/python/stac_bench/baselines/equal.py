@@ -13,9 +13,6 @@ from typing import Any
 
 Settings = Mapping[str, Any]
 
-#: Stable-Baselines3's algorithms: what ours of the same settings is called.
-OURS = {"ddpg": "ddpg", "td3": "td3", "sac": "sac", "a2c": "ac"}
-
 
 class Refused(ValueError):
     """Stable-Baselines3 cannot take a setting."""
