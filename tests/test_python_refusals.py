@@ -65,7 +65,15 @@ def test_a_callbacks_exception_comes_through_as_it_is():
         (STDDPG, {"leader": "referee"}, "referee.*actor or critic"),
         (STDDPG, {"leader": None}, "leader"),
         (STDDPG, {"solver": "magic"}, "magic"),
-        (STDDPG, {"leader": "critic", "solver": "woodbury"}, "woodbury"),
+        (
+            STDDPG,
+            {
+                "leader": "critic",
+                "solver": "woodbury",
+                "policy_kwargs": {"activation_fn": th.nn.Tanh},
+            },
+            "woodbury.*tanh",
+        ),
         (STDDPG, {"target_policy": "target"}, "target_policy"),
         (STAC, {"leader": "critic"}, "leader"),
         (STDDPG, {"cg_iterations": 20}, "cg_iterations.*`cg` and `neumann`"),

@@ -120,8 +120,8 @@ pub enum Error {
     },
     /// Something needs the follower's outputs, and the follower has none.
     #[error(
-        "`{asked}` needs a follower that is a function of outputs, as a critic that fits targets is; with the critic as leader \
-         take `solver: cg` with `curvature: hessian`"
+        "`{asked}` needs a follower that is a function of outputs: a critic that fits targets, or an actor whose critics are \
+         piecewise linear and whose noise does not depend on the state; take `solver: cg` with `curvature: hessian`"
     )]
     NoOutputs {
         /// The setting that asks for them.

@@ -80,6 +80,11 @@ impl Mlp {
         Self { layers, activation }
     }
 
+    /// Whether the output is piecewise linear in the input.
+    pub fn is_piecewise_linear(&self) -> bool {
+        self.activation == Activation::Relu || self.layers.len() == 1
+    }
+
     /// Number of parameters.
     pub fn dim(&self) -> usize {
         self.layers.last().map_or(0, |l| l.bias.end)

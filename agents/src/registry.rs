@@ -202,9 +202,6 @@ impl Algorithm {
                 format!("`{}` fixes who leads; another algorithm has another leader", self.name);
             return Err(Error::config("leader", settings::to_value(&leader)?, reason));
         }
-        if self.leader == Some(Role::Critic) {
-            stackelberg.refuse_gauss_newton()?;
-        }
         let common = Common { leader: self.leader, stackelberg, ..common };
         let read = (common, take(&mut rest)?, O::take(&mut rest)?);
         settings::refuse_rest(&rest, &self.schema())?;
@@ -247,6 +244,11 @@ fn prepare_off_policy<A: OffPolicy>(algorithm: &Algorithm, given: &Settings) -> 
     let (common, config, own) = algorithm.read::<OffPolicyConfig, A::Config>(given)?;
     let config = OffPolicyConfig { common, ..config };
     A::check(&config, &own)?;
+    if algorithm.leader == Some(Role::Critic)
+        && let Some(lacking) = A::no_actor_outputs(&config, &own)
+    {
+        config.common.stackelberg.refuse_gauss_newton(lacking)?;
+    }
     let parts = [settings::to_value(&config)?, own.settings()?];
     let settings = algorithm.write(&config.common, parts)?;
     let engine = config.common.engine.resolve(config.common.device, A::not_fused(&own))?;

@@ -5,6 +5,7 @@
 mod common;
 
 use agents::registry;
+use agents::settings::merge;
 use agents::{ActionSpace, Error, Spaces};
 use common::shipped::quick;
 use serde_json::json;
@@ -43,13 +44,24 @@ fn values_out_of_range_are_refused_by_name() {
         ("stddpg-al", "lam_decay", json!("linear")),
         ("stddpg-al", "independent_minibatches", json!(3)),
         ("stsac-al", "independent_minibatches", json!(true)),
-        ("stddpg-cl", "solver", json!("woodbury")),
-        ("stddpg-cl", "curvature", json!("gauss_newton")),
     ] {
         match registry::find(algo).unwrap().prepare(&quick(algo, &json!({key: value}))) {
             Err(Error::Config { key: named, .. }) => assert_eq!(named, key, "{value}"),
             other => panic!("{algo} {key}: {value} gave {other:?}"),
         }
+    }
+    // Where the critic leads, Gauss-Newton needs critics that are piecewise linear in the action.
+    for (algo, key, value, other) in [
+        ("stddpg-cl", "solver", "woodbury", json!({"policy_kwargs": {"activation_fn": "tanh"}})),
+        ("sttd3-cl", "curvature", "gauss_newton", json!({"policy_kwargs": {"activation_fn": "tanh"}})),
+        ("stsac-cl", "solver", "woodbury", json!({"use_sde": true})),
+    ] {
+        let solver = if key == "solver" { value } else { "cg" };
+        let mut all = json!({"solver": solver, key: value});
+        merge(&mut all, other);
+        let error = registry::find(algo).unwrap().prepare(&quick(algo, &all)).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(&format!("`{key}` is {value}")) && error.contains("`cg`"), "{error}");
     }
     let undamped = quick("stddpg-cl", &json!({"solver": "nystrom", "lam": 0.0}));
     let error = registry::find("stddpg-cl").unwrap().prepare(&undamped).unwrap_err().to_string();

@@ -52,6 +52,13 @@ pub struct Networks {
     pub activation_fn: Activation,
 }
 
+impl Networks {
+    /// Whether networks of this shape are piecewise linear.
+    pub fn is_piecewise_linear(&self) -> bool {
+        self.activation_fn == Activation::Relu || self.net_arch.is_empty()
+    }
+}
+
 impl Default for Networks {
     fn default() -> Self {
         Self { net_arch: vec![256, 256], activation_fn: Activation::Relu }

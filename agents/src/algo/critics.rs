@@ -28,6 +28,12 @@ impl Critics {
         &self.network.0
     }
 
+    /// The actions before `tanh` as outputs of an actor with these critics: if their slope by the action is piecewise
+    /// constant, the Hessian of the actor's objective by them is diagonal.
+    pub(super) fn outputs_of_actor(&self, z: Tensor, factors: Factors) -> Option<(Tensor, Factors)> {
+        self.network().is_piecewise_linear().then_some((z, factors))
+    }
+
     /// `Q_b(s, a)` of every critic, each of length `B`, with what their layers saw.
     pub(super) fn values(
         &self,

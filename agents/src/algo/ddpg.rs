@@ -46,7 +46,7 @@ impl Record for DdpgConfig {}
 /// Networks and objectives: a tanh policy `mu_theta(s)` in the unit box and a critic `Q_w(s, a)`.
 #[derive(Clone)]
 pub struct Ddpg {
-    actor: TensorMlp,
+    pub(super) actor: TensorMlp,
     pub(super) critics: Critics,
     pub(super) gamma: f64,
     noise_std: f64,
@@ -104,7 +104,8 @@ impl OffPolicy for Ddpg {
         let b = &p.batch;
 
         // -J(theta, w) = -E[Q_w(s, mu_theta(s))]                                            (7)
-        let actions = self.mu(&p.actor, &b.obs);
+        let (z, factors) = self.actor.forward_with_factors(&p.actor, b.obs.shallow_clone());
+        let actions = z.tanh();
         let actor = -self.critics.least(&p.critic, &b.obs, &actions).mean(None);
 
         // y = r + gamma (1 - d) Q_0(s', mu_theta(s')), a function of theta too              (8)
@@ -112,7 +113,11 @@ impl OffPolicy for Ddpg {
         let targets = &b.rewards + self.gamma * (1.0 - &b.dones) * next_q;
 
         let outputs = self.critics.values(&p.critic, &b.obs, &b.actions);
-        Losses { saturated: Some(saturated(&actions)), ..Losses::new(actor, outputs, targets) }
+        Losses {
+            actions: self.critics.outputs_of_actor(z, factors),
+            saturated: Some(saturated(&actions)),
+            ..Losses::new(actor, outputs, targets)
+        }
     }
 
     fn spec(&self) -> Option<Spec> {

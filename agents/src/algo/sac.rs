@@ -6,7 +6,9 @@ use super::critics::Critics;
 use super::sde::{Sde, SdeConfig};
 use super::temperature::Temperature;
 use crate::engine::LOG_STD;
-use crate::engine::autograd::{Losses, TensorMlp, TensorPoint, Transitions, saturated};
+use crate::engine::autograd::{
+    Factors, Losses, TensorMlp, TensorPoint, Transitions, saturated,
+};
 use crate::engine::fused::Spec;
 use crate::error::{Error, Result};
 use crate::nn::Mlp;
@@ -101,29 +103,34 @@ pub struct Sac {
 }
 
 impl Sac {
-    /// `u = m + sigma epsilon`, `epsilon` and `log sigma`, each `B x action_dim`. With gSDE the noise is
-    /// `s' theta`, and `epsilon` what it is in units of its deviation.
-    fn gaussian(&self, params: &Tensor, obs: &Tensor, noise: &Tensor) -> [Tensor; 3] {
-        let (output, mut factors) = self.actor.forward_with_factors(params, obs.shallow_clone());
-        if let (Some(sde), Some((features, _))) = (&self.sde, factors.pop()) {
+    /// `u = m + sigma epsilon`, `epsilon` and `log sigma`, each `B x action_dim`, with what the actor's layers saw. With
+    /// gSDE the noise is `s' theta`, and `epsilon` what it is in units of its deviation.
+    fn gaussian(&self, params: &Tensor, obs: &Tensor, noise: &Tensor) -> ([Tensor; 3], Factors) {
+        let (output, factors) = self.actor.forward_with_factors(params, obs.shallow_clone());
+        if let (Some(sde), Some((features, _))) = (&self.sde, factors.last()) {
             let mean = match self.config.policy_kwargs.clip_mean {
                 0.0 => output,
                 bound => output.clamp(-bound, bound),
             };
-            let noise = sde.noise(params, &features, noise);
-            let log_std = sde.log_deviation(params, &features);
-            return [mean + &noise, noise * (-&log_std).exp(), log_std];
+            let noise = sde.noise(params, features, noise);
+            let log_std = sde.log_deviation(params, features);
+            return ([mean + &noise, noise * (-&log_std).exp(), log_std], factors);
         }
         let output = output.chunk(2, 1);
         let [mean, log_std] = [&output[0], &output[1]];
         let log_std = log_std.clamp(LOG_STD[0], LOG_STD[1]);
         let noise = noise.view_as(mean);
-        [mean + log_std.exp() * &noise, noise, log_std]
+        ([mean + log_std.exp() * &noise, noise, log_std], factors)
     }
 
-    /// `a = tanh(u)` (`B x action_dim`) and `log pi(a | s)` (`B`).
-    fn sample(&self, params: &Tensor, obs: &Tensor, noise: &Tensor) -> (Tensor, Tensor) {
-        let [u, noise, log_std] = self.gaussian(params, obs, noise);
+    /// `a = tanh(u)` (`B x action_dim`) and `log pi(a | s)` (`B`), with `u` and what the actor's layers saw.
+    fn sample(
+        &self,
+        params: &Tensor,
+        obs: &Tensor,
+        noise: &Tensor,
+    ) -> (Tensor, Tensor, (Tensor, Factors)) {
+        let ([u, noise, log_std], factors) = self.gaussian(params, obs, noise);
 
         // log N(u; m, sigma) = -sum (epsilon^2 / 2 + log sigma + log(2 pi) / 2)
         // log pi(a) = log N(u) - sum log(1 - tanh(u)^2),
@@ -131,7 +138,7 @@ impl Sac {
         let gaussian: Tensor = noise.square() * 0.5 + log_std + 0.5 * TAU.ln();
         let squash: Tensor = (LN_2 - &u - (&u * -2.0).softplus()) * 2.0;
         let log_pi = -(gaussian + squash).sum_dim_intlist(1, false, None);
-        (u.tanh(), log_pi)
+        (u.tanh(), log_pi, (u, factors))
     }
 }
 
@@ -184,18 +191,21 @@ impl OffPolicy for Sac {
         let (b, eta) = (&p.batch, p.ent_coef);
 
         // -J(theta, w) = E[eta log pi(a) - min_b Q_b(s, a)],  a ~ pi_theta(s)                (9)
-        let (actions, log_pi) = self.sample(&p.actor, &b.obs, &b.noise);
+        let (actions, log_pi, (u, factors)) = self.sample(&p.actor, &b.obs, &b.noise);
         let q = self.critics.least(&p.critic, &b.obs, &actions);
         let actor = (&log_pi * eta - q).mean(None);
 
         // y = r + gamma (1 - d) (min_b Q_0b(s', a') - eta log pi(a')),  a' ~ pi_theta(s'),
         // a function of theta through a' and through log pi                                 (10)
-        let (next_actions, next_log_pi) = self.sample(&p.actor, &b.next_obs, &b.next_noise);
+        let (next_actions, next_log_pi, _) = self.sample(&p.actor, &b.next_obs, &b.next_noise);
         let next_q = self.critics.least(&p.target_critic, &b.next_obs, &next_actions);
         let soft = next_q - next_log_pi * eta;
         let targets = &b.rewards + self.gamma * (1.0 - &b.dones) * soft;
 
+        // Noise that depends on the state depends on the parameters beside `u`.
+        let actions_before = self.critics.outputs_of_actor(u, factors);
         Losses {
+            actions: actions_before.filter(|_| self.sde.is_none()),
             saturated: Some(saturated(&actions)),
             entropy: Some(-log_pi.mean(None)),
             ..Losses::new(actor, self.critics.values(&p.critic, &b.obs, &b.actions), targets)

@@ -92,7 +92,8 @@ impl OffPolicy for Td3 {
         let (b, ddpg, critics) = (&p.batch, &self.ddpg, &self.ddpg.critics);
 
         // -J(theta, w) = -E[Q_1(s, mu_theta(s))]
-        let actions = ddpg.mu(&p.actor, &b.obs);
+        let (z, factors) = ddpg.actor.forward_with_factors(&p.actor, b.obs.shallow_clone());
+        let actions = z.tanh();
         let actor = -critics.first(&p.critic, &b.obs, &actions).mean(None);
 
         // a' = clip(mu(s') + clip(sigma epsilon, -c, c), -1, 1)
@@ -105,7 +106,11 @@ impl OffPolicy for Td3 {
         let targets = &b.rewards + ddpg.gamma * (1.0 - &b.dones) * next_q;
 
         let outputs = critics.values(&p.critic, &b.obs, &b.actions);
-        Losses { saturated: Some(saturated(&actions)), ..Losses::new(actor, outputs, targets) }
+        Losses {
+            actions: critics.outputs_of_actor(z, factors),
+            saturated: Some(saturated(&actions)),
+            ..Losses::new(actor, outputs, targets)
+        }
     }
 
     fn spec(&self) -> Option<Spec> {

@@ -1,7 +1,7 @@
 //! The leader's update: its settings, common to all Stackelberg forms, and its damping.
 
 use super::curvature::Curvature;
-use super::solvers::{SolveInfo, SolverConfig, SolverKind};
+use super::solvers::{LamUnit, SolveInfo, SolverConfig, SolverKind};
 use super::total_derivative::Norms;
 use crate::error::{Error, Result};
 use crate::settings::{Record, Settings, schema, to_value};
@@ -34,9 +34,11 @@ pub struct StackelbergConfig {
     /// Which matrix stands for the follower's Hessian: `gauss_newton` for `woodbury`, `hessian` for other
     /// solvers if not given.
     pub curvature: Option<Curvature>,
-    /// Damping λ: 0.1 for `woodbury`, 100 for other solvers if not given.
+    /// Damping λ: 0.1 for `woodbury`, 100 for other solvers if not given, and 1 in units of the mean eigenvalue.
     #[schemars(range(min = 0))]
     pub lam: Option<f64>,
+    /// The unit of λ.
+    pub lam_unit: LamUnit,
     /// How λ evolves.
     pub lam_decay: LambdaDecay,
     /// Iterations at most.
@@ -68,6 +70,7 @@ impl Default for StackelbergConfig {
             solver: SolverKind::Woodbury,
             curvature: None,
             lam: None,
+            lam_unit: LamUnit::Absolute,
             lam_decay: LambdaDecay::None,
             cg_iterations: 10,
             cg_tolerance: 1e-6,
@@ -140,15 +143,16 @@ impl StackelbergConfig {
         Ok(settings)
     }
 
-    /// An error if these settings need a follower that fits targets.
-    pub fn refuse_gauss_newton(&self) -> Result<()> {
+    /// An error if these settings need outputs of the follower, which `lacking` keeps it from having.
+    pub fn refuse_gauss_newton(&self, lacking: &str) -> Result<()> {
         let (key, value) = match (self.solver, self.curvature()) {
             (SolverKind::Woodbury, _) => ("solver", "woodbury"),
             (_, Curvature::GaussNewton) => ("curvature", "gauss_newton"),
             _ => return Ok(()),
         };
-        let reason = "Gauss-Newton needs a follower that fits targets, and the actor does not; take `cg` \
-                      with `curvature: hessian`";
+        let reason = format!(
+            "Gauss-Newton does not cover an actor with {lacking}; take `cg` with `curvature: hessian`"
+        );
         Err(Error::config(key, value, reason))
     }
 
@@ -162,9 +166,10 @@ impl StackelbergConfig {
 
     /// Lambda at the start.
     pub fn lam(&self) -> f64 {
-        self.lam.unwrap_or(match self.solver {
-            SolverKind::Woodbury => 0.1,
-            _ => 100.0,
+        self.lam.unwrap_or(match (self.lam_unit, self.solver) {
+            (LamUnit::MeanEigenvalue, _) => 1.0,
+            (LamUnit::Absolute, SolverKind::Woodbury) => 0.1,
+            (LamUnit::Absolute, _) => 100.0,
         })
     }
 
@@ -173,6 +178,7 @@ impl StackelbergConfig {
         SolverConfig {
             kind: self.solver,
             curvature: self.curvature(),
+            lam_unit: self.lam_unit,
             iterations: self.cg_iterations,
             tolerance: self.cg_tolerance,
             curvature_stop: self.curvature_stop,

@@ -19,11 +19,11 @@ pub mod solvers;
 pub mod spectrum;
 mod total_derivative;
 
-pub use curvature::{Composite, Curvature, OuterHessian};
+pub use curvature::{Composite, Curvature};
 pub use independent::{IndependentBatches, Parts};
 pub use leader::{Damping, LambdaDecay, StackelbergConfig};
 pub use play::{Arena, Averaging, Direction, Play, PlayState, Players, Report, Rules, UpdateOrder};
-pub use solvers::{ImplicitTerm, SolveInfo, SolverConfig};
+pub use solvers::{ImplicitTerm, LamUnit, SolveInfo, SolverConfig};
 pub use total_derivative::{LeaderGradient, LeaderNorms, Norms, total_derivative};
 
 use crate::error::Result;

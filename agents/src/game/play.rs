@@ -136,8 +136,6 @@ pub struct Report<R> {
     pub norms: Option<Norms>,
     /// The solve behind the total derivative.
     pub solve: Option<SolveInfo>,
-    /// Its damping.
-    pub lambda: f64,
     /// Of the game in which the leader's gradient was taken, if it was frozen.
     pub readings: Option<R>,
 }
@@ -191,10 +189,10 @@ impl<T: Scalar> Play<T> {
             leader.without_leader();
             return Ok(None);
         }
-        let lambda = T::of(rules.damping.lambda(t, state.damping));
+        let lam = T::of(rules.damping.lambda(t, state.damping));
         let clamp = rules.norm_ratio_clamp.map(T::of);
         implicit_term.swap_solution(&mut state.solution);
-        let solve = total_derivative(game, implicit_term, lambda, clamp, leader);
+        let solve = total_derivative(game, implicit_term, lam, clamp, leader);
         implicit_term.swap_solution(&mut state.solution);
         if rules.direction == Direction::Matched {
             leader.match_norm();
@@ -300,13 +298,12 @@ impl<T: Scalar> Play<T> {
 
         let follower_norm = follower_norm.unwrap_or_else(T::nan);
         let norms = leads.then(|| Norms::new(self.leader.norms, follower_norm));
-        let lambda = self.rules.damping.lambda(t, state.damping);
         if let (Some(solve), Some(norms)) = (&solve, &norms) {
             state.damping = Damping::adapted(state.damping, solve, norms);
         }
         state.fallbacks += u64::from(solve.is_some_and(|solve| solve.fallback));
         state.updates += 1;
-        Ok(Report { losses, norms, solve, lambda, readings })
+        Ok(Report { losses, norms, solve, readings })
     }
 }
 

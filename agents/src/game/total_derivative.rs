@@ -106,7 +106,7 @@ impl Norms {
     }
 }
 
-/// Computes, with damping `lambda` as in Section 4.5,
+/// Computes, with damping `lambda` as in Section 4.5, which is `lam` in the unit of the solver's settings,
 ///
 /// ```text
 /// D f1 = D1 f1 - D12 f2 (D22 f2 + lambda I)^-1 D2 f1                     (15), (16)
@@ -117,7 +117,7 @@ impl Norms {
 pub fn total_derivative<T: Scalar>(
     game: &mut dyn Game<T>,
     implicit_term: &mut ImplicitTerm<T>,
-    lambda: T,
+    lam: T,
     norm_ratio_clamp: Option<T>,
     out: &mut LeaderGradient<T>,
 ) -> Result<SolveInfo> {
@@ -129,14 +129,15 @@ pub fn total_derivative<T: Scalar>(
         // b = D2 f1
         space.response(game, implicit_term.right_hand_side())?;
         // x = (D22 f2 + lambda I)^-1 b
-        let solve = implicit_term.solve(game, space, lambda)?;
+        let solve = implicit_term.solve(game, space, lam)?;
         // D12 f2 x
         if !solve.fallback {
             space.cross(game, implicit_term.solution(), &mut out.implicit)?;
         }
         solve
     } else {
-        SolveInfo { fallback: true, residual: f64::NAN, ..SolveInfo::default() }
+        let (residual, lambda) = (f64::NAN, f64::NAN);
+        SolveInfo { fallback: true, residual, lambda, ..SolveInfo::default() }
     };
     if solve.fallback {
         out.implicit.fill(T::zero());

@@ -149,7 +149,7 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
     /// Adds the measures of an update. The first failed solve is warned about, the others are counted.
     fn record(&mut self, report: &Report<[Option<f64>; 2]>, ent_coef: f64) -> Result<()> {
         let Self { algorithm, config, arena, state, .. } = self;
-        let Report { losses: [leader, follower], norms, solve, lambda, readings } = report;
+        let Report { losses: [leader, follower], norms, solve, readings } = report;
         let [saturation, entropy] = readings.unwrap_or_default();
         let (actor_loss, critic_loss) = match config.role() {
             Role::Actor => (*leader, *follower),
@@ -182,12 +182,20 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
             ("game/implicit_grad_norm", norms.implicit),
             ("game/implicit_ratio", norms.ratio()),
             ("game/cosine", norms.cosine),
-            ("game/lambda", *lambda),
+            ("game/lambda", solve.lambda),
             ("game/solver_residual", solve.residual),
             ("game/solver_iterations", solve.iterations as f64),
             ("game/negative_curvature", f64::from(u8::from(solve.negative_curvature))),
         ] {
             metrics.add(tag, value);
+        }
+        for (tag, value) in [
+            ("game/lambda_relative", solve.relative_lambda()),
+            ("game/effective_rank", solve.effective_rank),
+            ("game/positive_curvature", solve.positive_curvature),
+            ("game/rows_kept", solve.rows_kept),
+        ] {
+            metrics.add_some(tag, value);
         }
         metrics.replace("game/fallbacks", state.play.fallbacks as f64);
         Ok(())
@@ -405,9 +413,6 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
         stackelberg: &StackelbergConfig,
     ) -> Result<GameGradients> {
         stackelberg.check()?;
-        if self.config.role() == Role::Critic {
-            stackelberg.refuse_gauss_newton()?;
-        }
         let (ent_coef, leader) = (self.ent_coef(), self.config.role());
         let follower = leader.opponent();
         let mut rules = self.config.rules();

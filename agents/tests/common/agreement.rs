@@ -95,7 +95,7 @@ pub struct Along<T> {
 
 impl<T: Scalar> Along<T> {
     pub fn random(game: &mut dyn FrozenGame<T>, random: &mut Random) -> Self {
-        let outputs = game.composite().map_or(0, |it| it.blocks() * it.samples());
+        let outputs = game.composite().map_or(0, |it| it.blocks() * it.rows());
         Self {
             leader: random.normals(game.dim(Player::Leader)),
             follower: random.normals(game.dim(Player::Follower)),
@@ -145,10 +145,30 @@ pub fn parts<T: Scalar>(game: &mut dyn FrozenGame<T>, along: &Along<T>) -> Vec<(
         out[3] = T::of(game.entropy().unwrap().unwrap_or(0.0));
     });
     let Some(squares) = game.composite() else { return parts };
-    let (samples, all) = (squares.samples(), outputs.len());
+    let (rows, all) = (squares.rows(), outputs.len());
     for block in 0..squares.blocks() {
-        part("K", samples * samples, &mut |out| squares.gram(block, out).unwrap());
+        part("K", rows * rows, &mut |out| squares.gram(block, out).unwrap());
+        // Some rows, of which some have no curvature: the solver asks for others only.
+        let some: Vec<usize> = (0..rows).step_by(2).collect();
+        part("upper K of some rows", some.len() * some.len(), &mut |out| {
+            squares.gram_of(block, &some, out).unwrap();
+            for (i, row) in out.chunks_exact_mut(some.len()).enumerate() {
+                row[..i].fill(T::zero());
+            }
+        });
     }
+    part("h'' u", all, &mut |out| {
+        out.copy_from_slice(outputs);
+        squares.times_outer_hessian(out).unwrap();
+    });
+    part("h'' K", all, &mut |out| {
+        let mut curvature = vec![T::one(); all];
+        squares.times_outer_hessian(&mut curvature).unwrap();
+        for (block, out) in out.chunks_exact_mut(rows).enumerate() {
+            squares.gram_diagonal(block, out).unwrap();
+        }
+        out.iter_mut().zip(curvature).for_each(|(k, h)| *k *= h);
+    });
     part("J D2 f1", all, &mut |out| squares.jacobian_leader_gradient(out).unwrap());
     part("J v", all, &mut |out| squares.jacobian(v, out).unwrap());
     part("J' u", v.len(), &mut |out| squares.jacobian_transpose(outputs, out).unwrap());

@@ -48,6 +48,9 @@ pub struct Losses {
     pub weights: Option<Tensor>,
     /// `L`, a scalar, if it is another sum over `b` and `i` of functions of `q_bi` and `y_i`.
     pub critic: Option<Tensor>,
+    /// `z`, `B x action_dim`, the actions before `tanh` in `-J`, with the layer inputs and outputs of the actor's network;
+    /// where the Hessian of `-J` by them is diagonal.
+    pub actions: Option<(Tensor, Factors)>,
     /// Which components of the policy's actions are at their bounds, `B x action_dim` of truth values; none where actions
     /// have no bounds.
     pub saturated: Option<Tensor>,
@@ -58,8 +61,8 @@ pub struct Losses {
 impl Losses {
     /// These, and of the rest nothing.
     pub fn new(actor: Tensor, outputs: Vec<(Tensor, Factors)>, targets: Tensor) -> Self {
-        let (weights, critic, saturated, entropy) = (None, None, None, None);
-        Self { actor, outputs, targets, weights, critic, saturated, entropy }
+        let (weights, critic, actions, saturated, entropy) = (None, None, None, None, None);
+        Self { actor, outputs, targets, weights, critic, actions, saturated, entropy }
     }
 }
 
@@ -198,8 +201,9 @@ pub struct AutogradGame<T> {
     leader: Role,
     /// `D_p f_p` of leader and follower with its own graph, for second derivatives.
     differentiable: [Option<Tensor>; 2],
-    /// The factors of each output block's Jacobian.
-    jacobians: Vec<Option<Factors>>,
+    /// The factors of the Jacobians of each critic and of the actor.
+    critic_factors: Vec<Option<Factors>>,
+    actor_factors: Option<Factors>,
     scalar: PhantomData<T>,
 }
 
@@ -218,7 +222,7 @@ impl<T: Element> AutogradGame<T> {
             Some(other) => other.shallow_clone(),
             None => losses.outputs.iter().map(|(q, _)| squared(q)).sum(),
         };
-        let jacobians = losses.outputs.iter().map(|_| None).collect();
+        let critic_factors = losses.outputs.iter().map(|_| None).collect();
         Self {
             actor,
             critic,
@@ -226,7 +230,8 @@ impl<T: Element> AutogradGame<T> {
             critic_loss,
             leader,
             differentiable: [None, None],
-            jacobians,
+            critic_factors,
+            actor_factors: None,
             scalar: PhantomData,
         }
     }
@@ -263,7 +268,7 @@ impl<T: Element> AutogradGame<T> {
         if !gradients.iter().all(Tensor::defined) {
             return Ok(None);
         }
-        let mut u = vec![T::zero(); self.blocks() * self.samples()];
+        let mut u = vec![T::zero(); self.losses.outputs.len() * self.losses.targets.numel()];
         copy_to(&Tensor::f_cat(&gradients, 0)?, &mut u)?;
         Ok(Some(u))
     }
@@ -292,7 +297,7 @@ impl<T: Element> Game<T> for AutogradGame<T> {
         if self.role(wrt) == Role::Critic
             && let Some(u) = self.by_outputs(of)?
         {
-            return self.jacobian_transpose(&u, out);
+            return self.critics_transpose(&u, out);
         }
         copy_to(&grad(self.graph(of), self.params(wrt), false)?, out)
     }
@@ -305,7 +310,7 @@ impl<T: Element> Game<T> for AutogradGame<T> {
         match self.leader {
             // D2 f2 . x = (2/B) sum_bi omega_i (q_bi - y_i) (J x)_bi: one pass back instead of two
             Role::Actor => {
-                let mut outputs = vec![T::zero(); self.blocks() * self.samples()];
+                let mut outputs = vec![T::zero(); self.blocks() * self.rows()];
                 self.jacobian(x, &mut outputs)?;
                 self.cross_vjp_of_outputs(&outputs, out)
             }
@@ -322,10 +327,8 @@ impl<T: Element> Game<T> for AutogradGame<T> {
     }
 
     fn composite(&mut self) -> Option<&mut dyn Composite<T>> {
-        match self.leader {
-            Role::Actor => Some(self),
-            Role::Critic => None,
-        }
+        let outputs = self.leader == Role::Actor || self.losses.actions.is_some();
+        if outputs { Some(self) } else { None }
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct BatchSlice<T> {
     /// Scales of the rows and their tangents.
     u: Vec<T>,
     u_t: Vec<T>,
+    /// Takes the place of the actor's `d` for another scalar.
+    spare: Vec<Vec<T>>,
 }
 
 /// Which parts are computed.
@@ -48,6 +50,7 @@ impl<T: Scalar> BatchSlice<T> {
             last_hidden: vec![LastHiddenRows::default(); spec.critics],
             u: vec![T::zero(); count],
             u_t: vec![T::zero(); count],
+            spare: Vec::new(),
             samples,
         }
     }
@@ -272,11 +275,54 @@ impl<T: Scalar> BatchSlice<T> {
         let inputs = self.now_inputs(spec, point);
         self.now.reach(Stage::CriticGrad, &inputs);
         self.now.tangent(&inputs, x);
+        self.scale_rows_now_critics_tangent(scale);
+    }
+
+    /// The same along `x_t` in the actions before `tanh`.
+    pub fn now_critics_tangent_of_actions(
+        &mut self,
+        spec: &Spec,
+        point: &Point<'_, T, Batch<T>>,
+        scale: T,
+        x_t: &[T],
+    ) {
+        let inputs = self.now_inputs(spec, point);
+        self.now.reach(Stage::CriticGrad, &inputs);
+        self.now.policy.squash_tangent(x_t);
+        self.now.tangent_of_critics(&inputs);
+        self.scale_rows_now_critics_tangent(scale);
+    }
+
+    fn scale_rows_now_critics_tangent(&mut self, scale: T) {
         for b in 0..self.taken.len() {
             let u = &mut self.u[..self.now.least_rows(b)];
             u.fill(scale);
             self.now.critics[b].scale_rows_tangent(u, None);
         }
+    }
+
+    /// Scales the rows of the actor so that their sum is `sum_i D_theta x_i' u_i`, `x` the actions before `tanh`. The
+    /// actor's derivatives of `V` stay.
+    pub fn scale_rows_of_actions(
+        &mut self,
+        spec: &Spec,
+        point: &Point<'_, T, Batch<T>>,
+        u: &[T],
+    ) {
+        let inputs = self.now_inputs(spec, point);
+        let SoftValue { actor, policy, .. } = &mut self.now;
+        self.spare.resize_with(actor.d.len(), Vec::new);
+        for (spare, d) in self.spare.iter_mut().zip(&actor.d) {
+            spare.resize(d.len(), T::zero());
+        }
+        std::mem::swap(&mut self.spare, &mut actor.d);
+        if let Some(d) = actor.d.last_mut() {
+            policy.back_from_actions(u, d);
+        }
+        actor.backward(inputs.actor());
+        self.u.fill(T::one());
+        actor.scale_rows(&self.u);
+        std::mem::swap(&mut self.spare, &mut actor.d);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The frozen game: which passes answer which question.
 
+use super::actor_rows::{ActorRows, GramSpace};
 use super::batch_slice::BatchSlice;
 use super::gram::GramRows;
 use super::last_hidden::{self, LastHidden};
@@ -10,7 +11,7 @@ use super::spec::Spec;
 use crate::engine::{FrozenGame, Point, Role, SATURATED};
 use crate::error::Result;
 use crate::flat::Scalar;
-use crate::game::{Composite, Game, OuterHessian, Player};
+use crate::game::{Composite, Game, Player};
 use crate::memory::Batch;
 use crate::nn::Mlp;
 use crate::threads;
@@ -19,9 +20,11 @@ use crate::threads;
 #[derive(Clone, Default)]
 pub(super) struct Space<T> {
     pub samples: usize,
-    slices: Vec<BatchSlice<T>>,
-    grams: Vec<GramRows<T>>,
-    has_grams: bool,
+    pub slices: Vec<BatchSlice<T>>,
+    pub grams: Vec<GramRows<T>>,
+    pub has_grams: bool,
+    pub actor_rows: Vec<ActorRows<T>>,
+    pub gram_spaces: Vec<GramSpace<T>>,
     last_hidden: Vec<LastHidden<T>>,
 }
 
@@ -36,6 +39,8 @@ impl<T: Scalar> Space<T> {
             slices: ranges.clone().map(|range| BatchSlice::new(spec, range)).collect(),
             grams: ranges.map(|range| GramRows::new(spec, range, widest)).collect(),
             has_grams: false,
+            actor_rows: vec![ActorRows::default(); slices],
+            gram_spaces: vec![GramSpace::default(); slices],
             last_hidden: vec![LastHidden::default(); spec.critics],
         }
     }
@@ -45,6 +50,7 @@ impl<T: Scalar> Space<T> {
         self.slices.iter_mut().for_each(BatchSlice::reset);
         self.last_hidden.iter_mut().for_each(LastHidden::reset);
         self.has_grams = false;
+        self.actor_rows.iter_mut().for_each(ActorRows::reset);
     }
 }
 
@@ -65,32 +71,32 @@ impl<T: Scalar> FusedGame<'_, T> {
     }
 
     /// `scale / B`
-    fn over_samples(&self, scale: f64) -> T {
+    pub(super) fn over_samples(&self, scale: f64) -> T {
         T::of(scale / self.space.samples as f64)
     }
 
     /// Runs `f` on every slice, each on a thread of its own.
-    fn each(&mut self, f: impl Fn(&mut BatchSlice<T>, &Spec, &Point<'_, T, Batch<T>>) + Sync) {
+    pub(super) fn each(&mut self, f: impl Fn(&mut BatchSlice<T>, &Spec, &Point<'_, T, Batch<T>>) + Sync) {
         let (spec, point) = (self.spec, &self.point);
         for_each(&mut self.space.slices, &|_, slice| f(slice, spec, point));
     }
 
     /// Computes `V(s)` up to `stage`. All slices are at the same stage; if it is reached, no thread is woken.
-    fn reach_now(&mut self, stage: Stage) {
+    pub(super) fn reach_now(&mut self, stage: Stage) {
         if self.space.slices.iter().any(|slice| slice.now.stage() < stage) {
             self.each(|slice, spec, point| slice.reach_now(stage, spec, point));
         }
     }
 
     /// Computes `q_bi - y_i`.
-    fn reach_residuals(&mut self) {
+    pub(super) fn reach_residuals(&mut self) {
         if !self.space.slices.iter().all(BatchSlice::has_residuals) {
             self.each(BatchSlice::reach_residuals);
         }
     }
 
     /// Sums the gradient over the rows that were scaled in `pass(slice, block)`, a pass of `shape`.
-    fn sum_gradient(
+    pub(super) fn sum_gradient(
         &self,
         shape: &Mlp,
         pass: impl Fn(&BatchSlice<T>, usize) -> &Pass<T> + Sync,
@@ -104,7 +110,7 @@ impl<T: Scalar> FusedGame<'_, T> {
     }
 
     /// Sums the tangent of that gradient; `inputs`: whether the inputs have tangents.
-    fn sum_gradient_tangent(
+    pub(super) fn sum_gradient_tangent(
         &self,
         shape: &Mlp,
         pass: impl Fn(&BatchSlice<T>, usize) -> &Pass<T> + Sync,
@@ -119,7 +125,7 @@ impl<T: Scalar> FusedGame<'_, T> {
     }
 
     /// `D_theta sum_bi u_bi y_i` for `u_bi = u(slice, b, i)`; zero if targets do not depend on theta.
-    fn targets_vjp(&mut self, u: impl Fn(&BatchSlice<T>, usize, usize) -> T + Sync, out: &mut [T]) {
+    pub(super) fn targets_vjp(&mut self, u: impl Fn(&BatchSlice<T>, usize, usize) -> T + Sync, out: &mut [T]) {
         if !self.spec.current_policy {
             out.fill(T::zero());
             return;
@@ -171,21 +177,6 @@ impl<T: Scalar> FusedGame<'_, T> {
         let scale = self.over_samples(-1.0);
         self.each(|slice, spec, point| slice.now_hvp(spec, point, scale, v));
         self.sum_gradient_tangent(&self.spec.actor, |slice, _| &slice.now.actor, false, out);
-    }
-
-    /// `K` and `J D2 f1` of every slice.
-    fn grams(&mut self) -> &[GramRows<T>] {
-        if !self.space.has_grams {
-            if !self.space.slices.iter().all(BatchSlice::has_derivatives) {
-                self.each(BatchSlice::reach_taken);
-            }
-            self.reach_now(Stage::CriticGrad);
-            let Space { slices, grams, .. } = &mut *self.space;
-            let (spec, slices) = (self.spec, &*slices);
-            for_each(grams, &|own, gram: &mut GramRows<T>| gram.compute(spec, slices, own));
-            self.space.has_grams = true;
-        }
-        &self.space.grams
     }
 
     fn hvp(&mut self, role: Role, v: &[T], out: &mut [T]) {
@@ -286,77 +277,9 @@ impl<T: Scalar> Game<T> for FusedGame<'_, T> {
     }
 
     fn composite(&mut self) -> Option<&mut dyn Composite<T>> {
-        match self.leader {
-            Role::Actor => Some(self),
-            Role::Critic => None,
-        }
-    }
-}
-
-impl<T: Scalar> Composite<T> for FusedGame<'_, T> {
-    fn samples(&self) -> usize {
-        self.space.samples
-    }
-
-    fn blocks(&self) -> usize {
-        self.spec.critics
-    }
-
-    fn outer_hessian(&mut self) -> Result<OuterHessian<T>> {
-        Ok(OuterHessian::Uniform(self.over_samples(2.0)))
-    }
-
-    fn gram(&mut self, block: usize, k: &mut [T]) -> Result<()> {
-        let n = self.samples();
-        for gram in self.grams() {
-            let rows = gram.k[block].chunks_exact(gram.samples.end);
-            for (i, row) in gram.samples.clone().zip(rows) {
-                k[i * n..=i * n + i].copy_from_slice(&row[..=i]);
-            }
-        }
-        for i in 0..n {
-            for j in 0..i {
-                k[j * n + i] = k[i * n + j];
-            }
-        }
-        Ok(())
-    }
-
-    fn jacobian_leader_gradient(&mut self, out: &mut [T]) -> Result<()> {
-        for (block, out) in out.chunks_exact_mut(self.space.samples).enumerate() {
-            for gram in self.grams() {
-                out[gram.samples.clone()].copy_from_slice(&gram.outputs[block]);
-            }
-        }
-        Ok(())
-    }
-
-    fn jacobian(&mut self, v: &[T], out: &mut [T]) -> Result<()> {
-        self.each(|slice, spec, point| slice.jacobian(spec, point, v));
-        for (b, out) in out.chunks_exact_mut(self.space.samples).enumerate() {
-            for slice in &self.space.slices {
-                out[slice.samples.clone()].copy_from_slice(slice.taken[b].output_t());
-            }
-        }
-        Ok(())
-    }
-
-    fn jacobian_transpose(&mut self, u: &[T], out: &mut [T]) -> Result<()> {
-        let samples = self.space.samples;
-        self.each(|slice, spec, point| {
-            slice.reach_taken(spec, point);
-            slice.scale_rows_taken(|slice, b, i| u[b * samples + slice.samples.start + i]);
-        });
-        self.sum_gradient(&self.spec.critic, |slice, b| &slice.taken[b], out);
-        Ok(())
-    }
-
-    fn cross_vjp_of_outputs(&mut self, u: &[T], out: &mut [T]) -> Result<()> {
-        // (2/B) sum_bi u_bi (-D_theta y_i)
-        let (samples, two) = (self.space.samples, self.over_samples(2.0));
-        let u = |slice: &BatchSlice<T>, b, i| -two * u[b * samples + slice.samples.start + i];
-        self.targets_vjp(u, out);
-        Ok(())
+        // D_aa Q is zero almost everywhere then, so that h'' is diagonal where the actor follows.
+        let outputs = self.leader == Role::Actor || self.spec.critic.is_piecewise_linear();
+        if outputs { Some(self) } else { None }
     }
 }
 
@@ -379,7 +302,7 @@ impl<T: Scalar> FrozenGame<T> for FusedGame<'_, T> {
 }
 
 /// Runs `f(i, item)` for every item, each on a thread of its own.
-fn for_each<I: Send>(items: &mut [I], f: &(impl Fn(usize, &mut I) + Sync)) {
+pub(super) fn for_each<I: Send>(items: &mut [I], f: &(impl Fn(usize, &mut I) + Sync)) {
     fn split<I: Send>(first: usize, items: &mut [I], f: &(impl Fn(usize, &mut I) + Sync)) {
         match items {
             [] => {}

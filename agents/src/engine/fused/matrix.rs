@@ -18,6 +18,9 @@ pub struct Products {
 /// A number of columns that leaves no remainder in the kernels' vectors.
 const BLOCK: usize = 16;
 
+/// Rows per product of a triangle.
+const PANEL: usize = 64;
+
 thread_local! {
     static PRODUCTS: Cell<Products> = const { Cell::new(Products { count: 0, flop: 0 }) };
 }
@@ -55,6 +58,26 @@ pub(super) fn symmetric<T: Scalar>(out: &mut [T], a: MatRef<'_, T>) {
         let (rows, columns) = (a.subrows(start, n - start), a.subrows(start, width).transpose());
         count(2 * rows.nrows() * width * a.ncols());
         let out = out.as_mut().submatrix_mut(start, start, n - start, width);
+        matmul(out, Accum::Replace, rows, columns, T::one(), Par::Seq);
+    }
+}
+
+/// Rows of `a b'` into the columns of `out`, whose rows are `width` long, that begin at `first`. Of the `square` `a a'`, what
+/// lies on and above the diagonal.
+pub(super) fn product_above<T: Scalar>(
+    (out, width, first): (&mut [T], usize, usize),
+    square: bool,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+) {
+    let (m, n) = (a.nrows(), b.nrows());
+    let mut out = MatMut::from_row_major_slice_mut(out, m, width).submatrix_mut(0, first, m, n);
+    let panel = if square { PANEL } else { m };
+    for start in (0..m).step_by(panel.max(1)) {
+        let (height, from) = (panel.min(m - start), if square { start } else { 0 });
+        let (rows, columns) = (a.subrows(start, height), b.subrows(from, n - from).transpose());
+        count(2 * height * (n - from) * a.ncols());
+        let out = out.as_mut().submatrix_mut(start, from, height, n - from);
         matmul(out, Accum::Replace, rows, columns, T::one(), Par::Seq);
     }
 }

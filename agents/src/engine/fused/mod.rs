@@ -13,11 +13,14 @@
 //! sum over rows, a matrix product (`reduce`, `matrix`). A frozen game (`game`) computes only what it is asked for, and
 //! caches each part.
 
+mod actor_outputs;
+mod actor_rows;
 mod batch_slice;
 mod game;
 mod gram;
 mod last_hidden;
 mod matrix;
+mod outputs;
 mod pass;
 mod policy;
 mod reduce;

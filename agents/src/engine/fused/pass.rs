@@ -29,7 +29,7 @@ pub(super) struct Net<'a, T> {
 }
 
 impl<'a, T: Scalar> Net<'a, T> {
-    fn weight(self, layer: &Layer) -> MatRef<'a, T> {
+    pub fn weight(self, layer: &Layer) -> MatRef<'a, T> {
         rows(&self.params[layer.weight.clone()], layer.inputs)
     }
 
@@ -350,7 +350,7 @@ fn through_activation<T: Scalar>(
 }
 
 /// `x <- x o phi'(z)`, from `a = phi(z)`.
-fn times_derivative<T: Scalar>(activation: Activation, x: &mut [T], a: &[T]) {
+pub(super) fn times_derivative<T: Scalar>(activation: Activation, x: &mut [T], a: &[T]) {
     vectorised(|| match activation {
         Activation::Relu => {
             for (x, &a) in x.iter_mut().zip(a) {

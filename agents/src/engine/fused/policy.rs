@@ -135,18 +135,63 @@ impl<T: Scalar> Policy<T> {
 
     /// `a^` from `z^`.
     pub fn tangent(&mut self, z_t: &[T]) {
-        let m = self.action_dim;
-        for i in 0..self.actions.len() {
-            // x^ = m^ + sigma eps rho^;  a^ = (1 - a^2) x^
-            let x_t = if self.stochastic() {
-                let at = 2 * i - i % m;
-                z_t[at] + self.spread[i] * z_t[at + m]
-            } else {
-                z_t[i]
-            };
-            let a = self.actions[i];
-            self.actions_t[i] = (T::one() - a * a) * x_t;
+        let mut actions_t = std::mem::take(&mut self.actions_t);
+        self.before_squashing(z_t, &mut actions_t);
+        self.actions_t = actions_t;
+        for (a_t, &a) in self.actions_t.iter_mut().zip(&self.actions) {
+            *a_t = slope(a) * *a_t;
         }
+    }
+
+    /// `x^` from `z^`: `x^ = m^ + sigma eps rho^`.
+    pub fn before_squashing(&self, z_t: &[T], x_t: &mut [T]) {
+        let m = self.action_dim;
+        if !self.stochastic() {
+            x_t.copy_from_slice(z_t);
+            return;
+        }
+        for (i, (x_t, &spread)) in x_t.iter_mut().zip(&self.spread).enumerate() {
+            let at = 2 * i - i % m;
+            *x_t = z_t[at] + spread * z_t[at + m];
+        }
+    }
+
+    /// `a^ = (1 - a^2) x^`
+    pub fn squash_tangent(&mut self, x_t: &[T]) {
+        for ((a_t, &a), &x_t) in self.actions_t.iter_mut().zip(&self.actions).zip(x_t) {
+            *a_t = slope(a) * x_t;
+        }
+    }
+
+    /// `D_z x_i`, of component `i % m` of row `i / m`, into a row of zeros.
+    pub fn by_output(&self, i: usize, row: &mut [T]) {
+        let m = self.action_dim;
+        row[i % m] = T::one();
+        if self.stochastic() {
+            row[m + i % m] = self.spread[i];
+        }
+    }
+
+    /// `D_z (x' u)`, row by row.
+    pub fn back_from_actions(&self, u: &[T], out: &mut [T]) {
+        let m = self.action_dim;
+        if !self.stochastic() {
+            out.copy_from_slice(u);
+            return;
+        }
+        for (i, (&u, &spread)) in u.iter().zip(&self.spread).enumerate() {
+            let at = 2 * i - i % m;
+            out[at] = u;
+            out[at + m] = spread * u;
+        }
+    }
+
+    /// `-D_xx V` where it is positive, and zero elsewhere, for a `g = D_a Q` that does not change with `a`:
+    /// `2 (1 - a^2) (eta + a g)`.
+    pub fn outer_hessian(&self, eta: T, g: T, i: usize) -> T {
+        let a = self.actions[i];
+        let h = T::of(2.0) * slope(a) * (eta + a * g);
+        if h < T::zero() { T::zero() } else { h }
     }
 
     /// `(D_z V)^` from `g`, `g^` and `z^`, after [`Policy::tangent`].
@@ -165,6 +210,11 @@ impl<T: Scalar> Policy<T> {
             }
         }
     }
+}
+
+/// `1 - a^2`
+fn slope<T: Scalar>(a: T) -> T {
+    T::one() - a * a
 }
 
 /// `D_x V = g (1 - a^2) - 2 eta a`

@@ -181,6 +181,16 @@ impl<T: Scalar> SoftValue<T> {
         let direction = Net { shape: &inputs.spec.actor, params: direction };
         self.actor.tangent(inputs.actor(), Some(direction), false);
         self.policy.tangent(self.actor.output_t());
+        self.tangent_of_critics(inputs);
+    }
+
+    /// `-D_xx V` where it is positive, by component `i` of all actions before `tanh`, after [`Stage::ActorGrad`].
+    pub fn outer_hessian(&self, eta: T, i: usize) -> T {
+        self.policy.outer_hessian(eta, self.by_action[i], i)
+    }
+
+    /// Tangents of the critics along those of the actions, after [`Stage::CriticGrad`].
+    pub fn tangent_of_critics(&mut self, inputs: &Inputs<'_, T>) {
         for (b, critic) in self.critics.iter_mut().enumerate() {
             let (n, m) = (inputs.spec.obs_dim(), inputs.spec.action_dim());
             let rows = critic.inputs_t().chunks_exact_mut(n + m);

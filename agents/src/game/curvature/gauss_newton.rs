@@ -12,8 +12,8 @@ pub(super) fn product<T: Scalar>(
     outputs: &mut Vec<T>,
     out: &mut [T],
 ) -> Result<()> {
-    outputs.resize(game.blocks() * game.samples(), T::zero());
+    outputs.resize(game.blocks() * game.rows(), T::zero());
     game.jacobian(v, outputs)?;
-    game.outer_hessian()?.scale(outputs);
+    game.times_outer_hessian(outputs)?;
     game.jacobian_transpose(outputs, out)
 }

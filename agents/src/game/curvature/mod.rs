@@ -4,7 +4,7 @@ mod composite;
 mod gauss_newton;
 mod hessian;
 
-pub use composite::{Composite, OuterHessian};
+pub use composite::{Composite, select};
 
 use super::{Game, Player};
 use crate::error::{Error, Result};
@@ -48,12 +48,24 @@ pub fn composite<'g, T: Scalar>(
     game.composite().ok_or(Error::NoOutputs { asked })
 }
 
+/// The rank of the follower's Gauss-Newton matrix: of its outputs, those with curvature upwards, or the number of its
+/// parameters, if they are fewer or it has no outputs. `outputs` is scratch.
+pub(super) fn rank<T: Scalar>(game: &mut dyn Game<T>, outputs: &mut Vec<T>) -> Result<usize> {
+    let parameters = game.dim(Player::Follower);
+    let Some(game) = game.composite() else { return Ok(parameters) };
+    outputs.clear();
+    outputs.resize(game.blocks() * game.rows(), T::one());
+    game.times_outer_hessian(outputs)?;
+    let positive = outputs.iter().filter(|&&h| h > T::zero()).count();
+    Ok(positive.clamp(1, parameters))
+}
+
 /// In which space a solver works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Space {
     /// The follower's parameters: `b = D2 f1`, and `x` itself.
     Parameters,
-    /// The follower's outputs, blocks x samples: `J b` and `J x`.
+    /// The follower's outputs, blocks x rows: `J b` and `J x`.
     Outputs,
 }
 
@@ -67,7 +79,7 @@ impl Space {
             }
             Self::Outputs => {
                 let game = composite(game, "a solve in the space of outputs")?;
-                out.resize(game.blocks() * game.samples(), T::zero());
+                out.resize(game.blocks() * game.rows(), T::zero());
                 game.jacobian_leader_gradient(out)
             }
         }

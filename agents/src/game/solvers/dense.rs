@@ -40,4 +40,15 @@ impl<T: Scalar> Solver<T> for Dense {
         residual(a, b, lambda, x, &mut column)?;
         Ok(SolveInfo { residual: relative(&column, b), ..SolveInfo::default() })
     }
+
+    fn trace(&mut self, a: &mut Operator<'_, T>, n: usize) -> Result<Option<T>> {
+        let (mut unit, mut column, mut trace) = (vec![T::zero(); n], vec![T::zero(); n], T::zero());
+        for j in 0..n {
+            unit[j] = T::one();
+            a(&unit, &mut column)?;
+            unit[j] = T::zero();
+            trace += column[j];
+        }
+        Ok(Some(trace))
+    }
 }

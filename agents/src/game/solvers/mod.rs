@@ -4,15 +4,18 @@ mod cg;
 mod dense;
 mod neumann;
 mod nystrom;
+mod ridge;
 mod solver;
 mod woodbury;
 
+pub use ridge::{LamUnit, Ridge};
 pub use solver::{SolveInfo, Solver, SolverConfig, SolverKind};
 
+use super::curvature::{Curvature, Space, rank};
 use super::Game;
-use super::curvature::{Curvature, Space};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
+use ridge::Hutchinson;
 
 /// The solve in the implicit term of (15) and (16), with its work space.
 pub struct ImplicitTerm<T> {
@@ -22,6 +25,8 @@ pub struct ImplicitTerm<T> {
     x: Vec<T>,
     /// `J v` of Gauss-Newton products.
     outputs: Vec<T>,
+    unit: LamUnit,
+    hutchinson: Hutchinson<T>,
 }
 
 enum Method<T> {
@@ -40,7 +45,9 @@ impl<T: Scalar> ImplicitTerm<T> {
             SolverKind::Woodbury => Method::Woodbury(woodbury::Woodbury::default()),
         };
         let (b, x, outputs) = Default::default();
-        Self { method, curvature: config.curvature, b, x, outputs }
+        let (curvature, unit) = (config.curvature, config.lam_unit);
+        let hutchinson = Hutchinson::new(config.seed);
+        Self { method, curvature, b, x, outputs, unit, hutchinson }
     }
 
     /// Where it works on `game`.
@@ -69,15 +76,29 @@ impl<T: Scalar> ImplicitTerm<T> {
         std::mem::swap(&mut self.x, x);
     }
 
-    /// Solves `(A + lambda I) x = b` in `space`, where `A` stands for `D22 f2`.
-    pub fn solve(&mut self, game: &mut dyn Game<T>, space: Space, lambda: T) -> Result<SolveInfo> {
-        let Self { method, curvature, b, x, outputs } = self;
+    /// Solves `(A + lambda I) x = b` in `space`, where `A` stands for `D22 f2` and lambda is `lam` of the settings' units.
+    pub fn solve(&mut self, game: &mut dyn Game<T>, space: Space, lam: T) -> Result<SolveInfo> {
+        let Self { method, curvature, b, x, outputs, unit, hutchinson } = self;
+        let ridge = Ridge::new(lam, *unit);
         x.resize(b.len(), T::zero());
         let mut solve = match method {
-            Method::Woodbury(woodbury) => woodbury.solve(game, space, lambda, b, x)?,
+            Method::Woodbury(woodbury) => woodbury.solve(game, space, ridge, b, x)?,
             Method::Linear(solver) => {
+                let rank = if ridge.is_relative() { rank(game, outputs)? } else { 0 };
                 let mut product = |v: &[T], out: &mut [T]| curvature.product(game, v, outputs, out);
-                solver.solve(&mut product, b, lambda, x)?
+                let mut mean = None;
+                let lambda = ridge.lambda(|| {
+                    let trace = match solver.trace(&mut product, b.len())? {
+                        Some(trace) => trace,
+                        None => hutchinson.trace(&mut product, b.len())?,
+                    };
+                    // A Hessian may have more curvature downwards than upwards.
+                    let own = num_traits::Float::abs(trace) / T::of(rank as f64);
+                    mean = Some(own.as_f64());
+                    Ok(own)
+                })?;
+                let solve = solver.solve(&mut product, b, lambda, x)?;
+                SolveInfo { lambda: lambda.as_f64(), mean_eigenvalue: mean, ..solve }
             }
         };
         solve.fallback |= !(solve.residual.is_finite() && flat::all_finite(x));

@@ -105,7 +105,7 @@ impl<T: Scalar> Solver<T> for Nystrom<T> {
             residual: relative(&self.r, b),
             iterations,
             negative_curvature,
-            fallback: false,
+            ..SolveInfo::default()
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What a solver of linear systems is, its settings, and how a solve went.
 
+use super::ridge::LamUnit;
 use crate::error::Result;
 use crate::flat::Scalar;
 use crate::game::curvature::Curvature;
@@ -18,6 +19,41 @@ pub struct SolveInfo {
     pub negative_curvature: bool,
     /// Whether the result was unusable, so that the plain gradient was taken.
     pub fallback: bool,
+    /// Lambda as it was added to the diagonal.
+    pub lambda: f64,
+    /// Mean eigenvalue of the damped matrix, where it is known.
+    pub mean_eigenvalue: Option<f64>,
+    /// `(sum of the eigenvalues)^2 / sum of their squares`: how many count, where it is known.
+    pub effective_rank: Option<f64>,
+    /// Share of the follower's outputs in which its objective is curved upwards, of solvers that weigh outputs.
+    pub positive_curvature: Option<f64>,
+    /// Share of the outputs that the system has, likewise.
+    pub rows_kept: Option<f64>,
+}
+
+impl SolveInfo {
+    /// Of a direct solve.
+    pub(super) fn new<T: Scalar>(lambda: T, residual: f64) -> Self {
+        Self { residual, lambda: lambda.as_f64(), ..Self::default() }
+    }
+
+    /// Of a solve without a solution.
+    pub(super) fn failed<T: Scalar>(lambda: T) -> Self {
+        Self { fallback: true, ..Self::new(lambda, 1.0) }
+    }
+
+    pub(super) fn with_spectrum(self, mean_eigenvalue: f64, effective_rank: Option<f64>) -> Self {
+        Self { mean_eigenvalue: Some(mean_eigenvalue), effective_rank, ..self }
+    }
+
+    pub(super) fn with_rows(self, positive: f64, kept: f64) -> Self {
+        Self { positive_curvature: Some(positive), rows_kept: Some(kept), ..self }
+    }
+
+    /// Lambda in units of the mean eigenvalue.
+    pub fn relative_lambda(&self) -> Option<f64> {
+        self.mean_eigenvalue.filter(|&mean| mean > 0.0).map(|mean| self.lambda / mean)
+    }
 }
 
 /// Solves `(A + lambda I) x = b` from products with `A` alone.
@@ -31,6 +67,11 @@ pub trait Solver<T: Scalar>: Send {
         lambda: T,
         x: &mut [T],
     ) -> Result<SolveInfo>;
+
+    /// The trace of `A`, of size `n`, by a solver that can have the whole matrix; others leave it to an estimate.
+    fn trace(&mut self, _a: &mut Operator<'_, T>, _n: usize) -> Result<Option<T>> {
+        Ok(None)
+    }
 }
 
 /// Which solver.
@@ -62,6 +103,8 @@ pub struct SolverConfig {
     pub kind: SolverKind,
     /// Which matrix.
     pub curvature: Curvature,
+    /// The unit of lambda.
+    pub lam_unit: LamUnit,
     /// Iterations at most.
     pub iterations: usize,
     /// Stop when `|residual| <= tolerance |b|`.
@@ -72,7 +115,7 @@ pub struct SolverConfig {
     pub warm_start: bool,
     /// Rank of `nystrom`'s approximation, at most.
     pub rank: usize,
-    /// Seed of `nystrom`'s test matrix.
+    /// Seed of `nystrom`'s test matrix and of estimated traces.
     pub seed: u64,
 }
 
@@ -82,6 +125,7 @@ impl Default for SolverConfig {
         Self {
             kind: SolverKind::Cg,
             curvature: Curvature::Hessian,
+            lam_unit: LamUnit::Absolute,
             iterations: 10,
             tolerance: 1e-6,
             curvature_stop: true,
