@@ -20,10 +20,11 @@ help: ## list the targets
 train: setup ## set up, then train: ENV=Walker2d-v4 ALGO=stddpg-al ARGS="--steps 20000"
 	@cargo run --release --locked -- --env $(ENV) --algo $(ALGO) $(ARGS)
 
-test: .venv/setup-test ## set up, then check everything: format, lints, Rust tests, Python tests
+test: .venv/setup-test ## set up, then check everything: format, lints, spelling, Rust tests, Python tests
 	cargo fmt --all --check
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+	.venv/bin/typos
 	.venv/bin/mypy
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	cargo build --release --locked

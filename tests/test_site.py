@@ -7,6 +7,7 @@ from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
+import yaml
 from conftest import ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -92,6 +93,16 @@ def test_the_readme_is_short_and_shows_how_to_start():
         assert any(it == line or it.startswith(f"{line} ") for it in lines), line
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
     assert len(pictures) == 2 and all((ROOT / file).is_file() for file in pictures)
+
+
+def test_the_readme_and_the_citation_file_name_the_same_paper():
+    paper = yaml.safe_load((ROOT / "CITATION.cff").read_text())["preferred-citation"]
+    text = (ROOT / "README.md").read_text()
+    names = [f"{it['family-names']}, {it['given-names']}" for it in paper["authors"]]
+    pages = f"{paper['start']}--{paper['end']}"
+    values = (paper[key] for key in ("title", "collection-title", "doi", "volume", "issue", "year"))
+    for value in [" and ".join(names), pages, *map(str, values)]:
+        assert f"{{{value}}}" in text, value
 
 
 def test_every_algorithm_is_in_the_readme_and_in_the_overview(stac_bench, tmp_path):
