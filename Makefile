@@ -5,7 +5,7 @@ ALGO = stddpg-al
 ARGS =
 
 PYTHON ?= python3
-# Where libtorch comes from: lean, full, python, a folder or a package index (see README.md).
+# Where libtorch comes from: lean, full, python, a folder or a package index (see docs/getting-started.md).
 # The last choice is kept.
 TORCH ?= $(or $(LIBTORCH),$(if $(LIBTORCH_USE_PYTORCH),python),$(shell cat .venv/torch 2>/dev/null),lean)
 
@@ -20,10 +20,11 @@ help: ## list the targets
 train: setup ## set up, then train: ENV=Walker2d-v4 ALGO=stddpg-al ARGS="--steps 20000"
 	@cargo run --release --locked -- --env $(ENV) --algo $(ALGO) $(ARGS)
 
-test: .venv/setup-test ## set up, then check everything: format, lints, Rust tests, Python tests
+test: .venv/setup-test ## set up, then check everything: format, lints, spelling, Rust tests, Python tests
 	cargo fmt --all --check
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+	.venv/bin/typos
 	.venv/bin/mypy
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	cargo build --release --locked
@@ -44,6 +45,10 @@ crash: .venv/setup-test ## kill and resume runs, and compare them: ARGS="--kills
 	cargo build --release --locked
 	.venv/bin/python benchmarks/crash.py $(ARGS)
 
+docs: setup ## build the site into site/
+	@$(SETUP) docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
+
 report: setup ## install what `stac-bench report` needs
 	@$(SETUP) report
 
@@ -53,7 +58,7 @@ install: setup ## put stac-bench on the PATH
 setup: .venv/setup-train ## Python packages, libtorch and cargo's settings, nothing built
 
 clean: ## remove what set-up and build made; runs stay
-	rm -rf .venv .venv-bench .cargo target
+	rm -rf .venv .venv-bench .cargo target site
 
 .venv/setup-train: $(SETUP_INPUTS) | python
 	@$(SETUP) train
@@ -72,4 +77,4 @@ clean: ## remove what set-up and build made; runs stay
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.10 ($(PYTHON)): apt install python3 python3-venv python3-dev" >&2; exit 1; }
 
-.PHONY: help train test wheel bench crash report install setup clean python FORCE
+.PHONY: help train test wheel bench crash docs report install setup clean python FORCE

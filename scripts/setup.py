@@ -1,10 +1,11 @@
 """Sets up what a build and a run need, and nothing outside this checkout.
 
-    python3 scripts/setup.py --torch lean train|test
+    python3 scripts/setup.py --torch lean train|report|docs|test
 
 `train`: checks the prerequisites, makes `.venv` with the packages that training imports, brings
 libtorch, and writes `.cargo/config.toml`, so that plain `cargo build --release` works.
-`test`: adds what the Python tests import. Versions come from `requirements.txt`.
+`report`, `docs` and `test` add what a report, the site and the Python tests import.
+Versions come from `requirements.txt`.
 """
 
 import argparse
@@ -134,7 +135,7 @@ def write_cargo_config(libtorch):
 
 def main():
     parser = argparse.ArgumentParser(description="Sets up .venv, libtorch and .cargo/config.toml.")
-    parser.add_argument("what", choices=["train", "report", "test"])
+    parser.add_argument("what", choices=["train", "report", "docs", "test"])
     parser.add_argument(
         "--torch", default="lean", help="lean, full, python, a folder or an index URL"
     )
@@ -145,6 +146,10 @@ def main():
     if arguments.what == "report":
         print("Installing what `stac-bench report` needs (0.5 GB)", flush=True)
         pip("--group", "report")
+        return
+    if arguments.what == "docs":
+        print("Installing what builds the site (40 MB)", flush=True)
+        pip("--group", "docs")
         return
     if arguments.what == "test":
         print("Installing what the tests need, PyTorch with CUDA among it (4.9 GB)", flush=True)
