@@ -47,6 +47,9 @@ crash: .venv/setup-test ## kill and resume runs, and compare them: ARGS="--kills
 report: setup ## install what `stac-bench report` needs
 	@$(SETUP) report
 
+results: report ## rebuild docs/results.md from the runs in benchmarks/figure3/data
+	@PYTHONPATH=bridge/python .venv/bin/python benchmarks/figure3/answer.py
+
 install: setup ## put stac-bench on the PATH
 	cargo install --path . --locked
 
@@ -72,4 +75,4 @@ clean: ## remove what set-up and build made; runs stay
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.10 ($(PYTHON)): apt install python3 python3-venv python3-dev" >&2; exit 1; }
 
-.PHONY: help train test wheel bench crash report install setup clean python FORCE
+.PHONY: help train test wheel bench crash report results install setup clean python FORCE
