@@ -52,6 +52,9 @@ docs: setup ## build the site into site/
 report: setup ## install what `stac-bench report` needs
 	@$(SETUP) report
 
+results: report ## rebuild docs/results.md from the runs in benchmarks/figure3/data
+	@PYTHONPATH=bridge/python .venv/bin/python benchmarks/figure3/answer.py
+
 install: setup ## put stac-bench on the PATH
 	cargo install --path . --locked
 
@@ -77,4 +80,4 @@ clean: ## remove what set-up and build made; runs stay
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.10 ($(PYTHON)): apt install python3 python3-venv python3-dev" >&2; exit 1; }
 
-.PHONY: help train test wheel bench crash docs report install setup clean python FORCE
+.PHONY: help train test wheel bench crash docs report results install setup clean python FORCE

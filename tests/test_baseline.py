@@ -214,6 +214,7 @@ REFUSALS = [
     ("td3", {"critic_learning_rate": 0.5}, "is 0.5; .*one step size .*: set it to null"),
     ("td3", {"unroll": 2}, "is 2; .*one step of the critic per update: set it to 1"),
     ("td3", {"step_match": True}, "is true; .*has no leader.*: set it to false"),
+    ("td3", {"noise_match": True}, "is true; .*has no leader.*: set it to false"),
     ("td3", {"train_freq": [1, "episode"], "n_envs": 2}, "is .1, .episode..;.*one environment"),
     ("td3", {"buffer_size": 1001, "n_envs": 2}, "is 1001; .*a multiple of `n_envs`"),
     ("sac", {"optimizer": "sgd"}, "is sgd; Stable-Baselines3's SAC .*Adam: set it to adam"),

@@ -15,6 +15,7 @@ CASES = [
     *((algo, ("--preset", "paper")) for algo in _native.algorithms()),
     *(("stddpg-al", ("--set", f"solver={solver}")) for solver in ("cg", "nystrom", "dense")),
     ("ac", ("--set", "step_match=true")),
+    ("sac", ("--set", "noise_match=true")),
 ]
 
 

@@ -143,22 +143,25 @@ impl Algorithm {
     /// What of `settings` does not apply, and why.
     pub fn foreign(&self, settings: &Settings) -> Vec<(String, String)> {
         let led = self.leader.is_some();
-        let mut foreign = if led || settings.get("step_match") == Some(&Value::Bool(true)) {
+        let on = |control: &&str| settings.get(*control) == Some(&Value::Bool(true));
+        let controls = Common::CONTROLS;
+        let mut foreign = if led || controls.iter().any(on) {
             StackelbergConfig::foreign(settings)
         } else {
             let schema = schema::of::<StackelbergConfig>();
             let leaders = schema::properties(&schema).keys();
             let why = format!("and `{}` has none; take {}", self.name, self.relatives(true));
-            let reason = format!("it is a setting of a leader, {why}, or `step_match: true`");
+            let controls = controls.map(|control| format!("`{control}: true`")).join(" or ");
+            let reason = format!("it is a setting of a leader, {why}, or a control, {controls}");
             leaders.map(|key| (key.clone(), reason.clone())).collect()
         };
-        foreign.push(if led {
+        if led {
             let why = format!("it is a control of baselines; take {}", self.relatives(false));
-            ("step_match".to_owned(), why)
+            foreign.extend(controls.map(|control| (control.to_owned(), why.clone())));
         } else {
             let why = format!("nobody leads in `{}`; take {}", self.name, self.relatives(true));
-            ("leader".to_owned(), why)
-        });
+            foreign.push(("leader".to_owned(), why));
+        }
         foreign.retain(|(key, _)| settings.contains_key(key));
         foreign
     }
@@ -202,6 +205,7 @@ impl Algorithm {
                 format!("`{}` fixes who leads; another algorithm has another leader", self.name);
             return Err(Error::config("leader", settings::to_value(&leader)?, reason));
         }
+        common.control()?;
         let common = Common { leader: self.leader, stackelberg, ..common };
         let read = (common, take(&mut rest)?, O::take(&mut rest)?);
         settings::refuse_rest(&rest, &self.schema())?;

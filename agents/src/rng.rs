@@ -18,7 +18,7 @@ pub enum Purpose {
     Exploration = 3,
     /// Sampling from the replay buffer.
     Replay = 4,
-    /// Reparameterisation noise within updates.
+    /// Noise within updates: of reparameterised actions, and of the control that has random signs.
     Policy = 5,
     /// Minibatches and start vectors of eigenvalue estimates.
     Diagnostics = 6,
@@ -47,6 +47,16 @@ impl Rng {
     pub fn normal<T: Scalar>(&mut self) -> T {
         let x: f64 = self.0.sample(StandardNormal);
         T::of(x)
+    }
+
+    /// 1 or -1, with equal chances.
+    pub fn signs<T: Scalar>(&mut self, out: &mut [T]) {
+        for out in out.chunks_mut(u64::BITS as usize) {
+            let bits: u64 = self.0.random();
+            for (i, sign) in out.iter_mut().enumerate() {
+                *sign = T::of(if bits >> i & 1 == 1 { 1.0 } else { -1.0 });
+            }
+        }
     }
 
     /// Uniform in `0..n`.

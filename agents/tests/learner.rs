@@ -197,6 +197,8 @@ fn off_policy<A: OffPolicy>(algo: &str, settings: Value) {
 #[test]
 fn a_state_is_all_that_another_learner_needs_to_go_on() {
     off_policy::<Ddpg>("ddpg", json!({}));
+    off_policy::<Ddpg>("ddpg", json!({"noise_match": true, "target_policy": "current"}));
+    off_policy::<Sac>("sac", json!({"noise_match": true}));
     let cg = json!({"solver": "cg", "warm_start": true, "lam_decay": "adaptive"});
     off_policy::<Ddpg>("stddpg-al", cg);
     off_policy::<Ddpg>("stddpg-cl", json!({"independent_minibatches": true}));
@@ -214,6 +216,40 @@ fn a_state_is_all_that_another_learner_needs_to_go_on() {
             let (memory, learner) = (Rollout::default(), LearnerConfig::on_policy(&config));
             Learner::new(algorithm.clone(), engine, memory, learner, spaces(), seed).unwrap()
         });
+    }
+}
+
+/// The control by noise has the term that the leader would have had, and another direction.
+#[test]
+fn a_baseline_with_noise_steps_along_a_term_of_the_leaders_norm() {
+    for (baseline, led) in [("ddpg", "stddpg-al"), ("sac", "stsac-al")] {
+        let first_update = |algo, settings| {
+            let mut agent = build(registry::find(algo).unwrap(), settings);
+            live(&mut *agent, &mut world(), 22).unwrap();
+            assert_eq!(agent.updates(), 1);
+            let metrics = agent.metrics();
+            let value = |tag| metrics.iter().find(|(found, _)| *found == tag).unwrap().1;
+            ["game/individual_grad_norm", "game/implicit_grad_norm", "game/cosine"].map(value)
+        };
+        let mut settings =
+            json!({"noise_match": true, "update_order": "simultaneous", "gradient_steps": 1});
+        if has_setting(baseline, "target_policy") {
+            settings["target_policy"] = json!("current");
+        }
+        let noise = first_update(baseline, settings);
+        let term = first_update(led, json!({"gradient_steps": 1}));
+        assert_eq!(noise[0], term[0], "{baseline}");
+        assert!((noise[1] / term[1] - 1.0).abs() < 1e-5 && term[1] > 0.0, "{baseline}");
+        assert!((noise[2] - term[2]).abs() > 1e-3, "{baseline}: {noise:?} {term:?}");
+    }
+}
+
+#[test]
+fn there_is_one_control_at_a_time() {
+    let both = json!({"step_match": true, "noise_match": true});
+    for entry in ALGORITHMS.iter().filter(|entry| entry.leader.is_none()) {
+        let refused = entry.prepare(&shipped(entry.name, &both));
+        assert!(matches!(refused, Err(Error::Config { key, .. }) if key == "noise_match"));
     }
 }
 

@@ -9,6 +9,7 @@ pub mod yaml;
 pub use error::ConfigError;
 pub use origin::Origin;
 
+use agents::algo::Common;
 use agents::registry::{self, Algorithm, Prepared};
 use agents::settings::{Record, Settings, nearest, schema, take, to_value};
 use clap::ValueEnum;
@@ -200,7 +201,11 @@ pub fn shipped(
     preset: Option<Preset>,
 ) -> Result<Settings, ConfigError> {
     let mut settings = built_in(algorithm, env, preset)?.settings;
-    settings.shift_remove(if algorithm.leader.is_some() { "step_match" } else { "leader" });
+    if algorithm.leader.is_none() {
+        settings.shift_remove("leader");
+    } else {
+        Common::CONTROLS.iter().for_each(|control| drop(settings.shift_remove(*control)));
+    }
     if let Some(leader) = settings.get_mut("leader") {
         *leader = to_value(&algorithm.leader)?;
     }

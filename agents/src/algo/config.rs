@@ -32,6 +32,9 @@ pub struct Common {
     /// A control, of baselines: the gradient keeps its direction and takes the norm that a leader's total
     /// derivative would have, which tells direction from step size.
     pub step_match: bool,
+    /// A control, of baselines: a leader's implicit term with a random sign for each coordinate, which tells what it
+    /// knows from what noise of its norm does.
+    pub noise_match: bool,
     /// What computes gradients.
     pub engine: EngineKind,
     /// Where gradients are computed.
@@ -75,6 +78,7 @@ impl Default for Common {
             gamma: 0.99,
             leader: None,
             step_match: false,
+            noise_match: false,
             engine: EngineKind::Auto,
             device: DeviceKind::Cpu,
             stackelberg: StackelbergConfig::default(),
@@ -83,6 +87,29 @@ impl Default for Common {
 }
 
 impl Record for Common {}
+
+impl Common {
+    /// The keys of the controls, which need a leader's settings to stand beside it.
+    pub const CONTROLS: [&str; 2] = ["step_match", "noise_match"];
+
+    /// The key of the control that is on.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if both are.
+    pub fn control(&self) -> Result<Option<&'static str>> {
+        let [step, noise] = Self::CONTROLS;
+        match (self.step_match, self.noise_match) {
+            (true, true) => Err(Error::config(
+                noise,
+                true,
+                "`step_match` is another control; take one at a time",
+            )),
+            (true, false) => Ok(Some(step)),
+            (false, true) => Ok(Some(noise)),
+            (false, false) => Ok(None),
+        }
+    }
+}
 
 /// Length of a rollout: a number of steps of each environment, or `[number, unit]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -84,15 +84,14 @@ impl OffPolicy for Ddpg {
     }
 
     fn check(config: &OffPolicyConfig, own: &DdpgConfig) -> Result<()> {
-        let Common { leader, step_match, .. } = config.common;
         if own.target_policy == TargetPolicy::Current {
             return Ok(());
         }
-        if step_match {
-            let reason = "the leader whose length it takes needs `target_policy: current`, too";
-            return Err(Error::config("step_match", true, reason));
+        if let Some(control) = config.common.control()? {
+            let reason = "the leader that it is a control of needs `target_policy: current`, too";
+            return Err(Error::config(control, true, reason));
         }
-        if leader.is_some() {
+        if config.common.leader.is_some() {
             let reason = "a leader needs `current`: the averaged policy does not depend on the actor's \
                           parameters, which makes the implicit term zero";
             return Err(Error::config("target_policy", "target", reason));

@@ -22,7 +22,7 @@ pub enum LambdaDecay {
     Adaptive,
 }
 
-/// The leader's update, of the Stackelberg forms and of baselines with `step_match`.
+/// The leader's update, of the Stackelberg forms and of baselines with `step_match` or `noise_match`.
 ///
 /// `x-solvers` names the solvers that a setting belongs to, where that is not all of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -12,6 +12,7 @@ use super::total_derivative::{LeaderGradient, Norms, total_derivative};
 use super::{Game, Player};
 use crate::error::{Error, Result};
 use crate::flat::{self, Scalar};
+use crate::rng::Rng;
 use crate::threads;
 use crate::train_state::{NotFinite, TrainState};
 use schemars::JsonSchema;
@@ -36,6 +37,8 @@ pub enum Direction {
     Total,
     /// `D1 f1` at the length of `D f1`: the control that is equal in length.
     Matched,
+    /// `D1 f1` less the implicit term with random signs: the control whose term is noise of equal norm.
+    Noise,
 }
 
 /// When and how far the Polyak averages follow.
@@ -176,11 +179,12 @@ impl<T: Scalar> Play<T> {
         Ok(flat::norm(&self.follower))
     }
 
-    /// `g1`, in the direction that the rules say, after `t` environment steps.
+    /// `g1`, in the direction that the rules say, after `t` environment steps; `noise` is for [`Direction::Noise`].
     pub fn leader_gradient(
         &mut self,
         game: &mut dyn Game<T>,
         state: &mut PlayState<T>,
+        noise: &mut Rng,
         t: u64,
     ) -> Result<Option<SolveInfo>> {
         let Self { rules, implicit_term, leader, .. } = self;
@@ -194,8 +198,10 @@ impl<T: Scalar> Play<T> {
         implicit_term.swap_solution(&mut state.solution);
         let solve = total_derivative(game, implicit_term, lam, clamp, leader);
         implicit_term.swap_solution(&mut state.solution);
-        if rules.direction == Direction::Matched {
-            leader.match_norm();
+        match rules.direction {
+            Direction::Matched => leader.match_norm(),
+            Direction::Noise => leader.randomise_term(noise),
+            Direction::Individual | Direction::Total => {}
         }
         solve.map(Some)
     }
@@ -209,6 +215,7 @@ impl<T: Scalar> Play<T> {
         arena: &mut A,
         players: &mut Players<'_, T>,
         state: &mut PlayState<T>,
+        noise: &mut Rng,
         t: u64,
     ) -> Result<Report<A::Readings>> {
         let Rules { order, unroll, .. } = self.rules;
@@ -242,7 +249,7 @@ impl<T: Scalar> Play<T> {
             }
             // g1 = D f1(x1, x2)
             if leads {
-                solve = self.leader_gradient(&mut game, state, t)?;
+                solve = self.leader_gradient(&mut game, state, noise, t)?;
                 losses[0] = Some(game.objective(Player::Leader)?);
             }
             readings = Some(A::read(&mut game)?);

@@ -3,6 +3,7 @@
 use super::{Game, ImplicitTerm, Player, SolveInfo};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
+use crate::rng::Rng;
 
 /// The leader's gradient and its parts; all of the leader's dimension.
 #[derive(Clone, Debug)]
@@ -59,6 +60,15 @@ impl<T: Scalar> LeaderGradient<T> {
         } else {
             norms.total = T::zero();
         }
+    }
+
+    /// The control by noise: the implicit term with a random sign for each coordinate. Its norm stays, and so does each
+    /// coordinate's size, which is what Adam divides by; its direction says nothing.
+    pub fn randomise_term(&mut self, noise: &mut Rng) {
+        let Self { implicit, total, .. } = self;
+        noise.signs(total);
+        implicit.iter_mut().zip(total).for_each(|(term, sign)| *term = *term * *sign);
+        self.subtract();
     }
 
     /// Writes `total` and, in the same pass over the three vectors, what `norms` takes.

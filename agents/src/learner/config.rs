@@ -65,6 +65,7 @@ impl LearnerConfig {
         match self.common.leader {
             Some(_) => Direction::Total,
             None if self.common.step_match => Direction::Matched,
+            None if self.common.noise_match => Direction::Noise,
             None => Direction::Individual,
         }
     }

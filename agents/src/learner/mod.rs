@@ -142,7 +142,8 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
             Role::Actor => Players { leader: actor, follower: critic },
             Role::Critic => Players { leader: critic, follower: actor },
         };
-        let report = play.step(arena, &mut players, &mut state.play, steps)?;
+        let report =
+            play.step(arena, &mut players, &mut state.play, &mut generators.policy, steps)?;
         self.record(&report, ent_coef)
     }
 
@@ -426,7 +427,9 @@ impl<A: Algorithm, E: Engine<f32, A::Batch> + Clone> Learner<A, E> {
         let mut game = self.arena.engine.freeze(point, leader)?;
         play.follower_gradient(&mut game)?;
         let steps = self.state.progress.steps;
-        let solve = play.leader_gradient(&mut game, &mut PlayState::default(), steps)?;
+        // Of no use for the total derivative.
+        let noise = &mut Rng::new(0, Purpose::Policy);
+        let solve = play.leader_gradient(&mut game, &mut PlayState::default(), noise, steps)?;
         drop(game);
         let gradient = play.leader();
         Ok(GameGradients {

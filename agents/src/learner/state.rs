@@ -42,7 +42,7 @@ pub struct Generators {
     pub exploration: Rng,
     /// Which transitions are learnt from.
     pub sampling: Rng,
-    /// The policy's noise within updates.
+    /// Noise within updates.
     pub policy: Rng,
     /// Measures beside training.
     pub diagnostics: Rng,

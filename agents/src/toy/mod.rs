@@ -15,6 +15,7 @@ use crate::game::{
     SolverConfig, UpdateOrder,
 };
 use crate::optim::OptimizerKind;
+use crate::rng::{Purpose, Rng};
 use crate::train_state::TrainState;
 
 /// `R(a) = -REWARD a^2`
@@ -112,13 +113,14 @@ pub fn play(
     updates: u64,
 ) -> Result<Trajectory> {
     let mut play = play_of(leading, learning_rate, game);
-    let mut state = PlayState::default();
+    let (mut state, mut noise) = (PlayState::default(), no_noise());
     let mut players =
         game.parameters().map(|own| TrainState::new(own.to_vec(), OptimizerKind::Sgd, false));
     let mut points = vec![game.point()];
     for _ in 0..updates {
         let [leader, follower] = &mut players;
-        play.step(&mut Board(game), &mut Players { leader, follower }, &mut state, 0)?;
+        let both = &mut Players { leader, follower };
+        play.step(&mut Board(game), both, &mut state, &mut noise, 0)?;
         place(game, [&players[0], &players[1]]);
         points.push(game.point());
     }
@@ -142,7 +144,8 @@ pub fn vector_field(
         for _ in 0..draws {
             game.resample();
             play.follower_gradient(&mut &mut *game)?;
-            play.leader_gradient(&mut &mut *game, &mut PlayState::default(), 0)?;
+            let state = &mut PlayState::default();
+            play.leader_gradient(&mut &mut *game, state, &mut no_noise(), 0)?;
             d_theta -= play.leader().total[0] / f64::from(draws);
             d_w -= play.follower()[0] / f64::from(draws);
         }
@@ -173,6 +176,11 @@ fn play_of(leading: Leading, learning_rate: f64, game: &dyn Toy) -> Play<f64> {
         implicit_term,
         [Player::Leader, Player::Follower].map(|player| game.dim(player)),
     )
+}
+
+/// Toys have no control by noise.
+fn no_noise() -> Rng {
+    Rng::new(0, Purpose::Policy)
 }
 
 /// Puts the players' parameters where `game` has its own.

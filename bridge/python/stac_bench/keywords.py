@@ -94,6 +94,7 @@ class BaselineKeywords(TypedDict, total=False):
     """Keywords of classes without a leader."""
 
     step_match: bool
+    noise_match: bool
 
 
 class LeaderKeywords(TypedDict, total=False):

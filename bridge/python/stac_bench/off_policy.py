@@ -262,6 +262,7 @@ class DeterministicPolicy(RustOffPolicy):
     noise_std: float
     target_policy: TargetPolicy
     step_match: bool
+    noise_match: bool
 
     def _acts_alike(self, deterministic: bool) -> bool:
         return True
@@ -322,6 +323,7 @@ class SAC(RustOffPolicy, sb3.SAC):
 
     algorithm = "sac"
     step_match: bool
+    noise_match: bool
     same_settings = (*RustOffPolicy.same_settings, "target_entropy", "target_update_interval")
     setting_attributes = (
         *RustOffPolicy.setting_attributes,

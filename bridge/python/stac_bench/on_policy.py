@@ -136,6 +136,7 @@ class AC(OnPolicySettings, SolverSettings, RustAgent, sb3.A2C):
     )
     same_settings = ("gamma", "gae_lambda", "normalize_advantage", "ent_coef")
     step_match: bool
+    noise_match: bool
 
     if TYPE_CHECKING:
 

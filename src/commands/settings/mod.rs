@@ -5,6 +5,7 @@ mod document;
 use crate::cli::{SettingsArgs, SettingsFormat};
 use crate::config::{self, Config, ConfigError, Overrides, yaml};
 use crate::failure::Failure;
+use agents::algo::Common;
 use agents::registry::{self, Algorithm};
 use agents::settings::{Settings, schema};
 use bridge::{EnvOptions, GymEnv};
@@ -59,7 +60,7 @@ pub fn run(arguments: &SettingsArgs) -> Result<(), Failure> {
 /// What `algorithm` has by default, with this solver.
 fn defaults(algorithm: &'static Algorithm, settings: &Settings) -> Result<Settings, ConfigError> {
     let choice = |key: &&str| settings.contains_key(*key);
-    let choices = ["solver", "step_match"].into_iter().filter(choice);
+    let choices = ["solver"].into_iter().chain(Common::CONTROLS).filter(choice);
     let assignments = choices.map(|key| format!("{key}={}", yaml::in_one_line(&settings[key])));
     let assignments = assignments.collect();
     Config::resolve(algorithm, "default", &Overrides { assignments, ..Overrides::default() })?.all()

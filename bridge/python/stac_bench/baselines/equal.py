@@ -203,6 +203,7 @@ _COMMON = {
     ),
     "gamma": same("gamma"),
     "step_match": only(False, "has no leader whose length a step could take"),
+    "noise_match": only(False, "has no leader whose term noise could replace"),
     "engine": without_effect("each computes the same"),
     "device": same("--device"),
 }

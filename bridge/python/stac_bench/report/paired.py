@@ -54,6 +54,30 @@ def difference(differences: Array, level: float = LEVEL) -> Difference:
     return Difference(mean, pairs, mean - reach, mean + reach, p)
 
 
+def combined(
+    samples: Sequence[Array], weights: Sequence[float], level: float = LEVEL
+) -> Difference:
+    """The weighted sum of the means of independent `samples`, with interval and p (Welch 1947).
+
+    `pairs` are those of all samples. Raises ValueError if a sample has less than two.
+    """
+    sizes = np.array([len(sample) for sample in samples])
+    if len(sizes) == 0 or sizes.min() < 2:
+        raise ValueError("a sample of less than two")
+    mean = float(np.dot(weights, [np.mean(sample) for sample in samples]))
+    # v_k = (w_k s_k)^2 / n_k;  the variance of the sum is sum_k v_k
+    deviations = np.array([np.std(sample, ddof=1) for sample in samples])
+    parts = (np.asarray(weights) * deviations) ** 2 / sizes
+    error = float(np.sqrt(parts.sum()))
+    if error == 0:
+        return Difference(mean, int(sizes.sum()), why="no sample varies")
+    # (sum_k v_k)^2 / sum_k v_k^2 / (n_k - 1) degrees of freedom
+    freedom = float(parts.sum() ** 2 / np.sum(parts**2 / (sizes - 1)))
+    reach = float(stats.t.ppf(1 - level / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
+    return Difference(mean, int(sizes.sum()), mean - reach, mean + reach, p)
+
+
 def power_of(effect: float, deviation: float, pairs: int, level: float = LEVEL) -> float:
     """How likely `pairs` pairs show a true difference `effect` at `level`.
 
