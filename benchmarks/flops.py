@@ -107,12 +107,25 @@ class Update:
     def actor_backward(self):
         return self.actor.weights + self.actor.hidden
 
-    def baseline(self):
-        """A critic step towards y(s', mu(s')), an actor step through the (smaller) critic."""
+    @property
+    def critic_step(self):
+        """Towards y(s', mu(s'))."""
         targets = self.actor.forward + self.twins * self.critic.forward
-        critic = self.twins * (self.critic.forward + self.critic.weights + self.critic.hidden)
-        policy = self.actor.forward + self.twins * self.critic.forward
-        return targets + critic + policy + self.critic.to_actions + self.actor_backward
+        return targets + self.twins * (
+            self.critic.forward + self.critic.weights + self.critic.hidden
+        )
+
+    def actor_step(self, critics):
+        """Through the smallest of so many critics."""
+        policy = self.actor.forward + critics * self.critic.forward
+        return policy + self.critic.to_actions + self.actor_backward
+
+    def baseline(self):
+        return self.critic_step + self.actor_step(self.twins)
+
+    def delayed(self):
+        """TD3: the actor steps through the first critic, at every second update."""
+        return self.critic_step + self.actor_step(1) // 2
 
     @property
     def through_targets(self):
@@ -147,8 +160,10 @@ class Update:
 
 def operations(algo, solver=None, iterations=10, shapes=WALKER):
     """Of one update of this algorithm with this solver: `woodbury` or `cg`."""
-    sac = "sac" in algo
-    update = Update(shapes, twins=2 if sac else 1, heads=2 if sac else 1)
+    twins = 1 if "ddpg" in algo else 2
+    update = Update(shapes, twins, heads=2 if "sac" in algo else 1)
+    if algo == "td3":
+        return update.delayed()
     if algo in ("ddpg", "sac"):
         return update.baseline()
     if algo.endswith("-al") and solver == "woodbury":
