@@ -157,6 +157,21 @@ class Update:
         tangent = self.actor.forward + self.actor.hidden + self.critic.to_actions
         return self.through_targets + hessian + tangent + self.critic.to_actions
 
+    def critic_leads_woodbury(self):
+        """The critic leads, Gauss-Newton in the actor's outputs, r = B m rows (those that cannot
+        matter count too): D2 f1 is the pass through y, J g a tangent pass of the actor; the
+        unit derivatives D_ik of the hidden layers, one half of K = J J', where the last layer's
+        D_ik . D_jl is the identity, a Cholesky factor, K times a vector; D12 f2 x the derivative
+        of Q along u, forward and back, without the actor."""
+        b, (obs, *hidden, rows) = self.batch, self.actor.widths
+        rows *= b
+        tangent = self.actor.forward + self.actor.hidden
+        derivatives = sum(2 * rows * n * m for n, m in pairwise(hidden))
+        k = b * (b + 1) * sum((obs, *hidden)) + rows * (rows + 1) * sum(hidden)
+        system = rows**3 // 3 + 2 * rows**2
+        cross = 2 * self.critic.to_actions
+        return self.through_targets + tangent + derivatives + k + system + cross
+
 
 def operations(algo, solver=None, iterations=10, shapes=WALKER):
     """Of one update of this algorithm with this solver: `woodbury` or `cg`."""
@@ -170,6 +185,8 @@ def operations(algo, solver=None, iterations=10, shapes=WALKER):
         return update.baseline() + update.woodbury()
     if algo.endswith("-al") and solver == "cg":
         return update.baseline() + update.actor_leads_cg(iterations)
+    if algo == "stddpg-cl" and solver == "woodbury":
+        return update.baseline() + update.critic_leads_woodbury()
     if algo.endswith("-cl") and solver == "cg":
         return update.baseline() + update.critic_leads_cg(iterations)
     raise ValueError(f"no formula for {algo} with {solver}")
