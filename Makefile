@@ -41,6 +41,10 @@ bench: setup .venv-bench/setup ## install the peers at their pinned versions, th
 	cargo build --release --locked --workspace --bins --examples
 	.venv-bench/bin/python benchmarks/bench.py $(ARGS)
 
+cost: setup .venv-bench/setup ## measure how an update's cost grows with batch, width and actions: ARGS="--quick"
+	cargo build --release --locked --workspace --bins --examples
+	.venv-bench/bin/python benchmarks/cost.py $(ARGS)
+
 crash: .venv/setup-test ## kill and resume runs, and compare them: ARGS="--kills 200 --jobs 2"
 	cargo build --release --locked
 	.venv/bin/python benchmarks/crash.py $(ARGS)
@@ -80,4 +84,4 @@ clean: ## remove what set-up and build made; runs stay
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "missing: Python >= 3.10 ($(PYTHON)): apt install python3 python3-venv python3-dev" >&2; exit 1; }
 
-.PHONY: help train test wheel bench crash docs report results install setup clean python FORCE
+.PHONY: help train test wheel bench cost crash docs report results install setup clean python FORCE

@@ -16,13 +16,13 @@ import shlex
 import subprocess
 import sys
 import time
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import psutil
 from cases import (
     CORES,
-    ENV,
     EXAMPLES,
     PROGRAM,
     ROOT,
@@ -35,10 +35,12 @@ from cases import (
     measure,
     peak_memory,
 )
-from sections import write_section
-from speed_report import draw, render
+from sections import README, write_section
+from settings import ENV
+from speed_report import claim, draw, render
 
-PACKAGES = ["stable-baselines3", "sbx-rl", "torch", "jax", "gymnasium", "mujoco", "numpy"]
+PACKAGES = ["stable-baselines3", "sbx-rl", "rltools", "torch", "jax", "flax", "optax", "mkl"]
+PACKAGES += ["gymnasium", "mujoco", "numpy"]
 FULL_REPLAY = 1_000_000
 # Physics that costs nothing, little and much.
 ON_POLICY = ("CartPole-v1", "HalfCheetah-v4", "Humanoid-v4")
@@ -50,6 +52,15 @@ def program():
     return subprocess.check_output([PROGRAM, "--version"], text=True).splitlines()
 
 
+def versions():
+    """Of the packages that this system has."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def describe():
     """Machine, versions and command of this run."""
     return {
@@ -58,7 +69,7 @@ def describe():
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": versions(),
         "program": program(),
         "command": shlex.join(["benchmarks/bench.py", *sys.argv[1:]]),
         "load_before": psutil.getloadavg()[0],
@@ -152,6 +163,7 @@ def main():
     print(report)
     if whole:
         write_section("speed", report)
+        write_section("fastest peer", claim(data), README)
     else:
         (folder / "speed.md").write_text(report + "\n")
 

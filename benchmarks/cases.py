@@ -16,28 +16,42 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from flops import operations
+from flops import Shapes, operations
+from settings import ENV, HIDDEN, OFF_POLICY, PENDULUM, ROUND
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "target" / "release" / "stac-bench"
 EXAMPLES = ROOT / "target" / "release" / "examples"
 PEER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-ENV = "Walker2d-v4"
-PEERS = {"SB3": "sb3", "SBX": "sbx"}
+# Who, and which algorithms; the first two with all cores, too.
+PEERS = {
+    "SB3": ("ddpg", "sac", "td3"),
+    "SBX": ("ddpg", "sac", "td3"),
+    "CleanRL": ("ddpg", "td3"),
+    "RLtools": ("sac", "td3"),
+}
 OURS = "stac-bench"
 CORES = (
     sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
 )
 
-LEARNING_STARTS = 1_000
+SHAPES = {
+    ENV: Shapes(17, 6, tuple(HIDDEN), OFF_POLICY["batch_size"]),
+    PENDULUM: Shapes(3, 1, tuple(HIDDEN), OFF_POLICY["batch_size"]),
+}
+LEARNING_STARTS = OFF_POLICY["learning_starts"]
 WARM_UP = 1_500  # ten rounds of updates
 SHORT_WARM_UP = 1_100
 NEVER = 1_000_000_000
 # The full Hessian with all ten iterations, as in the paper; damped, so that no run ends in NaN
 # while it is timed.
 CG = ("--preset", "paper", "--set", "lam=100")
-# Like the peers, random until the first update; logged once a round, never evaluated.
-OFF_POLICY = {"random_steps": LEARNING_STARTS, "learning_starts": LEARNING_STARTS, "log_freq": 50}
+# Like the peers, random until the first update; logged once a round.
+LIKE_PEERS = OFF_POLICY | {
+    "random_steps": LEARNING_STARTS,
+    "log_freq": ROUND,
+    "policy_kwargs.net_arch": HIDDEN,
+}
 EPOCH = 4_000
 
 
@@ -56,6 +70,7 @@ class Case:
     who: str
     algo: str
     solver: str | None = None
+    env: str = ENV
     threads: int = 1
     seeds: int = 1
     n_envs: int = 1
@@ -63,7 +78,8 @@ class Case:
 
     @property
     def name(self):
-        parts = [self.who, self.algo, self.solver, self.n_envs > 1 and f"{self.n_envs} envs"]
+        parts = [self.who, self.algo, self.solver, self.env != ENV and f"({self.env})"]
+        parts += [self.n_envs > 1 and f"{self.n_envs} envs"]
         parts += [self.sampling and "sampling", self.seeds > 1 and f"{self.seeds} seeds at once"]
         parts += [self.threads > 1 and f"{self.threads} threads"]
         return " ".join(part for part in parts if part)
@@ -75,7 +91,9 @@ class Case:
     @property
     def operations(self):
         """Of the update that follows each step; none on-policy, where epochs are compared."""
-        return operations(self.algo, self.solver) if self.off_policy else None
+        if not self.off_policy:
+            return None
+        return operations(self.algo, self.solver, shapes=SHAPES[self.env])
 
     @property
     def width(self):
@@ -91,10 +109,15 @@ class Case:
 def cases(every):
     """All of them, on a machine of `every` cores."""
     threads = sorted({1, every})
-    peers = [
-        Case(who, algo, threads=t) for who in PEERS for algo in ("ddpg", "sac") for t in threads
+    peers = [Case(who, algo) for who, algos in PEERS.items() for algo in algos]
+    peers += [Case("RLtools", algo, env=PENDULUM) for algo in PEERS["RLtools"]]
+    plain = [Case(OURS, algo) for algo in ("ddpg", "sac", "td3")]
+    wide = [
+        Case(who, algo, threads=t)
+        for who in ("SB3", "SBX", OURS)
+        for algo in ("ddpg", "sac")
+        for t in threads
     ]
-    plain = [Case(OURS, algo, threads=t) for algo in ("ddpg", "sac") for t in threads]
     stackelberg = [
         ("stddpg-al", "woodbury"),
         ("stddpg-al", "cg"),
@@ -111,7 +134,7 @@ def cases(every):
         *(Case(OURS, "ac", sampling=True, n_envs=n) for n in (1, 2)),
     ]
     possible = [case for case in pairs if case.width <= every]
-    return list(dict.fromkeys([*peers, *plain, *led, *possible]))
+    return list(dict.fromkeys([*peers, *plain, *wide, *led, *possible]))
 
 
 def environment(threads):
@@ -165,7 +188,7 @@ def measure(case, seconds, seed, warm_up=WARM_UP):
     """A dictionary with at least `rate`, environment steps per second."""
     if case.who == OURS:
         return measure_ours(case, seconds, seed, warm_up if case.off_policy else EPOCH)
-    peer = [PEER_PYTHON, ROOT / "benchmarks" / "peer.py", PEERS[case.who], case.algo, ENV]
+    peer = [PEER_PYTHON, ROOT / "benchmarks" / "peer.py", case.who.lower(), case.algo, case.env]
     options = [
         "--warm-up",
         warm_up,
@@ -180,11 +203,16 @@ def measure(case, seconds, seed, warm_up=WARM_UP):
     return {**result, "rate": result["steps"] / result["seconds"]}
 
 
+def as_options(settings):
+    """The part of a command line that sets them."""
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+
+
 def words(case, seed, out):
     """The command line of one of our cases."""
     settings = {"eval_freq": NEVER, "eval_episodes": 1}
     if case.off_policy:
-        settings |= OFF_POLICY
+        settings |= LIKE_PEERS
     else:
         settings |= (
             {"log_freq": 250, "n_steps": 1_000_000} if case.sampling else {"log_freq": EPOCH}
@@ -193,7 +221,7 @@ def words(case, seed, out):
     line = [PROGRAM, "--env", ENV, "--algo", case.algo, "--seed", seed, "--steps", 10_000_000]
     line += ["--threads", case.threads, "--out", out, "--quiet"]
     line += CG if case.solver == "cg" else ()
-    line += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    line += as_options(settings)
     return line + (["--seeds", case.seeds, "--jobs", case.seeds] if case.seeds > 1 else [])
 
 
@@ -201,18 +229,9 @@ def measure_ours(case, seconds, seed, warm_up):
     """Trains until every seed's `progress.csv` covers `seconds`, then interrupts."""
     with tempfile.TemporaryDirectory() as out:
         process = start(words(case, seed, out), case.cores, case.threads)
-        try:
-            while process.poll() is None:
-                time.sleep(0.2)
-                runs = [read_progress(path) for path in Path(out).rglob("progress.csv")]
-                windows = [window(rows, warm_up) for rows in runs]
-                if len(windows) == case.seeds and min(w["seconds"] for w in windows) >= seconds:
-                    break
-            process.send_signal(signal.SIGINT)
-            finish(process, codes=(0, 130))
-        finally:
-            process.kill()
+        runs, _ = watched(process, out, case.seeds, seconds, warm_up)
         manifest = json.loads(next(Path(out).rglob("manifest.json")).read_text())
+    windows = [window(rows, warm_up) for rows in runs]
     result = {
         "steps": sum(w["steps"] for w in windows),
         "seconds": max(w["seconds"] for w in windows),
@@ -224,6 +243,25 @@ def measure_ours(case, seconds, seed, warm_up):
         idle = window(runs[0], LEARNING_STARTS // 2, LEARNING_STARTS - 1)
         result["idle_us"] = idle["seconds"] / idle["steps"] * 1e6
     return result
+
+
+def watched(process, out, seeds, seconds, warm_up):
+    """Lets a training process run until the progress of every seed below `out` covers `seconds`
+    after `warm_up`, then interrupts it; returns the progress of each and the peak of memory, MB."""
+    runs, peak = [], 0
+    try:
+        while process.poll() is None:
+            time.sleep(0.2)
+            runs = [read_progress(path) for path in Path(out).rglob("progress.csv")]
+            spans = [window(rows, warm_up)["seconds"] for rows in runs]
+            peak = max(peak, resident_peak(process))
+            if len(spans) == seeds and min(spans) >= seconds:
+                break
+        process.send_signal(signal.SIGINT)
+        finish(process, codes=(0, 130))
+    finally:
+        process.kill()
+    return runs, peak
 
 
 def read_progress(path):
@@ -242,6 +280,14 @@ def window(rows, first, last=NEVER):
     return {"steps": last_steps - steps, "seconds": last_seconds - seconds}
 
 
+def resident_peak(process):
+    """MB: the largest resident memory of a process so far; 0 if it has ended, or if the system
+    does not tell."""
+    status = Path(f"/proc/{process.pid}/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else "")
+    return int(found.group(1)) * 1024 / 1e6 if found else 0
+
+
 def peak_memory(steps, full):
     """MB: largest resident memory of a DDPG run, replay of `steps` transitions or of one."""
     settings = {"eval_freq": NEVER, "eval_episodes": 1, "log_freq": max(steps // 10, 1)}
@@ -250,12 +296,10 @@ def peak_memory(steps, full):
     with tempfile.TemporaryDirectory() as out:
         line = [PROGRAM, "--env", ENV, "--algo", "ddpg", "--out", out, "--quiet"]
         line += ["--steps", steps + 100 if full else 1]
-        line += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        line += as_options(settings)
         process, peak = start(line, CORES, 1), 0
         while process.poll() is None:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            found = re.search(r"VmHWM:\s+(\d+) kB", status)
-            peak = int(found.group(1)) if found else peak
+            peak = max(peak, resident_peak(process))
             time.sleep(0.01)
         finish(process)
-    return peak * 1024 / 1e6
+    return peak

@@ -107,12 +107,25 @@ class Update:
     def actor_backward(self):
         return self.actor.weights + self.actor.hidden
 
-    def baseline(self):
-        """A critic step towards y(s', mu(s')), an actor step through the (smaller) critic."""
+    @property
+    def critic_step(self):
+        """Towards y(s', mu(s'))."""
         targets = self.actor.forward + self.twins * self.critic.forward
-        critic = self.twins * (self.critic.forward + self.critic.weights + self.critic.hidden)
-        policy = self.actor.forward + self.twins * self.critic.forward
-        return targets + critic + policy + self.critic.to_actions + self.actor_backward
+        return targets + self.twins * (
+            self.critic.forward + self.critic.weights + self.critic.hidden
+        )
+
+    def actor_step(self, critics):
+        """Through the smallest of so many critics."""
+        policy = self.actor.forward + critics * self.critic.forward
+        return policy + self.critic.to_actions + self.actor_backward
+
+    def baseline(self):
+        return self.critic_step + self.actor_step(self.twins)
+
+    def delayed(self):
+        """TD3: the actor steps through the first critic, at every second update."""
+        return self.critic_step + self.actor_step(1) // 2
 
     @property
     def through_targets(self):
@@ -144,17 +157,36 @@ class Update:
         tangent = self.actor.forward + self.actor.hidden + self.critic.to_actions
         return self.through_targets + hessian + tangent + self.critic.to_actions
 
+    def critic_leads_woodbury(self):
+        """The critic leads, Gauss-Newton in the actor's outputs, r = B m rows (those that cannot
+        matter count too): D2 f1 is the pass through y, J g a tangent pass of the actor; the
+        unit derivatives D_ik of the hidden layers, one half of K = J J', where the last layer's
+        D_ik . D_jl is the identity, a Cholesky factor, K times a vector; D12 f2 x the derivative
+        of Q along u, forward and back, without the actor."""
+        b, (obs, *hidden, rows) = self.batch, self.actor.widths
+        rows *= b
+        tangent = self.actor.forward + self.actor.hidden
+        derivatives = sum(2 * rows * n * m for n, m in pairwise(hidden))
+        k = b * (b + 1) * sum((obs, *hidden)) + rows * (rows + 1) * sum(hidden)
+        system = rows**3 // 3 + 2 * rows**2
+        cross = 2 * self.critic.to_actions
+        return self.through_targets + tangent + derivatives + k + system + cross
+
 
 def operations(algo, solver=None, iterations=10, shapes=WALKER):
     """Of one update of this algorithm with this solver: `woodbury` or `cg`."""
-    sac = "sac" in algo
-    update = Update(shapes, twins=2 if sac else 1, heads=2 if sac else 1)
+    twins = 1 if "ddpg" in algo else 2
+    update = Update(shapes, twins, heads=2 if "sac" in algo else 1)
+    if algo == "td3":
+        return update.delayed()
     if algo in ("ddpg", "sac"):
         return update.baseline()
     if algo.endswith("-al") and solver == "woodbury":
         return update.baseline() + update.woodbury()
     if algo.endswith("-al") and solver == "cg":
         return update.baseline() + update.actor_leads_cg(iterations)
+    if algo == "stddpg-cl" and solver == "woodbury":
+        return update.baseline() + update.critic_leads_woodbury()
     if algo.endswith("-cl") and solver == "cg":
         return update.baseline() + update.critic_leads_cg(iterations)
     raise ValueError(f"no formula for {algo} with {solver}")

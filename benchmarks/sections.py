@@ -1,14 +1,14 @@
-"""Sections of RESULTS.md that programs write."""
+"""Sections of RESULTS.md, and of the README, that programs write."""
 
 import re
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
+README = RESULTS.parent.parent / "README.md"
 
 
-def write_section(name, text):
-    """Replaces what stands between the section's marks in RESULTS.md, or appends it."""
-    path = HERE / "RESULTS.md"
+def write_section(name, text, path=RESULTS):
+    """Replaces what stands between the section's marks, or appends it."""
     old = path.read_text()
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     section = f"{begin}\n\n{text}\n\n{end}"

@@ -8,7 +8,7 @@ import pandas as pd
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from cases import CG, OURS, Case, cases
+from cases import CG, ENV, OURS, PEERS, Case, cases
 from pytablewriter import MarkdownTableWriter
 
 # STDDPG-AL of the authors (PyTorch) and SB3's DDPG, us per step on one other machine.
@@ -81,7 +81,7 @@ class Measured:
 def bars(data):
     """Every bar, with what was measured."""
     m, every = Measured(data), data["cores"]
-    ddpg, sac = Case(OURS, "ddpg"), Case(OURS, "sac")
+    ddpg, sac, td3 = (Case(OURS, algo) for algo in ("ddpg", "sac", "td3"))
     al, stsac = Case(OURS, "stddpg-al", "woodbury"), Case(OURS, "stsac-al", "woodbury")
     cg = Case(OURS, "stddpg-al", "cg")
 
@@ -109,6 +109,8 @@ def bars(data):
         on_all("SAC / SBX's SAC, steps/s", 2, "sac", None, "sac"),
         speed("DDPG / SB3's DDPG, steps/s", 4, ddpg, sb3),
         speed("SAC / SB3's SAC, steps/s", 4, sac, Case("SB3", "sac")),
+        speed("TD3 / SB3's TD3, steps/s", 4, td3, Case("SB3", "td3")),
+        speed("TD3 / SBX's TD3, steps/s", 1.4, td3, Case("SBX", "td3")),
         cost("STDDPG-AL (woodbury) / our DDPG, time per step", 1.5, al, ddpg),
         speed("STDDPG-AL (woodbury) / SBX's plain DDPG, steps/s", 1, al, Case("SBX", "ddpg")),
         on_all("STDDPG-AL (woodbury) / SBX's plain DDPG, steps/s", 1.5, al.algo, al.solver, "ddpg"),
@@ -150,6 +152,26 @@ def bars(data):
     what = f"resident memory of DDPG, {steps:,} transitions, beyond interpreter and libtorch"
     rows.append(Bar(what, used, 500, False, "MB"))
     return rows
+
+
+def claim(data):
+    """A sentence for the README: how this compares with the fastest peer, whoever it is, on the
+    same environment with one core."""
+    m, parts, measured = Measured(data), [], {}
+    for algo in ("ddpg", "td3", "sac"):
+        own, known = Case(OURS, algo), [Case(who, algo) for who in PEERS if algo in PEERS[who]]
+        peers = [peer for peer in known if len(m.values(peer))]
+        measured |= {peer.who: None for peer in peers}
+        if peers and len(m.values(own)):
+            fastest = max(peers, key=m.median)
+            ratio = m.median(own) / m.median(fastest)
+            rates = f"{m.median(own):,.0f} steps/s against {m.median(fastest):,.0f}"
+            parts.append(f"{algo.upper()} {ratio:.2f} times {fastest.who}'s ({rates})")
+    if not parts:
+        return ""
+    *others, last = measured
+    names = f"the fastest of {', '.join(others)} and {last}" if others else last
+    return f"Beside {names}, on one core: {', '.join(parts)}."
 
 
 def speeds(data):
@@ -226,6 +248,12 @@ def render(data):
         "the cores. Floor / update leaves out of a step what one without update takes. `cg` is "
         f"`{' '.join(CG)}`: ten iterations, with more damping than the paper's so that no run "
         "diverges while it is timed; `woodbury` and all else are defaults.",
+        "CleanRL is the update rule of its JAX scripts, restated in `peers/cleanrl.py`. It and "
+        "RLtools update after every step, not fifty times after fifty. RLtools has no DDPG, and "
+        "its TD3 learns from step 100 on, which cannot be set. With its own pendulum in C++ "
+        "neither Python nor much physics runs, and its networks have 3 and 4 inputs and 1 output: "
+        "that rate compares with no other, its share of the floor does.",
+        claim(data),
         "![speed](results/speed.png)",
         markdown([bar.row for bar in bars(data)]).strip(),
         markdown(speeds(data)).strip() if cases_of(data) else "",
@@ -237,12 +265,18 @@ def render(data):
 
 
 COLORS = {"SB3": "tab:gray", "SBX": "tab:orange", OURS: "tab:blue"}
+COLORS |= {"CleanRL": "tab:green", "RLtools": "tab:red"}
+
+
+def family(algo):
+    """Where it stands in the chart: DDPG and its forms first, then TD3, then SAC."""
+    return [name in algo for name in ("ddpg", "td3", "sac")].index(True)
 
 
 def draw(data, picture):
     """Steps per second, a panel per number of cores: off-policy training, one process."""
     m = Measured(data)
-    shown = [c for c in cases_of(data) if c.off_policy and c.seeds == 1]
+    shown = [c for c in cases_of(data) if c.off_policy and c.seeds == 1 and c.env == ENV]
     panels = sorted({1, data["cores"]})
     tall = max((sum(c.threads == n for c in shown) for n in panels), default=1)
     figure, axes = plt.subplots(
@@ -250,7 +284,7 @@ def draw(data, picture):
     )
     for axis, threads in zip(axes[0], panels, strict=True):
         rows = [case for case in shown if case.threads == threads]
-        rows.sort(key=lambda case: ("sac" in case.algo, m.median(case)))
+        rows.sort(key=lambda case: (family(case.algo), m.median(case)))
         rates = [m.median(case) for case in rows]
         labels = [" ".join(filter(None, (case.who, case.algo, case.solver))) for case in rows]
         low = [m.median(case) - m.values(case).min() for case in rows]

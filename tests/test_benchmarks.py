@@ -1,5 +1,6 @@
 """The parts of `benchmarks/` that compute: the operations counted, the bars, the report."""
 
+import json
 import math
 from itertools import pairwise
 
@@ -9,7 +10,9 @@ import yaml
 from cases import OURS, Case, cases, read_progress, window
 from conftest import ROOT
 from flops import Net, Shapes, Update, operations
-from speed_report import Bar, bars, draw, render
+from sections import README
+from settings import PENDULUM
+from speed_report import Bar, bars, claim, draw, render
 from torch.utils.flop_counter import FlopCounterMode
 
 SHAPES = Shapes(obs=5, actions=2, hidden=(7, 6), batch=4)
@@ -48,9 +51,11 @@ def q(weights, obs, actions):
     return forward(weights[1:], hidden)[:, 0]
 
 
-@pytest.mark.parametrize("algo", ["ddpg", "sac"])
+@pytest.mark.parametrize("algo", ["ddpg", "td3", "sac"])
 def test_a_baseline_update_makes_the_products_of_the_formula(algo):
-    twins = heads = 1 if algo == "ddpg" else 2
+    twins, heads = 1 if algo == "ddpg" else 2, 2 if algo == "sac" else 1
+    # TD3's actor steps at every second update, through the first critic.
+    times, through = (2, 1) if algo == "td3" else (1, twins)
     n, m, hidden = SHAPES.obs, SHAPES.actions, SHAPES.hidden
     actor = network(n, *hidden, heads * m)
     critics = [network(n + m, *hidden, 1) for _ in range(twins)]
@@ -60,21 +65,22 @@ def test_a_baseline_update_makes_the_products_of_the_formula(algo):
         output = forward(actor, obs)
         return torch.tanh(output[:, :m] + (output[:, m:].exp() if heads == 2 else 0))
 
-    def smaller(obs, actions):
-        return torch.stack([q(frozen(c), obs, actions) for c in critics]).amin(0)
+    def smaller(obs, actions, of=critics):
+        return torch.stack([q(frozen(c), obs, actions) for c in of]).amin(0)
 
-    def update():
-        with torch.no_grad():
-            target = smaller(next_obs, policy(next_obs))
-        for critic in critics:
-            loss = (q(critic, obs, actions) - target).square().mean()
-            torch.autograd.grad(loss, critic)
-        torch.autograd.grad(-smaller(obs, policy(obs)).mean(), actor)
+    def updates():
+        for _ in range(times):
+            with torch.no_grad():
+                target = smaller(next_obs, policy(next_obs))
+            for critic in critics:
+                loss = (q(critic, obs, actions) - target).square().mean()
+                torch.autograd.grad(loss, critic)
+        torch.autograd.grad(-smaller(obs, policy(obs), critics[:through]).mean(), actor)
 
-    _, made = counted(update)
+    _, made = counted(updates)
     # Autograd goes back through both critics, although each row needs the smaller only.
     to_actions = Update(SHAPES, twins, heads).critic.to_actions
-    assert operations(algo, shapes=SHAPES) == made - (twins - 1) * to_actions
+    assert times * operations(algo, shapes=SHAPES) == made - (through - 1) * to_actions
 
 
 def passes(weights, inputs, gradient):
@@ -245,7 +251,7 @@ def results(case, rate):
 @pytest.fixture
 def data():
     """Of a machine with four cores, without on-policy algorithms."""
-    rates = {"SB3": 100.0, "SBX": 500.0, OURS: 800.0}
+    rates = {"SB3": 100.0, "SBX": 500.0, "CleanRL": 300.0, "RLtools": 400.0, OURS: 800.0}
     off_policy = [case for case in cases(4) if case.off_policy]
     return {
         "results": {case.name: results(case, rates[case.who]) for case in off_policy}
@@ -313,6 +319,27 @@ def test_bars_compare_medians_and_say_what_fails(data):
     assert Bar("", 2.0, 2.0).verdict == Bar("", 2.0, 2.0, at_least=False).verdict == "pass"
 
 
+def test_the_claim_names_the_fastest_peer_whoever_it_is(data):
+    peers = "DDPG 1.60 times SBX's (800 steps/s against 500), TD3 1.60 times SBX's (800"
+    assert peers in claim(data)
+    for case in (Case("CleanRL", "ddpg"), Case("RLtools", "sac")):
+        data["results"][case.name] = results(case, 1_000.0)
+    # On its own pendulum a peer is faster than all, on another problem.
+    data["results"][Case("RLtools", "td3", env=PENDULUM).name] = results(case, 5_000.0)
+    del data["results"]["SBX td3"]
+    assert claim(data) == (
+        "Beside the fastest of SB3, SBX, CleanRL and RLtools, on one core: DDPG 0.80 times "
+        "CleanRL's (800 steps/s against 1,000), TD3 2.00 times RLtools's (800 steps/s against "
+        "400), SAC 0.80 times RLtools's (800 steps/s against 1,000)."
+    )
+    assert claim(data) in render(data)
+
+
+def test_the_readme_says_what_was_measured():
+    data = json.loads((ROOT / "benchmarks" / "results" / "speed.json").read_text())
+    assert claim(data) in README.read_text()
+
+
 def test_the_report_has_a_row_per_bar_and_case_and_the_chart_is_drawn(data, tmp_path):
     text = render(data)
     rows = [line for line in text.splitlines() if line.startswith("|")]
@@ -332,6 +359,7 @@ def test_a_report_of_next_to_nothing_is_written_too(data, tmp_path):
     data["results"] = {"matrix products": data["results"]["matrix products"]}
     del data["memory"]
     assert {bar.verdict for bar in bars(data)} == {"not measured"}
+    assert claim(data) == ""
     assert "not measured" in render(data)
     draw(data, tmp_path / "speed.png")
 
