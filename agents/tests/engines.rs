@@ -81,9 +81,11 @@ fn compare_totals(subject: &impl Subject, what: &str) {
     for leader in ROLES {
         let outputs = engines.0.freeze(at.point(), leader).unwrap().composite().is_some();
         for (kind, curvature) in SOLVERS {
-            for (lam_unit, lambda) in
-                [(LamUnit::Absolute, 0.5), (LamUnit::Absolute, 20.0), (LamUnit::MeanEigenvalue, 0.3)]
-            {
+            for (lam_unit, lambda) in [
+                (LamUnit::Absolute, 0.5),
+                (LamUnit::Absolute, 20.0),
+                (LamUnit::MeanEigenvalue, 0.3),
+            ] {
                 if curvature == Curvature::GaussNewton && !outputs {
                     continue;
                 }

@@ -53,7 +53,12 @@ fn values_out_of_range_are_refused_by_name() {
     // Where the critic leads, Gauss-Newton needs critics that are piecewise linear in the action.
     for (algo, key, value, other) in [
         ("stddpg-cl", "solver", "woodbury", json!({"policy_kwargs": {"activation_fn": "tanh"}})),
-        ("sttd3-cl", "curvature", "gauss_newton", json!({"policy_kwargs": {"activation_fn": "tanh"}})),
+        (
+            "sttd3-cl",
+            "curvature",
+            "gauss_newton",
+            json!({"policy_kwargs": {"activation_fn": "tanh"}}),
+        ),
         ("stsac-cl", "solver", "woodbury", json!({"use_sde": true})),
     ] {
         let solver = if key == "solver" { value } else { "cg" };
@@ -61,7 +66,10 @@ fn values_out_of_range_are_refused_by_name() {
         merge(&mut all, other);
         let error = registry::find(algo).unwrap().prepare(&quick(algo, &all)).unwrap_err();
         let error = error.to_string();
-        assert!(error.contains(&format!("`{key}` is {value}")) && error.contains("`cg`"), "{error}");
+        assert!(
+            error.contains(&format!("`{key}` is {value}")) && error.contains("`cg`"),
+            "{error}"
+        );
     }
     let undamped = quick("stddpg-cl", &json!({"solver": "nystrom", "lam": 0.0}));
     let error = registry::find("stddpg-cl").unwrap().prepare(&undamped).unwrap_err().to_string();

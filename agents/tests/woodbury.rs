@@ -202,7 +202,8 @@ fn rows_that_cannot_matter_are_left_out() {
     let heavy = [3, 8];
     let weight = |row| if heavy.contains(&row) { 1.0 } else { 1e-17 };
     game.weights = Some((0..12).map(weight).collect());
-    let config = SolverConfig { curvature: Curvature::GaussNewton, ..exact(SolverKind::Woodbury, 0) };
+    let config =
+        SolverConfig { curvature: Curvature::GaussNewton, ..exact(SolverKind::Woodbury, 0) };
     let (fast, solve) = led(&mut game, &mut ImplicitTerm::new(&config), lambda);
     assert_eq!((solve.positive_curvature, solve.rows_kept), (Some(1.0), Some(2.0 / 12.0)));
     assert_close(&fast.implicit, &implicit(&mut game, SolverKind::Dense, lambda), 1e-12);
@@ -215,7 +216,8 @@ fn rows_that_cannot_matter_are_left_out() {
     };
     let with = x(&mut game);
     for share in [1e-3, 1e-9] {
-        game.weights = Some((0..12).map(|row| if row == 0 { share } else { weight(row) }).collect());
+        game.weights =
+            Some((0..12).map(|row| if row == 0 { share } else { weight(row) }).collect());
         let row: f64 = (0..20).map(|j| game.jacobians[0][(0, j)].powi(2)).sum();
         let moved: Vec<f64> = x(&mut game).iter().zip(&with).map(|(a, b)| a - b).collect();
         let bound = share * row / lambda * agents::flat::norm(&with);

@@ -147,7 +147,9 @@ pub trait OffPolicy: Clone + Send + 'static {
     /// critic leads.
     fn no_actor_outputs(config: &OffPolicyConfig, own: &Self::Config) -> Option<&'static str> {
         let curved = !config.common.policy_kwargs.is_piecewise_linear();
-        curved.then_some("critics whose slope by the action is not piecewise constant (`tanh`)").or(Self::not_fused(own))
+        curved
+            .then_some("critics whose slope by the action is not piecewise constant (`tanh`)")
+            .or(Self::not_fused(own))
     }
 
     /// Updates from one step of the target networks to the next.

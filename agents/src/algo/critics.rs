@@ -30,7 +30,11 @@ impl Critics {
 
     /// The actions before `tanh` as outputs of an actor with these critics: if their slope by the action is piecewise
     /// constant, the Hessian of the actor's objective by them is diagonal.
-    pub(super) fn outputs_of_actor(&self, z: Tensor, factors: Factors) -> Option<(Tensor, Factors)> {
+    pub(super) fn outputs_of_actor(
+        &self,
+        z: Tensor,
+        factors: Factors,
+    ) -> Option<(Tensor, Factors)> {
         self.network().is_piecewise_linear().then_some((z, factors))
     }
 

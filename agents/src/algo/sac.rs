@@ -6,9 +6,7 @@ use super::critics::Critics;
 use super::sde::{Sde, SdeConfig};
 use super::temperature::Temperature;
 use crate::engine::LOG_STD;
-use crate::engine::autograd::{
-    Factors, Losses, TensorMlp, TensorPoint, Transitions, saturated,
-};
+use crate::engine::autograd::{Factors, Losses, TensorMlp, TensorPoint, Transitions, saturated};
 use crate::engine::fused::Spec;
 use crate::error::{Error, Result};
 use crate::nn::Mlp;

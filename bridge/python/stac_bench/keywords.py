@@ -16,6 +16,7 @@ from stable_baselines3.common.type_aliases import Schedule
 Role = Literal["actor", "critic"]
 SolverName = Literal["woodbury", "cg", "neumann", "nystrom", "dense"]
 Curvature = Literal["hessian", "gauss_newton"]
+LamUnit = Literal["absolute", "mean_eigenvalue"]
 Decay = Literal["none", "exponential", "adaptive"]
 Optimizer = Literal["adam", "sgd"]
 Order = Literal["sequential", "simultaneous"]
@@ -59,6 +60,7 @@ class SolverKeywords(TypedDict, total=False):
     solver: SolverName | None
     curvature: Curvature | None
     lam: float | None
+    lam_unit: LamUnit
     lam_decay: Decay
     cg_iterations: int
     cg_tolerance: float
@@ -215,6 +217,7 @@ class SolverSettings:
     solver: SolverName | None
     curvature: Curvature | None
     lam: float | None
+    lam_unit: LamUnit
     lam_decay: Decay
     cg_iterations: int
     cg_tolerance: float

@@ -39,7 +39,12 @@ impl<T: Scalar> FusedGame<'_, T> {
             let slice = &slices[own];
             let eta = slice.now_inputs(spec, point).eta;
             let upwards = |row: &usize| slice.now.outer_hessian(eta, *row) > T::zero();
-            rows.compute(spec, point.actor, &slice.now, (0..slice.samples.len() * m).filter(upwards));
+            rows.compute(
+                spec,
+                point.actor,
+                &slice.now,
+                (0..slice.samples.len() * m).filter(upwards),
+            );
             rows.reach_diagonal(spec, &slice.now);
         });
         out.fill(T::zero());

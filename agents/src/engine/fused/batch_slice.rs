@@ -303,12 +303,7 @@ impl<T: Scalar> BatchSlice<T> {
 
     /// Scales the rows of the actor so that their sum is `sum_i D_theta x_i' u_i`, `x` the actions before `tanh`. The
     /// actor's derivatives of `V` stay.
-    pub fn scale_rows_of_actions(
-        &mut self,
-        spec: &Spec,
-        point: &Point<'_, T, Batch<T>>,
-        u: &[T],
-    ) {
+    pub fn scale_rows_of_actions(&mut self, spec: &Spec, point: &Point<'_, T, Batch<T>>, u: &[T]) {
         let inputs = self.now_inputs(spec, point);
         let SoftValue { actor, policy, .. } = &mut self.now;
         self.spare.resize_with(actor.d.len(), Vec::new);

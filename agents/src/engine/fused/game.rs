@@ -76,7 +76,10 @@ impl<T: Scalar> FusedGame<'_, T> {
     }
 
     /// Runs `f` on every slice, each on a thread of its own.
-    pub(super) fn each(&mut self, f: impl Fn(&mut BatchSlice<T>, &Spec, &Point<'_, T, Batch<T>>) + Sync) {
+    pub(super) fn each(
+        &mut self,
+        f: impl Fn(&mut BatchSlice<T>, &Spec, &Point<'_, T, Batch<T>>) + Sync,
+    ) {
         let (spec, point) = (self.spec, &self.point);
         for_each(&mut self.space.slices, &|_, slice| f(slice, spec, point));
     }
@@ -125,7 +128,11 @@ impl<T: Scalar> FusedGame<'_, T> {
     }
 
     /// `D_theta sum_bi u_bi y_i` for `u_bi = u(slice, b, i)`; zero if targets do not depend on theta.
-    pub(super) fn targets_vjp(&mut self, u: impl Fn(&BatchSlice<T>, usize, usize) -> T + Sync, out: &mut [T]) {
+    pub(super) fn targets_vjp(
+        &mut self,
+        u: impl Fn(&BatchSlice<T>, usize, usize) -> T + Sync,
+        out: &mut [T],
+    ) {
         if !self.spec.current_policy {
             out.fill(T::zero());
             return;

@@ -11,8 +11,8 @@ mod woodbury;
 pub use ridge::{LamUnit, Ridge};
 pub use solver::{SolveInfo, Solver, SolverConfig, SolverKind};
 
-use super::curvature::{Curvature, Space, rank};
 use super::Game;
+use super::curvature::{Curvature, Space, rank};
 use crate::error::Result;
 use crate::flat::{self, Scalar};
 use ridge::Hutchinson;
