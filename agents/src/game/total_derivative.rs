@@ -67,7 +67,7 @@ impl<T: Scalar> LeaderGradient<T> {
     pub fn randomise_term(&mut self, noise: &mut Rng) {
         let Self { implicit, total, .. } = self;
         noise.signs(total);
-        implicit.iter_mut().zip(total).for_each(|(term, sign)| *term = *term * *sign);
+        implicit.iter_mut().zip(total).for_each(|(term, sign)| *term *= *sign);
         self.subtract();
     }
 

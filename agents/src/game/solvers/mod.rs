@@ -31,7 +31,7 @@ pub struct ImplicitTerm<T> {
 
 enum Method<T> {
     Linear(Box<dyn Solver<T>>),
-    Woodbury(woodbury::Woodbury<T>),
+    Woodbury(Box<woodbury::Woodbury<T>>),
 }
 
 impl<T: Scalar> ImplicitTerm<T> {
@@ -42,7 +42,7 @@ impl<T: Scalar> ImplicitTerm<T> {
             SolverKind::Neumann => Method::Linear(Box::new(neumann::Neumann::new(config))),
             SolverKind::Nystrom => Method::Linear(Box::new(nystrom::Nystrom::new(config))),
             SolverKind::Dense => Method::Linear(Box::new(dense::Dense)),
-            SolverKind::Woodbury => Method::Woodbury(woodbury::Woodbury::default()),
+            SolverKind::Woodbury => Method::Woodbury(Box::default()),
         };
         let (b, x, outputs) = Default::default();
         let (curvature, unit) = (config.curvature, config.lam_unit);
