@@ -299,7 +299,8 @@ fn adaptive_damping_follows_how_solves_go() {
         let factor: f64 = if grows { 1.01 } else { 1.0 / 1.01 };
         let mean = (0..agent.updates()).map(|k| lam * factor.powi(k as i32)).sum::<f64>()
             / agent.updates() as f64;
-        assert!((lambda / mean - 1.0).abs() < 1e-9, "{lambda} {mean}");
+        // It is told as it was added, in single precision.
+        assert!((lambda / mean - 1.0).abs() < 1e-6, "{lambda} {mean}");
     }
 }
 
@@ -400,7 +401,7 @@ fn exponential_decay_lowers_lambda() {
     let (_, lambda) = agent.metrics().into_iter().find(|(tag, _)| *tag == "game/lambda").unwrap();
     // Updates ran at steps 45 to 100: the mean of exp(-t/1e5) over them.
     let mean = (9..=20).map(|i| (-f64::from(5 * i) / 1e5).exp()).sum::<f64>() / 12.0;
-    assert!((lambda - mean).abs() < 1e-12, "{lambda} {mean}");
+    assert!((lambda - mean).abs() < 1e-7, "{lambda} {mean}");
 }
 
 #[test]
