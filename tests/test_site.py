@@ -156,6 +156,7 @@ RUNS = [
     ("ddpg", "Pendulum-v1"),
     ("stddpg-al", "Pendulum-v1"),
     ("sttd3-cl", "Pendulum-v1"),
+    ("stddpg-cl", "Pendulum-v1", "--set", "solver=woodbury"),
     ("stsac-al", "Pendulum-v1", "--set", "ent_coef=auto", "--set", "eval_max_steps=50"),
 ]
 
