@@ -221,7 +221,9 @@ pub fn compare_all<T: Element>(
             assert_eq!(got.len(), want.len());
             for ((name, got), (_, want)) in got.iter().zip(&want) {
                 let what = format!("{name}, {leader:?} leads, {what}, {which}, {threads} threads");
-                assert_same(got, want, tolerance, &what);
+                // libtorch's softplus is straight beyond 20: its second derivative lacks e^-20.
+                let softplus = if name.starts_with("h''") { 1e-8 } else { 0.0 };
+                assert_same(got, want, tolerance.max(softplus), &what);
             }
         }
     });
