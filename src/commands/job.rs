@@ -7,7 +7,9 @@ use crate::files;
 use crate::harness::{self, Harness};
 use crate::model::ModelCard;
 use crate::run_dir::{absolute, run_path, write_whole};
-use agents::settings::Settings;
+use agents::algo::Common;
+use agents::game::StackelbergConfig;
+use agents::settings::{Settings, merge, to_value};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -15,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Settings that came after the first checkpoints were written. At their defaults they are as if they were not there, so
 /// that those checkpoints still fit.
-const LATER: [&str; 1] = ["eval_max_steps"];
+const LATER: [&str; 3] = ["eval_max_steps", "lam_unit", "noise_match"];
 
 /// One run.
 pub struct Job {
@@ -180,7 +182,9 @@ impl Job {
     pub fn settings_xxh3(&self) -> Result<String, Failure> {
         let mut all = self.config.all()?;
         all.shift_remove("n_timesteps");
-        let defaults = agents::settings::to_value(&RunSettings::default())?;
+        let mut defaults = to_value(&RunSettings::default())?;
+        merge(&mut defaults, to_value(&Common::default())?);
+        merge(&mut defaults, to_value(&StackelbergConfig::default())?);
         all.retain(|key, value| !LATER.contains(&key.as_str()) || defaults.get(key) != Some(value));
         let bytes = Value::Object(all).to_string();
         Ok(format!("{:016x}", xxh3_64(bytes.as_bytes())))
