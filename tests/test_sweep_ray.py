@@ -12,7 +12,7 @@ from test_sweep import RUNS, all_equal, event_files, folders, grid
 
 def slow():
     """The runs of the grid; the first outlasts the time that Ray takes to end a task."""
-    pauses = {"ddpg": 0.02, "with lam 2": 0.003}
+    pauses = {"ddpg": 0.06, "with lam 2": 0.003}
     return {
         label: run | {"set": run.get("set", {}) | {"env_kwargs": {"pause": pauses[label]}}}
         for label, run in RUNS.items()
