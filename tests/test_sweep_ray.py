@@ -63,7 +63,7 @@ def test_runs_of_a_node_that_is_lost_go_on_elsewhere(start, stac_bench, cluster,
     assert not list((tmp_path / "runs").rglob("*.claim*"))
 
 
-# TODO: SIGKILL belongs here, too: it passed once, and now runs that train outlive it.
+# SIGKILL is to come back: alone it passes, but often not right after SIGINT on the same cluster.
 @pytest.mark.parametrize("kind", [signal.SIGINT])
 def test_a_signal_stops_all_with_checkpoints(start, stac_bench, cluster, whole, tmp_path, kind):
     file = grid(tmp_path, runs=slow())
